@@ -1,0 +1,153 @@
+"""This project's own checkpoints: a folder of config.json, model.safetensors and tokenizer.json.
+
+Nothing in such a folder is code. Each file is checked before it is used: keys, shapes, number type
+and finite values of the tensors, fields of the config, vocabulary of the tokenizer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from retnet_viz.checkpoints.errors import CheckpointError
+from retnet_viz.checkpoints.files import read_json, replaced_folder, write_json
+from retnet_viz.checkpoints.tokenizer import Tokenizer
+from retnet_viz.model import ConfigError, RetNet, RetNetConfig
+
+FORMAT = "retnet_viz"
+VERSION = 1
+DEFAULT = Path(__file__).parent / "default"
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+
+
+def load(
+    path: str | Path | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> RetNet:
+    """The RetNet in the checkpoint folder `path`, or the shipped trained one.
+
+    The model has `.config` and `.tokenizer` and is in evaluation mode. Weights are stored in 16
+    bits and converted to `dtype`. Raises CheckpointError with a sentence that names the file, and
+    the tensor where one is at fault; nothing is loaded then.
+    """
+    folder = DEFAULT if path is None else Path(path)
+    _refuse_pickle(folder)
+    if not folder.exists():
+        raise CheckpointError(f"there is no checkpoint folder at {folder}")
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; name the folder that holds config.json")
+    config = load_config(folder)
+    tokenizer = Tokenizer.from_file(folder / "tokenizer.json")
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"{folder / 'tokenizer.json'} has {tokenizer.vocab_size} tokens, "
+            f"but config.json gives the model {config.vocab_size}"
+        )
+    tensors = read_tensors(folder / "model.safetensors")
+    with torch.device("meta"):
+        model = RetNet(config)
+    model = model.to_empty(device=device).to(dtype)
+    fill(model, tensors, folder / "model.safetensors")
+    model.tokenizer = tokenizer
+    return model.eval()
+
+
+def save(model: RetNet, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:
+    """Write the model and its tokenizer into `folder`, whole or not at all."""
+    with replaced_folder(folder) as scratch:
+        write_model(model, scratch, dtype)
+
+
+def write_model(model: RetNet, folder: Path, dtype: torch.dtype) -> None:
+    """Write config.json, model.safetensors and tokenizer.json into an existing folder."""
+    tensors = {
+        name: tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in stored(model).items()
+    }
+    content = {"format": FORMAT, "version": VERSION, "model": model.config.to_dict()}
+    write_json(folder / "config.json", content)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": FORMAT})
+    if model.tokenizer is not None:
+        model.tokenizer.backend.save(str(folder / "tokenizer.json"))
+
+
+def stored(model: RetNet) -> dict[str, Tensor]:
+    """The tensors that a file holds: the state dict without the second name of a tied weight."""
+    tensors = model.state_dict()
+    if model.config.tie_embeddings:
+        del tensors["head.weight"]
+    return tensors
+
+
+def load_config(folder: Path) -> RetNetConfig:
+    """The checked config of a native checkpoint folder."""
+    path = folder / "config.json"
+    content = read_json(path)
+    if content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not of the format {FORMAT!r}")
+    if content.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path} has version {content.get('version')!r}; this program reads version {VERSION}"
+        )
+    if not isinstance(content.get("model"), dict):
+        raise CheckpointError(f"{path} has no object 'model'")
+    try:
+        return RetNetConfig.from_dict(content["model"])
+    except (ConfigError, TypeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file; CheckpointError where it is missing or not whole."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing")
+    with path.open("rb") as file:
+        head = file.read(2)
+    if head == b"PK" or head[:1] == b"\x80":
+        raise CheckpointError(_pickle_advice(path))
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
+
+
+def fill(model: RetNet, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copy `tensors` into the model after checking that they are exactly its own."""
+    wanted = stored(model)
+    for name in wanted:
+        if name not in tensors:
+            raise CheckpointError(f"{path} lacks the tensor {name}")
+    for name, tensor in tensors.items():
+        if name not in wanted:
+            raise CheckpointError(f"{path} holds a tensor {name} that this model does not have")
+        if tensor.shape != wanted[name].shape:
+            raise CheckpointError(
+                f"{path}: tensor {name} has shape {tuple(tensor.shape)}, "
+                f"but config.json asks for {tuple(wanted[name].shape)}"
+            )
+        if tensor.dtype not in FLOATS:
+            raise CheckpointError(f"{path}: tensor {name} holds {tensor.dtype}, not floats")
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path}: tensor {name} holds NaN or infinite values")
+    for name, tensor in tensors.items():
+        wanted[name].copy_(tensor)
+
+
+def _refuse_pickle(path: Path) -> None:
+    if path.suffix.lower() in PICKLES:
+        raise CheckpointError(_pickle_advice(path))
+
+
+def _pickle_advice(path: Path) -> str:
+    return (
+        f"{path} is a pickle, which can run code when it is opened. Convert it on a machine where "
+        "you trust it: safetensors.torch.save_file(torch.load(path, weights_only=True), "
+        "'model.safetensors')"
+    )

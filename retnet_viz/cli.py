@@ -1,0 +1,65 @@
+"""The command `retnet-viz`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; 0 on success, 1 on a run that failed, 2 on input that cannot be used."""
+    parser = argparse.ArgumentParser(prog="retnet-viz", description="See how retention works.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_train(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ValueError as error:  # ConfigError, CheckpointError, DataError and other refused input
+        print(f"retnet-viz {options.command}: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"retnet-viz {options.command}: {error}", file=sys.stderr)
+        return 1
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a RetNet on text",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--data", required=True, help="a .txt or .txt.xz file, or a folder of them")
+    parser.add_argument("--out", required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch-size", type=int, default=8, help="rows per step")
+    parser.add_argument("--context", type=int, default=512, help="tokens per row")
+    parser.add_argument("--chunk-size", type=int, default=128, help="tokens per chunk")
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3, help="peak")
+    parser.add_argument("--warmup", type=int, default=200, help="steps")
+    parser.add_argument("--weight-decay", type=float, default=0.05)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--validate-every", type=int, default=250, help="steps")
+    parser.add_argument("--vocab-size", type=int, default=4096)
+    parser.add_argument("--d-model", type=int, default=256)
+    parser.add_argument("--n-layers", type=int, default=4)
+    parser.add_argument("--n-heads", type=int, default=4)
+    parser.add_argument("--decay", choices=("paper", "torchscale"), default="paper")
+    parser.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from retnet_viz.model import RetNetConfig
+    from retnet_viz.training import TrainingConfig, train
+
+    chosen = vars(options)
+    model_config = RetNetConfig(
+        **{name: chosen[name] for name in RetNetConfig.__dataclass_fields__ if name in chosen}
+    )
+    config = TrainingConfig(
+        **{name: chosen[name] for name in TrainingConfig.__dataclass_fields__ if name in chosen}
+    )
+    train(config, model_config, resume=options.resume)
+    return 0

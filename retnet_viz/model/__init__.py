@@ -1,0 +1,20 @@
+"""A compact RetNet that reads like the paper (Sun et al. 2023, arXiv:2307.08621)."""
+
+from retnet_viz.model.config import ConfigError, RetNetConfig
+from retnet_viz.model.generate import generate, stream
+from retnet_viz.model.retention import MODES, chunkwise, parallel, recurrent
+from retnet_viz.model.retnet import RetNet, RetNetOutput, RetNetState
+
+__all__ = [
+    "MODES",
+    "ConfigError",
+    "RetNet",
+    "RetNetConfig",
+    "RetNetOutput",
+    "RetNetState",
+    "chunkwise",
+    "generate",
+    "parallel",
+    "recurrent",
+    "stream",
+]

@@ -1,0 +1,113 @@
+"""Generation on the carried state: the memory of a step does not grow with the text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from retnet_viz.model.retnet import RetNet, RetNetState
+
+
+@torch.inference_mode()
+def generate(
+    model: RetNet,
+    ids: Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+    state: RetNetState | None = None,
+    prefill_mode: str = "chunkwise",
+) -> Tensor:
+    """New token ids (B, max_new_tokens) that follow ids (B, T), T >= 1.
+
+    The arguments are those of `stream`, which yields the same tokens one at a time.
+    """
+    steps = list(
+        stream(
+            model,
+            ids,
+            max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            state=state,
+            prefill_mode=prefill_mode,
+        )
+    )
+    return torch.stack(steps, dim=1) if steps else ids.new_empty(ids.shape[0], 0)
+
+
+@torch.inference_mode()
+def stream(
+    model: RetNet,
+    ids: Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+    state: RetNetState | None = None,
+    prefill_mode: str = "chunkwise",
+) -> Iterator[Tensor]:
+    """Yield the next token of each row, (B,), `max_new_tokens` times.
+
+    `ids` is read once in `prefill_mode` (after `state`, if given); then each token costs one
+    recurrent step (equation 6). temperature 0 takes the likeliest token; above 0 a token is drawn
+    from softmax(logits / temperature) cut to the `top_k` likeliest and to the smallest set whose
+    probability reaches `top_p`. `seed` makes the draw repeatable.
+    """
+    _check_sampling(max_new_tokens, temperature, top_k, top_p)
+    generator = None
+    if seed is not None:
+        generator = torch.Generator(device=ids.device).manual_seed(seed)
+    step, mode = ids, prefill_mode
+    for _ in range(max_new_tokens):
+        output = model(step, state, mode=mode)
+        state, mode = output.state, "recurrent"
+        token = sample(output.logits[:, -1], temperature, top_k, top_p, generator)
+        yield token
+        step = token[:, None]
+
+
+def sample(
+    logits: Tensor,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """One token id per row of logits (B, vocab)."""
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    logits = logits.float() / temperature
+    if top_k is not None:
+        smallest = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
+        logits = logits.masked_fill(logits < smallest, -math.inf)
+    probabilities = logits.softmax(dim=-1)
+    if top_p is not None:
+        ordered, index = probabilities.sort(dim=-1, descending=True)
+        before = ordered.cumsum(dim=-1) - ordered  # probability of all likelier tokens
+        kept = ordered.masked_fill(before >= top_p, 0)
+        probabilities = torch.zeros_like(probabilities).scatter(-1, index, kept)
+    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+
+
+def _check_sampling(
+    max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None
+) -> None:
+    if max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens must be 0 or more, not {max_new_tokens}")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(f"temperature must be a finite number of 0 or more, not {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k must be 1 or more, not {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p must lie in (0, 1], not {top_p}")

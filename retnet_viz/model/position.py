@@ -1,0 +1,61 @@
+"""Position in a RetNet: how q and k turn with it, and how weights decay with distance.
+
+Shapes: H heads, T tokens, d_k the width of a head's queries and keys.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rotation_angles(
+    head_dim: int, start: int, length: int, base: float, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """cos and sin of n * theta_i for positions n = start .. start + length - 1, each (T, d_k / 2).
+
+    theta_i = base**(-i / (d_k/2 - 1)), i = 0 .. d_k/2 - 1: the angles of the authors' code
+    (torchscale, `RetNetRelPos.angle`); the paper leaves them open (section 2.1).
+    float64, because at n = 100,000 a float32 angle is off by more than a hundredth of a radian.
+    """
+    theta = base ** -torch.linspace(0, 1, head_dim // 2, dtype=torch.float64, device=device)
+    position = torch.arange(start, start + length, dtype=torch.float64, device=device)
+    angle = torch.outer(position, theta)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, layout: str) -> Tensor:
+    """x (..., T, d_k) with its pairs of components turned by their angles.
+
+    The paper's `X e^{i n theta}` (section 2.1) on real numbers: a pair (a, b) is the complex
+    number a + ib. "interleaved" pairs components 2i and 2i + 1, "half" pairs i and i + d_k / 2.
+    """
+    if layout == "none":
+        return x
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    if layout == "interleaved":
+        a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+        return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+def decay_powers(gamma: Tensor, exponents: Tensor, dtype: torch.dtype) -> Tensor:
+    """gamma_h ** exponents for every head: gamma (H,) float64, exponents (...) -> (H, ...).
+
+    Made in log space and only ever multiplied by: dividing by gamma**n, as some codes do to turn
+    gamma**(n-m) into two factors, underflows after a few thousand tokens.
+    """
+    work = torch.promote_types(dtype, torch.float32)
+    log_gamma = gamma.to(device=exponents.device).log().to(work)
+    return torch.exp(log_gamma.view(-1, *[1] * exponents.dim()) * exponents.to(work)).to(dtype)
+
+
+def decay_matrix(gamma: Tensor, rows: Tensor, cols: Tensor, dtype: torch.dtype) -> Tensor:
+    """D (H, len(rows), len(cols)): gamma**(n-m) for n >= m, else 0 (paper, equation 5).
+
+    `rows` holds the positions n of the reading tokens, `cols` the positions m of those read.
+    """
+    distance = rows[:, None] - cols[None, :]
+    powers = decay_powers(gamma, distance.clamp(min=0), dtype)
+    return powers.masked_fill(distance < 0, 0)

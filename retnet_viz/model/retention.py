@@ -1,0 +1,146 @@
+"""The three forms of retention, side by side (Sun et al. 2023, arXiv:2307.08621, section 2).
+
+Shapes
+    q, k    (B, H, T, d_k)   after projection and rotation; k carries the factor d_k**-0.5
+    v       (B, H, T, d_v)
+    gamma   (H,)             decay per token of each head, float64
+    state   (B, H, d_k, d_v) S, what all earlier tokens left behind; None at the start of a text
+    output  (B, H, T, d_v)   before the per-head normalisation
+
+Every form takes the state before its first token and returns the state after its last one, so a
+text can be read in pieces, each in another form. Where q, k, v have 16 bits the state is kept in
+float32: it is a sum over the whole text.
+
+The scores are scaled by d_k**-0.5 and no more. The paper's other two normalisations (section 2.4:
+D by its row sums, the weights by their absolute row sums) rescale a whole row of the weights, which
+the per-head normalisation cancels; the authors' code applies them differently in each form, so its
+forms disagree wherever the epsilon of that normalisation is felt.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from retnet_viz.model.observe import publish
+from retnet_viz.model.position import decay_matrix, decay_powers
+
+MODES = ("parallel", "recurrent", "chunkwise")
+
+
+def retain(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gamma: Tensor,
+    state: Tensor | None = None,
+    mode: str = "parallel",
+    chunk_size: int = 64,
+) -> tuple[Tensor, Tensor]:
+    """Retention in the named form: (output, state after the last token)."""
+    if mode == "parallel":
+        return parallel(q, k, v, gamma, state)
+    if mode == "recurrent":
+        return recurrent(q, k, v, gamma, state)
+    if mode == "chunkwise":
+        return chunkwise(q, k, v, gamma, state, chunk_size)
+    raise ValueError(f"mode must be one of {MODES}, not {mode!r}")
+
+
+def parallel(
+    q: Tensor, k: Tensor, v: Tensor, gamma: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """O = (Q K^T * D) V, all tokens at once (equation 5)."""
+    scores, decay, weights, output = _within(q, k, v, gamma)
+    publish("retention.scores", scores)
+    publish("retention.decay", decay)
+    publish("retention.weights", weights)
+    if state is not None:
+        output = output + _across(q, gamma, state)
+    state = next_state(k, v, gamma, state)
+    publish("retention.state", state)
+    return output, state
+
+
+def recurrent(
+    q: Tensor, k: Tensor, v: Tensor, gamma: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """S_n = gamma S_{n-1} + k_n^T v_n,  o_n = q_n S_n, one token after the other (equation 6)."""
+    if state is None:
+        state = empty_state(k, v)
+    decay = gamma.to(state).view(-1, 1, 1)
+    q_rows, k_columns, v_rows = q.to(state), k.to(state).mT, v.to(state)
+    outputs = []
+    for n in range(q.shape[-2]):
+        state = decay * state + k_columns[..., n : n + 1] * v_rows[..., n : n + 1, :]
+        publish("retention.state", state)
+        outputs.append(q_rows[..., n : n + 1, :] @ state)
+    return torch.cat(outputs, dim=-2).to(v.dtype), state
+
+
+def chunkwise(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gamma: Tensor,
+    state: Tensor | None = None,
+    chunk_size: int = 64,
+) -> tuple[Tensor, Tensor]:
+    """Parallel inside a chunk, recurrent from chunk to chunk (equation 7, corrected).
+
+        O_i = (Q_i K_i^T * D) V_i + (Q_i S_{i-1}) * xi,   xi_j   = gamma^(j+1)
+        S_i = K_i^T (V_i * zeta) + gamma^B S_{i-1},       zeta_j = gamma^(B-j-1)
+
+    Equation 7 as printed defines zeta and xi by elements of D that do not give these powers; read
+    literally it contradicts equations 5 and 6. The last chunk may be shorter than `chunk_size`.
+    """
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be 1 or more, not {chunk_size}")
+    if state is None:
+        state = empty_state(k, v)
+    outputs = []
+    for q_i, k_i, v_i in zip(*(x.split(chunk_size, dim=-2) for x in (q, k, v)), strict=True):
+        scores, decay, weights, inner = _within(q_i, k_i, v_i, gamma)
+        publish("retention.scores", scores)
+        publish("retention.decay", decay)
+        publish("retention.weights", weights)
+        cross = _across(q_i, gamma, state)
+        publish("retention.inner", inner)
+        publish("retention.cross", cross)
+        outputs.append(inner + cross)
+        state = next_state(k_i, v_i, gamma, state)
+        publish("retention.state", state)
+    return torch.cat(outputs, dim=-2), state
+
+
+def empty_state(k: Tensor, v: Tensor) -> Tensor:
+    """The state before the first token: zeros (B, H, d_k, d_v), in float32 at least."""
+    dtype = torch.promote_types(v.dtype, torch.float32)
+    return torch.zeros(*k.shape[:2], k.shape[-1], v.shape[-1], dtype=dtype, device=v.device)
+
+
+def next_state(k: Tensor, v: Tensor, gamma: Tensor, state: Tensor | None) -> Tensor:
+    """The state after a whole chunk of B tokens: K^T (V * zeta) + gamma^B S (equation 7)."""
+    length = k.shape[-2]
+    dtype = torch.promote_types(v.dtype, torch.float32)
+    zeta = decay_powers(gamma, torch.arange(length - 1, -1, -1, device=v.device), dtype)
+    added = k.to(dtype).mT @ (v.to(dtype) * zeta[..., None])
+    if state is None:
+        return added
+    kept = decay_powers(gamma, torch.tensor(length, device=v.device), state.dtype)
+    return added.to(state.dtype) + kept.view(-1, 1, 1) * state
+
+
+def _within(q: Tensor, k: Tensor, v: Tensor, gamma: Tensor) -> tuple[Tensor, ...]:
+    """What tokens give each other inside one stretch of text (equation 5)."""
+    position = torch.arange(q.shape[-2], device=q.device)
+    scores = q @ k.mT
+    decay = decay_matrix(gamma, position, position, scores.dtype)
+    weights = scores * decay
+    return scores, decay, weights, weights @ v
+
+
+def _across(q: Tensor, gamma: Tensor, state: Tensor) -> Tensor:
+    """What the state carried into a stretch of text gives its tokens: (Q S) * xi (equation 7)."""
+    xi = decay_powers(gamma, torch.arange(1, q.shape[-2] + 1, device=q.device), state.dtype)
+    return ((q.to(state.dtype) @ state) * xi[..., None]).to(q.dtype)
