@@ -1,0 +1,44 @@
+"""See how retention works: an instrumented RetNet, its trace, and live views of it.
+
+    import retnet_viz as rv
+    model = rv.load()
+    trace = rv.trace(model, "Once upon a time", mode="chunkwise", chunk_size=8)
+    rv.explore(model, "Once upon a time")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from retnet_viz.checkpoints import CheckpointError, load
+from retnet_viz.model import RetNet, RetNetConfig, generate
+from retnet_viz.trace import Trace, trace
+
+if TYPE_CHECKING:
+    from retnet_viz import figures
+    from retnet_viz.widgets import explore
+
+__all__ = [
+    "CheckpointError",
+    "RetNet",
+    "RetNetConfig",
+    "Trace",
+    "explore",
+    "figures",
+    "generate",
+    "load",
+    "trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # plotly and ipywidgets are imported only by those who draw: training and tracing need neither.
+    if name == "figures":
+        import importlib
+
+        return importlib.import_module("retnet_viz.figures")
+    if name == "explore":
+        from retnet_viz.widgets import explore
+
+        return explore
+    raise AttributeError(f"module 'retnet_viz' has no attribute {name!r}")

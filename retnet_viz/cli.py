@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; 0 on success, 1 on a run that failed, 2 on input that cannot be used."""
     parser = argparse.ArgumentParser(prog="retnet-viz", description="See how retention works.")
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_explore(commands)
+    _add_lab(commands)
     _add_train(commands)
     options = parser.parse_args(arguments)
     try:
@@ -21,6 +24,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         print(f"retnet-viz {options.command}: {error}", file=sys.stderr)
         return 1
+
+
+def _add_explore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("explore", help="serve the explorer as a web page")
+    _add_address(parser, port=8866)
+    parser.set_defaults(run=_explore)
+
+
+def _explore(options: argparse.Namespace) -> int:
+    from retnet_viz.server import explore
+
+    explore(options.host, options.port, open_browser=not options.no_browser)
+    return 0
+
+
+def _add_lab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("lab", help="open the notebooks in JupyterLab")
+    parser.add_argument("folder", nargs="?", type=Path, help="default: the repository's notebooks")
+    _add_address(parser, port=8888)
+    parser.set_defaults(run=_lab)
+
+
+def _lab(options: argparse.Namespace) -> int:
+    from retnet_viz.server import lab
+    from retnet_viz.server.folders import NOTEBOOKS
+
+    lab(
+        options.folder or NOTEBOOKS, options.host, options.port, open_browser=not options.no_browser
+    )
+    return 0
+
+
+def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=port, help="port, or 0 for any free one (%(default)s)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
 
 
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,7 +16,14 @@ from retnet_viz.checkpoints.errors import CheckpointError
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` when the block ends without an error."""
+    """A temporary folder that takes the place of `folder` when the block ends without an error.
+
+    CheckpointError where `folder` is not a checkpoint: nobody's other files are replaced.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file; name a folder to write to")
+    if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder} holds files that are no checkpoint; name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -29,7 +36,11 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             retired = scratch.with_name(scratch.name + "-old")
             folder.rename(retired)
-            scratch.rename(folder)
+            try:
+                scratch.rename(folder)
+            except BaseException:
+                retired.rename(folder)
+                raise
             shutil.rmtree(retired)
         else:
             scratch.rename(folder)
@@ -43,7 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a readable JSON file: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} must hold a JSON object, not a {type(content).__name__}")

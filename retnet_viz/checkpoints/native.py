@@ -50,18 +50,35 @@ def load(
             f"{folder / 'tokenizer.json'} has {tokenizer.vocab_size} tokens, "
             f"but config.json gives the model {config.vocab_size}"
         )
-    tensors = read_tensors(folder / "model.safetensors")
-    with torch.device("meta"):
-        model = RetNet(config)
-    model = model.to_empty(device=device).to(dtype)
-    fill(model, tensors, folder / "model.safetensors")
+    path = folder / "model.safetensors"
+    tensors = read_tensors(path)
+    if config.n_layers > len(tensors):
+        raise CheckpointError(
+            f"{path} holds {len(tensors)} tensors, too few for the {config.n_layers} layers that "
+            "config.json asks for"
+        )
+    try:
+        with torch.device("meta"):  # shapes only: a wrong config must not take memory
+            model = RetNet(config)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} asks for too large a model") from error
+    check(model, tensors, path)
+    # copy: a tensor of load_file may lie on the file itself
+    weights = {name: tensor.to(device, dtype, copy=True) for name, tensor in tensors.items()}
+    model.load_state_dict(weights, strict=False, assign=True)
+    if config.tie_embeddings:
+        model.head.weight = model.embedding.weight
     model.tokenizer = tokenizer
     return model.eval()
 
 
-def save(model: RetNet, folder: Path, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write the model and its tokenizer into `folder`, whole or not at all."""
-    with replaced_folder(folder) as scratch:
+def save(model: RetNet, folder: str | Path, *, dtype: torch.dtype = torch.float16) -> None:
+    """Write the model and its tokenizer into `folder`, whole or not at all.
+
+    Raises CheckpointError on weights that `dtype` cannot hold, since `load` would refuse them, and
+    on a folder that holds something else; what was there stays.
+    """
+    with replaced_folder(Path(folder)) as scratch:
         write_model(model, scratch, dtype)
 
 
@@ -71,6 +88,9 @@ def write_model(model: RetNet, folder: Path, dtype: torch.dtype) -> None:
         name: tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in stored(model).items()
     }
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"tensor {name} is not finite in {dtype}; it cannot be saved")
     content = {"format": FORMAT, "version": VERSION, "model": model.config.to_dict()}
     write_json(folder / "config.json", content)
     save_file(tensors, folder / "model.safetensors", metadata={"format": FORMAT})
@@ -108,18 +128,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file; CheckpointError where it is missing or not whole."""
     if not path.is_file():
         raise CheckpointError(f"{path} is missing")
-    with path.open("rb") as file:
-        head = file.read(2)
-    if head == b"PK" or head[:1] == b"\x80":
-        raise CheckpointError(_pickle_advice(path))
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
+        # Only now: the header of a good file may have a length that begins with these bytes.
+        if _begins_as_pickle(path):
+            raise CheckpointError(_pickle_advice(path)) from error
         raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
 
 
-def fill(model: RetNet, tensors: dict[str, Tensor], path: Path) -> None:
-    """Copy `tensors` into the model after checking that they are exactly its own."""
+def check(model: RetNet, tensors: dict[str, Tensor], path: Path) -> None:
+    """Raise CheckpointError unless `tensors` are exactly the model's own, and finite floats."""
     wanted = stored(model)
     for name in wanted:
         if name not in tensors:
@@ -136,13 +155,18 @@ def fill(model: RetNet, tensors: dict[str, Tensor], path: Path) -> None:
             raise CheckpointError(f"{path}: tensor {name} holds {tensor.dtype}, not floats")
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"{path}: tensor {name} holds NaN or infinite values")
-    for name, tensor in tensors.items():
-        wanted[name].copy_(tensor)
 
 
 def _refuse_pickle(path: Path) -> None:
     if path.suffix.lower() in PICKLES:
         raise CheckpointError(_pickle_advice(path))
+
+
+def _begins_as_pickle(path: Path) -> bool:
+    """Whether a file begins as torch.save's zip archives or as a pickle of protocol 2 or later."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    return head == b"PK" or head[:1] == b"\x80"
 
 
 def _pickle_advice(path: Path) -> str:

@@ -30,30 +30,30 @@ class Tokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self.backend = backend
-        self._special = {
-            token_id
-            for token_id, added in backend.get_added_tokens_decoder().items()
-            if added.special
-        }
+        self._literal = set(backend.get_added_tokens_decoder())  # added tokens are plain text
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
         """The tokenizer of a `tokenizer.json`; CheckpointError where the file is none."""
         try:
-            return cls(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
+            tokenizer = cls(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
         except Exception as error:  # the library raises bare Exception on a malformed file
             raise CheckpointError(f"{path} is not a tokenizer file: {error}") from error
+        for token, token_id in tokenizer.backend.get_vocab().items():
+            if token_id not in tokenizer._literal and not _BYTES.keys() >= set(token):
+                raise CheckpointError(f"{path} is not a byte-level vocabulary: token {token!r}")
+        return tokenizer
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids, special tokens included."""
-        return int(self.backend.get_vocab_size(with_added_tokens=True))
+        """One more than the largest id, special tokens included."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; lone surrogates, which no UTF-8 text can hold, become U+FFFD."""
-        clean = text.encode("utf-8", "replace").decode("utf-8") if _has_surrogate(text) else text
+        clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return list(self.backend.encode(clean).ids)
 
     def decode(self, ids: list[int]) -> str:
@@ -61,17 +61,13 @@ class Tokenizer:
         return b"".join(self._bytes(token_id) for token_id in ids).decode("utf-8", "replace")
 
     def piece(self, token_id: int) -> str:
-        """The text of one token; bytes that are only part of a character read as `\\xE2`."""
+        """The text of one token; bytes that are only part of a character read as `\\xe2`."""
         return self._bytes(token_id).decode("utf-8", "backslashreplace")
 
     def _bytes(self, token_id: int) -> bytes:
         token = self.backend.id_to_token(token_id)
         if token is None:
             raise ValueError(f"token id {token_id} is not in the vocabulary of {self.vocab_size}")
-        if token_id in self._special:
+        if token_id in self._literal:
             return token.encode("utf-8")
         return bytes(_BYTES[character] for character in token)
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)

@@ -78,6 +78,8 @@ class RetNetConfig:
         ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
+        if not isinstance(self.tie_embeddings, bool):
+            raise ConfigError(f"tie_embeddings must be true or false, not {self.tie_embeddings!r}")
         if self.rotation != "none" and self.head_dim % 2:
             raise ConfigError(f"rotation turns pairs, so head_dim {self.head_dim} must be even")
         if not isinstance(self.decay, str):
@@ -105,12 +107,15 @@ class RetNetConfig:
 
     def gammas(self) -> Tensor:
         """The decay per token of each head, shape (H,), float64 (paper, equation 8)."""
+        # On the CPU by name: a model that is built on the meta device still needs the numbers.
         if not isinstance(self.decay, str):
-            return torch.tensor(self.decay, dtype=torch.float64)
+            return torch.tensor(self.decay, dtype=torch.float64, device="cpu")
         if self.decay == "paper":
-            return 1 - torch.exp2(-5 - torch.arange(self.n_heads, dtype=torch.float64))
+            head = torch.arange(self.n_heads, dtype=torch.float64, device="cpu")
+            return 1 - torch.exp2(-5 - head)
         low, high = math.log(1 / 32), math.log(1 / 512)
-        return 1 - torch.exp(torch.linspace(low, high, self.n_heads, dtype=torch.float64))
+        exponents = torch.linspace(low, high, self.n_heads, dtype=torch.float64, device="cpu")
+        return 1 - torch.exp(exponents)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON holds them."""

@@ -87,10 +87,12 @@ def sample(
     """One token id per row of logits (B, vocab)."""
     if temperature == 0:
         return logits.argmax(dim=-1)
-    logits = logits.float() / temperature
+    # The likeliest token goes to 0 first, so that no temperature, however small, overflows.
+    logits = logits.double()
+    logits = (logits - logits.max(dim=-1, keepdim=True).values) / temperature
     if top_k is not None:
-        smallest = logits.topk(min(top_k, logits.shape[-1])).values[:, -1:]
-        logits = logits.masked_fill(logits < smallest, -math.inf)
+        likeliest, index = logits.topk(min(top_k, logits.shape[-1]))  # k of them, ties or not
+        logits = torch.full_like(logits, -math.inf).scatter(-1, index, likeliest)
     probabilities = logits.softmax(dim=-1)
     if top_p is not None:
         ordered, index = probabilities.sort(dim=-1, descending=True)

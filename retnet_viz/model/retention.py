@@ -91,8 +91,9 @@ def chunkwise(
         O_i = (Q_i K_i^T * D) V_i + (Q_i S_{i-1}) * xi,   xi_j   = gamma^(j+1)
         S_i = K_i^T (V_i * zeta) + gamma^B S_{i-1},       zeta_j = gamma^(B-j-1)
 
-    Equation 7 as printed defines zeta and xi by elements of D that do not give these powers; read
-    literally it contradicts equations 5 and 6. The last chunk may be shorter than `chunk_size`.
+    j counts a chunk's tokens from 0. The paper's first version printed R_i for S_{i-1} and no
+    zeta, which contradicts equations 5 and 6; its last one leaves open where j starts, and counted
+    from 1 its state is not that of equation 6. The last chunk may be shorter than `chunk_size`.
     """
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be 1 or more, not {chunk_size}")

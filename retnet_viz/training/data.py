@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from retnet_viz.checkpoints import Tokenizer
 
 END = "<|endofstory|>"
+END_LINE = re.compile(rf"^{re.escape(END)}\r?$", re.MULTILINE)
 VALIDATION_EVERY = 50  # every 50th text is held out
 
 
@@ -58,7 +60,7 @@ def read_corpus(path: Path) -> Corpus:
             decoded = content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"{file} is not UTF-8 text: {error}") from error
-        texts += [text.strip("\n") for text in decoded.split(f"\n{END}\n")]
+        texts += [text.strip("\r\n") for text in END_LINE.split(decoded)]
     texts = [text for text in texts if text.strip()]
     if not texts:
         raise DataError(f"{path} holds no text (.txt or .txt.xz)")
@@ -88,6 +90,11 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> Tokenizer:
     )
     backend.train_from_iterator(texts, trainer)
     tokenizer = Tokenizer(backend)
+    if tokenizer.vocab_size > vocab_size:
+        raise DataError(
+            f"a vocabulary of {vocab_size} tokens does not hold the {tokenizer.vocab_size} that "
+            "stand for single bytes and the end of a text; give a larger --vocab-size"
+        )
     if tokenizer.vocab_size < vocab_size:
         raise DataError(
             f"the text supports a vocabulary of {tokenizer.vocab_size} tokens, not {vocab_size}; "

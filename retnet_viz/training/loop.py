@@ -40,6 +40,8 @@ from retnet_viz.training.data import (
 from retnet_viz.training.evaluation import Evaluation, evaluate
 from retnet_viz.training.schedule import learning_rate
 
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter
+
 
 class TrainingError(RuntimeError):
     """A run that failed; the last good checkpoint is intact."""
@@ -67,6 +69,20 @@ class TrainingConfig:
     precision: str = "bfloat16"
     validate_every: int = 250
     validation_tokens: int = 65536
+
+    def __post_init__(self) -> None:
+        for name in (
+            "steps",
+            "batch_size",
+            "context",
+            "chunk_size",
+            "validate_every",
+            "validation_tokens",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
 
 
 @dataclass
@@ -139,7 +155,8 @@ def _run(
     with tqdm(
         total=config.steps, initial=progress.step, unit="step", dynamic_ncols=True
     ) as bar:
-        while progress.step < config.steps and not stopped:
+        stop = False
+        while progress.step < config.steps and not stop:
             loss = _step(model, optimizer, dataset.train, config, progress.step)
             if not math.isfinite(loss):
                 raise TrainingError(
@@ -154,8 +171,9 @@ def _run(
             bar.update()
             rate = progress.tokens / progress.seconds
             bar.set_postfix_str(f"loss {loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
+            stop = bool(stopped)  # read once: what arrives later ends the next step
             due = progress.step % config.validate_every == 0 or progress.step == config.steps
-            if due or stopped:
+            if due or stop:
                 everything = progress.step == config.steps
                 result = evaluate(
                     model,
@@ -164,6 +182,11 @@ def _run(
                     config.context,
                     None if everything else config.validation_tokens,
                 )
+                if not math.isfinite(result.loss):
+                    raise TrainingError(
+                        f"the validation loss is {result.loss} after step {progress.step}; lower "
+                        f"--learning-rate. The last checkpoint in {out} is intact"
+                    )
                 progress.loss, progress.bits_per_byte = result.loss, result.bits_per_byte
                 save_run(model, optimizer, corpus, config, progress)
                 _log(out / "log.jsonl", progress, loss, result)
@@ -245,8 +268,7 @@ def _restore(
     optimizer: torch.optim.Optimizer, model: RetNet, moments: dict[str, Tensor]
 ) -> None:
     for name, parameter in model.named_parameters():
-        keys = ("step", "exp_avg", "exp_avg_sq")
-        optimizer.state[parameter] = {key: moments[f"{name}.{key}"] for key in keys}
+        optimizer.state[parameter] = {key: moments[f"{name}.{key}"] for key in MOMENTS}
 
 
 def _load_run(
@@ -256,16 +278,31 @@ def _load_run(
     content = read_json(folder / "training.json")
     if model.config != model_config:
         raise CheckpointError(f"{folder} was trained with another model: {model.config}")
-    earlier = TrainingConfig(**content["training"])
+    moments = read_tensors(folder / "optimizer.safetensors")
+    try:
+        earlier = TrainingConfig(**content["training"])
+        progress = Progress(**content["progress"])
+        trained_on = content["corpus"]["sha256"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / 'training.json'} is not that of a training run: {error}"
+        ) from error
+    for name, parameter in model.named_parameters():
+        for key in MOMENTS:
+            moment = moments.get(f"{name}.{key}")
+            if moment is None or moment.shape not in (parameter.shape, torch.Size([])):
+                raise CheckpointError(
+                    f"{folder / 'optimizer.safetensors'} lacks the tensor {name}.{key}"
+                )
     for name in ("steps", "batch_size", "context", "learning_rate", "warmup", "seed", "precision"):
         if getattr(earlier, name) != getattr(config, name):
             raise CheckpointError(
                 f"{folder} was trained with {name} {getattr(earlier, name)}, "
                 f"not {getattr(config, name)}"
             )
-    if content["corpus"]["sha256"] != corpus.sha256:
+    if trained_on != corpus.sha256:
         raise CheckpointError(f"{folder} was trained on other text than {config.data}")
-    return model, Progress(**content["progress"]), read_tensors(folder / "optimizer.safetensors")
+    return model, progress, moments
 
 
 def _log(path: Path, progress: Progress, loss: float, result: Evaluation) -> None:

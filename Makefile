@@ -1,0 +1,66 @@
+# Everything a fresh clone needs is made here: a machine needs python3 (3.11 or later, with venv).
+#
+#   make explore          the explorer as a page      PORT=8866  HOST=127.0.0.1  OPEN=1
+#   make lab              the notebooks in JupyterLab  LAB_PORT=8888  OPEN=1
+#   make test             every check and every test   PYTEST_ARGS="-k decay"
+#   make check            the static checks alone
+#   make clean            remove what make made
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8866
+LAB_PORT ?= 8888
+OPEN ?=
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUNTIME := .venv/runtime.stamp
+DEVELOPMENT := .venv/development.stamp
+BROWSER := $(if $(filter-out 0 no false,$(OPEN)),,--no-browser)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help explore lab test check clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+explore: $(RUNTIME)
+	@exec $(BIN)/retnet-viz explore --host $(HOST) --port $(PORT) $(BROWSER)
+
+lab: $(RUNTIME)
+	@exec $(BIN)/retnet-viz lab --host $(HOST) --port $(LAB_PORT) $(BROWSER)
+
+test: check
+	@chromium="$$($(BIN)/python tests/browser/chromium.py)" && \
+	  CHROMIUM="$$chromium" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(DEVELOPMENT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or later is needed: install it, or name it with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "This Python lacks venv: install it (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+$(RUNTIME): requirements.txt pyproject.toml | .venv/python.stamp
+	@echo "Installing the packages of requirements.txt into .venv (once) ..."
+	@$(PIP) install --quiet -r requirements.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
+	@echo "Installing the packages of requirements-dev.txt into .venv (once) ..."
+	@$(PIP) install --quiet -r requirements-dev.txt
+	@touch $@

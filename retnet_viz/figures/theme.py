@@ -1,0 +1,66 @@
+"""Colours and templates: one meaning each, the same in light and dark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from plotly.colors import get_colorscale, sample_colorscale
+
+# Okabe and Ito's palette, which colour-blind people can tell apart, without its black and yellow;
+# those two would vanish on a dark or a light page. Head h has colour h everywhere.
+HEAD_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A6761D")
+MODE_COLORS = {"parallel": "#E69F00", "recurrent": "#009E73", "chunkwise": "#0072B2"}
+DIVERGING = "RdBu_r"  # signed quantities, white at zero: blue below, red above
+SEQUENTIAL = "Viridis"  # magnitudes
+
+PAPER = {"light": "#ffffff", "dark": "#1b1e23"}
+INK = {"light": "#1f2328", "dark": "#e6e8eb"}
+MUTED = {"light": "#59636e", "dark": "#9aa4af"}
+GRID = {"light": "#e2e5e9", "dark": "#343a42"}
+THEMES = ("light", "dark")
+
+
+def head_color(head: int) -> str:
+    """The colour of head `head`; it repeats after eight heads, whose number is always shown too."""
+    return HEAD_COLORS[head % len(HEAD_COLORS)]
+
+
+def template(theme: str) -> dict[str, Any]:
+    """A plotly template for "light" or "dark"."""
+    if theme not in THEMES:
+        raise ValueError(f"theme must be one of {THEMES}, not {theme!r}")
+    axis = {
+        "gridcolor": GRID[theme],
+        "linecolor": GRID[theme],
+        "zerolinecolor": GRID[theme],
+        "tickfont": {"color": MUTED[theme]},
+        "automargin": False,
+        "title": {"font": {"size": 12, "color": MUTED[theme]}, "standoff": 4},
+    }
+    layout = {
+        "paper_bgcolor": PAPER[theme],
+        "plot_bgcolor": PAPER[theme],
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK[theme]},
+        "title": {
+            "font": {"size": 14, "weight": 600, "color": INK[theme]},
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "top",
+            "yref": "container",
+            "pad": {"l": 10, "t": 8},
+        },
+        "xaxis": axis,
+        "yaxis": axis,
+        "hoverlabel": {"font": {"family": "system-ui, sans-serif", "size": 13}},
+        "colorway": list(HEAD_COLORS),
+    }
+    return {"layout": layout}
+
+
+def color_table(name: str) -> np.ndarray:
+    """256 RGB colours of a plotly colour scale, (256, 3) uint8."""
+    colors = sample_colorscale(get_colorscale(name), np.linspace(0, 1, 256), colortype="tuple")
+    return np.round(255 * np.array(colors)).astype(np.uint8)

@@ -1,0 +1,87 @@
+"""What a forward pass costs, measured: time, arithmetic, memory, sequential steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one forward pass over one text.
+
+    milliseconds  wall-clock time of the pass
+    flops         floating-point operations: 2 per multiply-add of a matrix product, 1 per element
+                  of every elementwise result
+    peak_bytes    most bytes of tensors alive at once, beyond the weights
+    state_bytes   bytes of the recurrent state that the pass hands on
+    steps         steps that had to run one after the other (states written per layer)
+    """
+
+    milliseconds: float
+    flops: int
+    peak_bytes: int
+    state_bytes: int
+    steps: int
+
+
+class Meter(TorchDispatchMode):
+    """Counts the operations under it and the bytes of the tensors that they leave alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+        self.peak_bytes = 0
+        self._live: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._held = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        if count is not None:
+            self.flops += count(*args, **(kwargs or {}), out_val=result)
+        elif torch.Tag.pointwise in func.tags:
+            self.flops += sum(output.numel() for output in outputs if output.is_floating_point())
+        given = {id_ for id_ in map(_storage_id, tree_leaves((args, kwargs))) if id_}
+        for output in outputs:
+            self._hold(output, given)
+        return result
+
+    def _hold(self, output: Tensor, given: set[int]) -> None:
+        key = _storage_id(output)
+        if key in given:  # a view, or written in place: nothing new is held
+            return
+        storage = output.untyped_storage()
+        if key in self._live:  # the address of a storage that has died
+            self._held -= self._live.pop(key)[1]
+        self._live[key] = (StorageWeakRef(storage), storage.nbytes())
+        self._held += storage.nbytes()
+        if self._held > self.peak_bytes:  # only then does it matter which of them still live
+            self._sweep()
+            self.peak_bytes = max(self.peak_bytes, self._held)
+
+    def _sweep(self) -> None:
+        for key in [key for key, (reference, _) in self._live.items() if reference.expired()]:
+            self._held -= self._live.pop(key)[1]
+
+
+def _storage_id(value: Any) -> int:
+    return int(value.untyped_storage()._cdata) if isinstance(value, Tensor) else 0
+
+
+def measure(run: Callable[[], Any]) -> tuple[int, int]:
+    """(flops, peak_bytes) of `run()`."""
+    with torch.no_grad(), Meter() as meter:
+        run()
+    return meter.flops, meter.peak_bytes

@@ -1,0 +1,397 @@
+"""A Trace: all that can be observed of one forward pass over one text.
+
+Shapes: T tokens, H heads, d_k and d_v the widths of a head's keys and values. There is no batch
+axis: a trace observes one sequence.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from retnet_viz.model import MODES, RetNet
+from retnet_viz.model.observe import listening
+from retnet_viz.model.position import decay_matrix
+from retnet_viz.model.retention import chunkwise, next_state, recurrent
+from retnet_viz.trace.agreement import Agreement
+from retnet_viz.trace.capture import Capture, LayerCapture
+from retnet_viz.trace.cost import Cost, measure
+
+COMPUTED, DERIVED = "computed", "derived"
+_EVERY_MODE = ("q", "k", "v", "gamma", "head_output", "normed", "gate", "output", "logits")
+_ORIGINS = {
+    "decay": (COMPUTED, DERIVED, "computed inside each chunk, derived elsewhere"),
+    "scores": (COMPUTED, DERIVED, "computed inside each chunk, derived elsewhere"),
+    "retention": (COMPUTED, DERIVED, "computed inside each chunk, derived elsewhere"),
+    "state": (
+        "computed after the last token, derived elsewhere",
+        COMPUTED,
+        "computed after each chunk, derived elsewhere",
+    ),
+    "inner": (DERIVED, DERIVED, COMPUTED),
+    "cross": (DERIVED, DERIVED, COMPUTED),
+}
+_ORIGINS["state_norm"] = _ORIGINS["state"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One retention weight taken apart: `weight = score * decay`, `decay = gamma**distance`."""
+
+    score: float
+    gamma: float
+    distance: int
+    decay: float
+    weight: float
+
+
+def trace(
+    model: RetNet,
+    text: str | Tensor,
+    mode: str = "parallel",
+    chunk_size: int = 64,
+) -> Trace:
+    """Run `model` over a text, or over token ids (T,), in one mode and observe it.
+
+    Raises ValueError where the text has no tokens, an id is not in the vocabulary, the mode is
+    unknown or the chunk size is below 1.
+    """
+    if isinstance(text, str):
+        if model.tokenizer is None:
+            raise ValueError("this model has no tokenizer; pass token ids (a LongTensor) instead")
+        ids = torch.tensor(model.tokenizer.encode(text), dtype=torch.long)
+    else:
+        ids = text
+    _check_ids(ids, model.config.vocab_size)
+    return Trace(model, ids, mode, chunk_size)
+
+
+class Trace:
+    """Made by `trace`. Accessors give what the pass computed, or derive it when first asked.
+
+    `origin(name)` tells which. What the mode computed is the very tensor that the pass used; treat
+    it as read-only. `rows` and `cols` select tokens n (reading) and m (read) by a slice, and no
+    more than the selected window is ever built.
+    """
+
+    def __init__(self, model: RetNet, ids: Tensor, mode: str, chunk_size: int) -> None:
+        self.model = model
+        self.config = model.config
+        self.ids = ids.detach().to("cpu")
+        self.mode = mode
+        self.chunk_size = chunk_size
+        state_bytes = 4 * model.config.n_heads * model.config.head_dim * model.config.value_dim
+        steps = len(ids) if mode == "recurrent" else -(-len(ids) // max(1, chunk_size))
+        self._capture = Capture(model.config.n_layers, state_bytes, steps)
+        with torch.no_grad():
+            start = time.perf_counter()
+            with listening(self._capture):
+                output = self._forward()
+            self._milliseconds = 1000 * (time.perf_counter() - start)
+        self._state_bytes = output.state.nbytes
+        self._derived: dict[tuple[str, int], Tensor] = {}
+
+    def __repr__(self) -> str:
+        return f"<Trace of {self.length} tokens, {self.mode} mode, {self.n_layers} layers>"
+
+    def __len__(self) -> int:
+        return self.length
+
+    # -- the text ---------------------------------------------------------------------------
+
+    @property
+    def length(self) -> int:
+        """T, the number of tokens."""
+        return len(self.ids)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers; they are counted from 0."""
+        return self.config.n_layers
+
+    @property
+    def n_heads(self) -> int:
+        """H, the number of heads; they are counted from 0."""
+        return self.config.n_heads
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """The text of each token; the bytes of a split character read as `\\xNN`."""
+        return [self.piece(token_id) for token_id in self.ids.tolist()]
+
+    def piece(self, token_id: int) -> str:
+        """The text of any token of the vocabulary; the id itself where there is no tokenizer."""
+        tokenizer = self.model.tokenizer
+        return str(token_id) if tokenizer is None else str(tokenizer.piece(token_id))
+
+    # -- what every mode computes -----------------------------------------------------------
+
+    @property
+    def logits(self) -> Tensor:
+        """(T, vocab), the scores of the next token after each token."""
+        assert self._capture.logits is not None
+        return self._capture.logits
+
+    def gamma(self, layer: int) -> Tensor:
+        """(H,) float64, the decay per token of each head."""
+        self._layer(layer)
+        return self.config.gammas()
+
+    def half_life(self, layer: int) -> Tensor:
+        """(H,) tokens after which half is forgotten, ln 0.5 / ln gamma; infinite where gamma is 1."""
+        return self.horizon(layer, 0.5)
+
+    def horizon(self, layer: int, share: float = 0.01) -> Tensor:
+        """(H,) tokens after which gamma**distance has fallen to `share`."""
+        log_gamma = self.gamma(layer).log()
+        return torch.log(torch.tensor(share, dtype=torch.float64)) / log_gamma.clamp(max=-0.0)
+
+    def q(self, layer: int) -> Tensor:
+        """(H, T, d_k), queries after rotation."""
+        return self._layer(layer)["retention.q"][0]
+
+    def k(self, layer: int) -> Tensor:
+        """(H, T, d_k), keys after rotation, scaled by d_k**-0.5."""
+        return self._layer(layer)["retention.k"][0]
+
+    def v(self, layer: int) -> Tensor:
+        """(H, T, d_v), values."""
+        return self._layer(layer)["retention.v"][0]
+
+    def head_output(self, layer: int) -> Tensor:
+        """(H, T, d_v), what each head retained, before the per-head normalisation."""
+        return self._layer(layer)["retention.output"][0]
+
+    def normed(self, layer: int) -> Tensor:
+        """(T, H * d_v), the heads after the per-head normalisation, side by side."""
+        return self._layer(layer)["retention.normed"][0]
+
+    def gate(self, layer: int) -> Tensor:
+        """(T, H * d_v), swish(X W_G), which multiplies `normed`."""
+        return self._layer(layer)["retention.gate"][0]
+
+    def output(self, layer: int) -> Tensor:
+        """(T, d), what the layer hands to the next."""
+        return self._layer(layer)["layer.output"][0]
+
+    # -- the T x T plane --------------------------------------------------------------------
+
+    def decay(self, layer: int, rows: slice = slice(None), cols: slice = slice(None)) -> Tensor:
+        """D (H, rows, cols): gamma**(n-m) for n >= m, else 0. Magnitudes in [0, 1]."""
+        return self._plane("retention.decay", layer, rows, cols)
+
+    def scores(self, layer: int, rows: slice = slice(None), cols: slice = slice(None)) -> Tensor:
+        """Q K^T (H, rows, cols), before the decay: signed, also above the diagonal."""
+        return self._plane("retention.scores", layer, rows, cols)
+
+    def retention(self, layer: int, rows: slice = slice(None), cols: slice = slice(None)) -> Tensor:
+        """The weights Q K^T * D (H, rows, cols): signed; rows do not sum to 1; 0 for n < m."""
+        return self._plane("retention.weights", layer, rows, cols)
+
+    def cell(self, layer: int, head: int, n: int, m: int) -> Cell:
+        """The weight with which token n reads token m, taken apart. For m > n it is 0."""
+        row, col = slice(n, n + 1), slice(m, m + 1)
+        return Cell(
+            score=self.scores(layer, row, col)[head].item(),
+            gamma=self.gamma(layer)[head].item(),
+            distance=n - m,
+            decay=self.decay(layer, row, col)[head].item(),
+            weight=self.retention(layer, row, col)[head].item(),
+        )
+
+    def _plane(self, name: str, layer: int, rows: slice, cols: slice) -> Tensor:
+        capture = self._layer(layer)
+        if self.mode == "parallel":
+            return capture[name][0][:, rows, cols]
+        n, m = (torch.arange(self.length)[part] for part in (rows, cols))
+        window = self._derive_plane(name, layer, n, m)
+        if self.mode == "chunkwise":  # what the chunks computed, in place of what was derived
+            for i, block in enumerate(capture[name]):
+                first = i * self.chunk_size
+                inside_n, inside_m = (
+                    torch.nonzero((part >= first) & (part < first + block.shape[-1]))[:, 0]
+                    for part in (n, m)
+                )
+                if len(inside_n) and len(inside_m):
+                    exact = block[:, n[inside_n] - first][:, :, m[inside_m] - first]
+                    window[:, inside_n[:, None], inside_m[None, :]] = exact
+        return window
+
+    def _derive_plane(self, name: str, layer: int, n: Tensor, m: Tensor) -> Tensor:
+        q, k = self.q(layer), self.k(layer)
+        if name == "retention.decay":
+            return decay_matrix(self.gamma(layer), n, m, q.dtype)
+        scores = q[:, n] @ k[:, m].mT
+        if name == "retention.scores":
+            return scores
+        return scores * decay_matrix(self.gamma(layer), n, m, q.dtype)
+
+    # -- the state --------------------------------------------------------------------------
+
+    def state(self, layer: int, position: int) -> Tensor:
+        """S (H, d_k, d_v) after the token at `position` (negative counts from the end)."""
+        capture = self._layer(layer)
+        if not -self.length <= position < self.length:
+            raise IndexError(f"position {position} is outside a text of {self.length} tokens")
+        position %= self.length
+        if position == self.length - 1:
+            return capture.last_state
+        if self.mode == "recurrent":
+            kept = position - position % capture.stride
+            state = capture.states[kept]
+            return state if kept == position else self._replay(layer, kept + 1, position, state)
+        if self.mode == "parallel":
+            return self._sum_state(layer, 0, position, None)
+        chunk = (position + 1) // self.chunk_size  # chunks that end at or before the position
+        kept = -1 if chunk == 0 else (chunk - 1) - (chunk - 1) % capture.stride
+        state_before = capture.states[kept] if kept >= 0 else None
+        for i in range(kept + 1, chunk):
+            first = i * self.chunk_size
+            state_before = self._sum_state(layer, first, first + self.chunk_size - 1, state_before)
+        first = chunk * self.chunk_size
+        if first > position:
+            assert state_before is not None
+            return state_before
+        return self._sum_state(layer, first, position, state_before)
+
+    def state_norm(self, layer: int) -> Tensor:
+        """(H, T), the Frobenius norm of S after each token."""
+        key = ("state_norm", layer)
+        if key not in self._derived:
+            norms: list[Tensor] = []
+            capture = self._layer(layer)
+            if self.mode == "recurrent" and capture.stride == 1:
+                norms = [_frobenius(capture.states[n]) for n in range(self.length)]
+            else:
+                self._recur(layer, 0, self.length, None, lambda s: norms.append(_frobenius(s)))
+            result = torch.stack(norms, dim=-1)
+            if self.mode != "recurrent":
+                ends = range(self.chunk_size, self.length, self.chunk_size)
+                computed = [e - 1 for e in ends] if self.mode == "chunkwise" else []
+                for position in [*computed, self.length - 1]:
+                    result[:, position] = _frobenius(self.state(layer, position))
+            self._derived[key] = result
+        return self._derived[key]
+
+    def _replay(self, layer: int, start: int, stop: int, state: Tensor) -> Tensor:
+        """The state after token `stop` from the one before `start`, by the recurrence itself."""
+        states: list[Tensor] = []
+        self._recur(layer, start, stop + 1, state, states.append)
+        return states[-1]
+
+    def _recur(self, layer: int, start: int, stop: int, state: Tensor | None, keep: object) -> None:
+        assert callable(keep)
+        q, k, v = (x[None, :, start:stop] for x in (self.q(layer), self.k(layer), self.v(layer)))
+        with torch.no_grad(), listening(lambda _, published: keep(published[0])):
+            recurrent(q, k, v, self.gamma(layer), None if state is None else state[None])
+
+    def _sum_state(self, layer: int, start: int, stop: int, state: Tensor | None) -> Tensor:
+        """The state after token `stop`, as the chunkwise form sums it up from token `start`."""
+        k, v = (x[None, :, start : stop + 1] for x in (self.k(layer), self.v(layer)))
+        with torch.no_grad():
+            before = None if state is None else state[None]
+            return next_state(k, v, self.gamma(layer), before)[0]
+
+    # -- the chunks -------------------------------------------------------------------------
+
+    def inner(self, layer: int) -> Tensor:
+        """(H, T, d_v), the part of the head output that comes from inside each token's chunk."""
+        return self._chunk_part("retention.inner", layer)
+
+    def cross(self, layer: int) -> Tensor:
+        """(H, T, d_v), the part that comes from the state carried into each token's chunk."""
+        return self._chunk_part("retention.cross", layer)
+
+    def _chunk_part(self, name: str, layer: int) -> Tensor:
+        capture = self._layer(layer)
+        key = (name, layer)
+        if key not in self._derived:
+            if self.mode != "chunkwise":
+                capture = LayerCapture()
+                q, k, v = (x[None] for x in (self.q(layer), self.k(layer), self.v(layer)))
+                with torch.no_grad(), listening(capture.add):
+                    chunkwise(q, k, v, self.gamma(layer), None, self.chunk_size)
+            self._derived[key] = torch.cat(capture[name], dim=-2)
+        return self._derived[key]
+
+    # -- what is known about all this -------------------------------------------------------
+
+    def origin(self, name: str) -> str:
+        """Whether this mode "computed" the quantity, the trace "derived" it, or where which."""
+        if name in _EVERY_MODE:
+            return COMPUTED
+        if name not in _ORIGINS:
+            known = ", ".join(sorted([*_EVERY_MODE, *_ORIGINS]))
+            raise ValueError(f"unknown quantity {name!r}; a trace has {known}")
+        return _ORIGINS[name][MODES.index(self.mode)]
+
+    def in_mode(self, mode: str) -> Trace:
+        """The trace of the same text in another mode; run once and kept."""
+        if mode == self.mode:
+            return self
+        if mode not in self._others:
+            self._others[mode] = Trace(self.model, self.ids, mode, self.chunk_size)
+        return self._others[mode]
+
+    @cached_property
+    def _others(self) -> dict[str, Trace]:
+        return {}
+
+    def agreement(self) -> Agreement:
+        """Run the other two modes and compare: max |difference| of logits and layer outputs."""
+        others = {mode: self.in_mode(mode) for mode in MODES if mode != self.mode}
+        return Agreement(
+            logits={mode: _difference(self.logits, o.logits) for mode, o in others.items()},
+            outputs={
+                mode: max(
+                    _difference(self.output(layer), o.output(layer))
+                    for layer in range(self.n_layers)
+                )
+                for mode, o in others.items()
+            },
+            scale=self.logits.abs().max().item(),
+        )
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What the pass cost. Its time is that of the traced pass; a second pass is metered."""
+        flops, peak_bytes = measure(self._forward)
+        return Cost(
+            milliseconds=self._milliseconds,
+            flops=flops,
+            peak_bytes=peak_bytes,
+            state_bytes=self._state_bytes,
+            steps=self._layer(0).steps,
+        )
+
+    def _forward(self):  # type: ignore[no-untyped-def]
+        ids = self.ids.to(self.model.embedding.weight.device)[None]
+        return self.model(ids, mode=self.mode, chunk_size=self.chunk_size)
+
+    def _layer(self, layer: int) -> LayerCapture:
+        if not 0 <= layer < self.n_layers:
+            raise IndexError(f"layer {layer} is outside 0 .. {self.n_layers - 1}")
+        return self._capture.layers[layer]
+
+
+def _check_ids(ids: Tensor, vocab_size: int) -> None:
+    if ids.dim() != 1 or ids.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"token ids must be a LongTensor of shape (T,), not {tuple(ids.shape)}")
+    if len(ids) == 0:
+        raise ValueError("the text has no tokens; give at least one character")
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= vocab_size:
+        wrong = low if low < 0 else high
+        raise ValueError(f"token id {wrong} is outside the vocabulary 0 .. {vocab_size - 1}")
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    return (a - b).abs().max().item()
+
+
+def _frobenius(state: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(state, dim=(-2, -1))

@@ -1,0 +1,6 @@
+"""The live explorer: controls, panels, one state, one selection."""
+
+from retnet_viz.widgets.explorer import MAX_TOKENS, Explorer, explore
+from retnet_viz.widgets.state import ExplorerState
+
+__all__ = ["MAX_TOKENS", "Explorer", "ExplorerState", "explore"]

@@ -1,0 +1,321 @@
+// Small multiples of the T x T plane on one canvas. Colours come as places in a table; the value
+// that a readout shows is asked of the kernel, which has the numbers themselves.
+
+const LABEL = 18; // pixels above each square for its head
+const GAP = 10;
+
+function css(el, name) {
+  return getComputedStyle(el).getPropertyValue(name).trim();
+}
+
+// Squares as large as the box allows: the best number of columns by trying all.
+function arrange(count, width, height) {
+  let best = { side: 0, columns: 1 };
+  for (let columns = 1; columns <= count; columns++) {
+    const rows = Math.ceil(count / columns);
+    const side = Math.floor(
+      Math.min((width - GAP * (columns - 1)) / columns, (height - GAP * (rows - 1)) / rows - LABEL),
+    );
+    if (side > best.side) best = { side, columns };
+  }
+  return best;
+}
+
+// Paint one head into an image of at most `limit` pixels a side. Where several cells share a
+// pixel the one farthest from zero is shown, so that a single large weight is never lost.
+function paint(cells, offset, length, colors, signed, limit) {
+  const step = Math.max(1, Math.ceil(length / limit));
+  const side = Math.ceil(length / step);
+  const image = new ImageData(side, side);
+  for (let y = 0; y < side; y++) {
+    for (let x = 0; x < side; x++) {
+      let place = 0;
+      let best = -1;
+      const rows = Math.min(length, (y + 1) * step);
+      const columns = Math.min(length, (x + 1) * step);
+      for (let n = y * step; n < rows; n++) {
+        for (let m = x * step; m < columns; m++) {
+          const p = cells[offset + n * length + m];
+          if (p === 0) continue;
+          const strength = signed ? Math.abs(p - 128) : p;
+          if (strength > best) {
+            best = strength;
+            place = p;
+          }
+        }
+      }
+      if (place === 0) continue;
+      const to = 4 * (y * side + x);
+      image.data[to] = colors[3 * place];
+      image.data[to + 1] = colors[3 * place + 1];
+      image.data[to + 2] = colors[3 * place + 2];
+      image.data[to + 3] = 255;
+    }
+  }
+  return image;
+}
+
+function render({ model, el }) {
+  el.classList.add("rv-panel", "rv-matrix");
+  el.innerHTML = `
+    <div class="rv-title"><span class="rv-name"></span><span class="rv-origin"></span></div>
+    <div class="rv-stage"><canvas tabindex="0" role="application"></canvas></div>
+    <div class="rv-legend"><canvas height="10" aria-hidden="true"></canvas><div class="rv-ticks"></div></div>
+    <div class="rv-readout" role="status"></div>`;
+  const stage = el.querySelector(".rv-stage");
+  const canvas = stage.querySelector("canvas");
+  const legend = el.querySelector(".rv-legend canvas");
+  const ticks = el.querySelector(".rv-ticks");
+  const readout = el.querySelector(".rv-readout");
+  const scratch = document.createElement("canvas");
+  let images = [];
+  let squares = [];
+  let side = 0;
+  let focus = null; // the cell under the pointer or the cursor keys: [head index, n, m]
+  let waiting = false; // one question to the kernel at a time; the newest replaces the waiting one
+  let next = null;
+  let frame = 0;
+  let stale = true; // the images must be painted anew
+
+  function bytes(name) {
+    const view = model.get(name);
+    return new Uint8Array(view.buffer ?? view, view.byteOffset ?? 0, view.byteLength);
+  }
+
+  function paintAll() {
+    const { length = 0, heads = [], signed } = model.get("meta");
+    const cells = bytes("cells");
+    const colors = bytes("colors");
+    if (!length || cells.length !== heads.length * length * length) return false;
+    images = heads.map((_, i) => {
+      const image = paint(cells, i * length * length, length, colors, signed, 2 * side);
+      const bitmap = document.createElement("canvas");
+      bitmap.width = bitmap.height = image.width;
+      bitmap.getContext("2d").putImageData(image, 0, 0);
+      return bitmap;
+    });
+    return true;
+  }
+
+  function outline(context, x, y, length, block) {
+    const cell = side / length;
+    context.strokeStyle = css(el, "--rv-ink");
+    context.lineWidth = 1;
+    context.beginPath();
+    for (let first = 0; first < length; first += block) {
+      const size = Math.min(block, length - first) * cell;
+      context.rect(x + first * cell + 0.5, y + first * cell + 0.5, size - 1, size - 1);
+    }
+    context.stroke();
+  }
+
+  function draw() {
+    frame = 0;
+    const meta = model.get("meta");
+    const { length = 0, heads = [] } = meta;
+    const width = stage.clientWidth;
+    const height = stage.clientHeight;
+    if (!width || !height) return;
+    const ratio = window.devicePixelRatio || 1;
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+    }
+    const layout = arrange(Math.max(1, heads.length), width, height);
+    if (layout.side !== side) stale = true;
+    side = layout.side;
+    const context = canvas.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, height);
+    squares = [];
+    if (length && side > 8) {
+      if (stale) stale = !paintAll();
+      if (stale) return;
+      context.imageSmoothingEnabled = false;
+      context.font = "600 12px system-ui, sans-serif";
+      const used = layout.columns * side + (layout.columns - 1) * GAP;
+      const left = Math.max(0, (width - used) / 2);
+      const selected = model.get("selected");
+      const cell = side / length;
+      heads.forEach((head, i) => {
+        const x = left + (i % layout.columns) * (side + GAP);
+        const y = Math.floor(i / layout.columns) * (side + LABEL + GAP) + LABEL;
+        squares.push({ x, y });
+        context.fillStyle = head.color;
+        context.fillText(head.label, x, y - 5, side);
+        context.drawImage(images[i], x, y, side, side);
+        context.strokeStyle = css(el, "--rv-line");
+        context.lineWidth = 1;
+        context.setLineDash(meta.computed === "none" ? [3, 3] : []);
+        context.strokeRect(x + 0.5, y + 0.5, side - 1, side - 1);
+        context.setLineDash([]);
+        if (meta.computed === "blocks" && meta.block * cell >= 4) {
+          outline(context, x, y, length, meta.block);
+        }
+        if (selected >= 0 && selected < length) {
+          context.strokeStyle = css(el, "--rv-accent");
+          context.lineWidth = 2;
+          const thickness = Math.max(cell, 3);
+          const top = y + (selected + 0.5) * cell - thickness / 2;
+          context.strokeRect(x, top, Math.max((selected + 1) * cell, 3), thickness);
+        }
+        const pinned = model.get("cell");
+        for (const [spot, color] of [
+          [pinned.length && pinned[0] === head.index ? pinned : null, "--rv-accent"],
+          [focus && focus[0] === i ? focus : null, "--rv-ink"],
+        ]) {
+          if (!spot) continue;
+          const size = Math.max(cell, 5);
+          context.strokeStyle = css(el, color);
+          context.lineWidth = 2;
+          context.strokeRect(
+            x + (spot[2] + 0.5) * cell - size / 2,
+            y + (spot[1] + 0.5) * cell - size / 2,
+            size,
+            size,
+          );
+        }
+      });
+    }
+    el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
+  }
+
+  function schedule() {
+    if (!frame) frame = requestAnimationFrame(draw);
+  }
+
+  function describe() {
+    const meta = model.get("meta");
+    el.querySelector(".rv-name").textContent = meta.title || "";
+    const origin = el.querySelector(".rv-origin");
+    origin.textContent = meta.origin || "";
+    origin.dataset.computed = meta.computed || "";
+    canvas.setAttribute("aria-label", `${meta.title || ""}: ${meta.summary || ""}`);
+    const entries = meta.ticks || [];
+    ticks.replaceChildren(
+      ...entries.map(([place, text]) => {
+        const tick = document.createElement("span");
+        tick.textContent = text;
+        tick.style.left = `${100 * (meta.signed ? (place + 1) / 2 : place)}%`;
+        return tick;
+      }),
+    );
+    const colors = bytes("colors");
+    legend.width = 255;
+    const bar = new ImageData(255, 10);
+    for (let i = 0; i < 255 * 10; i++) {
+      const place = 1 + (i % 255);
+      bar.data.set([colors[3 * place], colors[3 * place + 1], colors[3 * place + 2], 255], 4 * i);
+    }
+    if (colors.length) legend.getContext("2d").putImageData(bar, 0, 0);
+  }
+
+  function show() {
+    if (!focus) readout.textContent = model.get("readout");
+  }
+
+  function at(event) {
+    const { length = 0 } = model.get("meta");
+    const box = canvas.getBoundingClientRect();
+    const px = event.clientX - box.left;
+    const py = event.clientY - box.top;
+    for (let i = 0; i < squares.length; i++) {
+      const m = Math.floor(((px - squares[i].x) / side) * length);
+      const n = Math.floor(((py - squares[i].y) / side) * length);
+      if (m >= 0 && n >= 0 && m < length && n < length) return [i, n, m];
+    }
+    return null;
+  }
+
+  function named(spot) {
+    return [model.get("meta").heads[spot[0]].index, spot[1], spot[2]];
+  }
+
+  function ask() {
+    if (!focus) return;
+    if (waiting) {
+      next = focus;
+      return;
+    }
+    waiting = true;
+    model.send({ cell: named(focus) });
+  }
+
+  function look(spot) {
+    if (String(spot) === String(focus)) return;
+    focus = spot;
+    if (spot) ask();
+    else show();
+    schedule();
+  }
+
+  function pin(spot) {
+    const cell = named(spot);
+    const same = String(model.get("cell")) === String(cell);
+    model.set("cell", same ? [] : cell);
+    model.set("selected", spot[1]);
+    model.save_changes();
+  }
+
+  model.on("msg:custom", (message) => {
+    waiting = false;
+    if (focus && String(named(focus)) === String(message.cell)) readout.textContent = message.text;
+    if (next) {
+      next = null;
+      ask();
+    }
+  });
+  canvas.addEventListener("pointermove", (event) => look(at(event)));
+  canvas.addEventListener("pointerleave", () => look(null));
+  canvas.addEventListener("blur", () => look(null));
+  canvas.addEventListener("click", (event) => {
+    const spot = at(event);
+    if (spot) pin(spot);
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const { length = 0, heads = [] } = model.get("meta");
+    if (!length) return;
+    const moves = { ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0], ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1], PageUp: [-1, 0, 0], PageDown: [1, 0, 0] };
+    if (event.key in moves) {
+      const start = focus || [0, Math.max(0, model.get("selected")), 0];
+      const clamp = (value, top) => Math.min(Math.max(value, 0), top);
+      const [h, n, m] = start.map((value, i) => value + moves[event.key][i]);
+      look([clamp(h, heads.length - 1), clamp(n, length - 1), clamp(m, length - 1)]);
+    } else if ((event.key === "Enter" || event.key === " ") && focus) {
+      pin(focus);
+    } else if (event.key === "Escape") {
+      model.set("cell", []);
+      model.save_changes();
+      look(null);
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  });
+
+  model.on("change:cells change:colors change:meta", () => {
+    stale = true;
+    if (focus) {
+      const { length = 0, heads = [] } = model.get("meta");
+      if (focus[0] >= heads.length || focus[1] >= length || focus[2] >= length) focus = null;
+      else ask();
+    }
+    describe();
+    schedule();
+  });
+  model.on("change:selected change:cell", schedule);
+  model.on("change:readout", show);
+  const resized = new ResizeObserver(schedule);
+  resized.observe(stage);
+  window.addEventListener("retnet-viz-theme", schedule);
+  describe();
+  show();
+  schedule();
+  return () => {
+    resized.disconnect();
+    window.removeEventListener("retnet-viz-theme", schedule);
+  };
+}
+
+export default { render };

@@ -1,0 +1,92 @@
+// The page around the panels: theme, and a watchdog for a kernel that has died.
+
+const EVERY = 5000; // ms between questions to the kernel
+const PATIENCE = 20000; // ms without an answer before the page says so
+
+// Light or dark, as the host has it: JupyterLab and Voila mark the body, else look at its colour.
+function hostTheme() {
+  const marked = document.body.dataset.jpThemeLight;
+  if (marked) return marked === "true" ? "light" : "dark";
+  const rgb = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [];
+  if (rgb.length < 3 || rgb[3] === 0) return "light";
+  return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] > 128 ? "light" : "dark";
+}
+
+function render({ model, el }) {
+  el.style.display = "none";
+  let answered = Date.now();
+  let asked = Date.now();
+
+  function root() {
+    return el.closest(".rv-explorer");
+  }
+
+  function applyTheme() {
+    const box = root();
+    if (!box) return requestAnimationFrame(applyTheme); // not yet in the page
+    const chosen = model.get("theme");
+    const shown = chosen === "auto" ? hostTheme() : chosen;
+    box.dataset.theme = shown;
+    // In a dashboard the explorer is the page: what surrounds it follows.
+    if (document.body.dataset.voila) {
+      document.documentElement.style.setProperty("--page", getComputedStyle(box).backgroundColor);
+    }
+    if (model.get("shown") !== shown) {
+      model.set("shown", shown);
+      model.save_changes();
+    }
+    window.dispatchEvent(new Event("retnet-viz-theme"));
+  }
+
+  function banner(dead) {
+    const box = root();
+    let line = box?.querySelector(".rv-dead");
+    if (!dead) return line?.remove();
+    if (!box || line) return;
+    line = document.createElement("div");
+    line.className = "rv-dead";
+    line.setAttribute("role", "alert");
+    const text = document.createElement("span");
+    text.textContent = "The kernel behind this page does not answer; what you see no longer updates. ";
+    line.append(text);
+    const link = document.createElement("a");
+    if (document.body.dataset.voila) {
+      link.href = `?${model.get("query")}`;
+      link.textContent = "Open it again as it is now";
+    } else {
+      text.textContent += "Restart the kernel and run the cell again.";
+    }
+    line.append(link);
+    box.prepend(line);
+  }
+
+  function watch() {
+    const now = Date.now();
+    // A page that slept (a closed lid, a hidden tab) has not been waiting.
+    if (now - asked > 2 * EVERY) answered = now;
+    asked = now;
+    banner(now - answered > PATIENCE);
+    try {
+      model.send({ ping: now });
+    } catch {
+      // A closed connection is noticed by the answer that does not come.
+    }
+  }
+
+  model.on("msg:custom", (message) => {
+    if (message.pong === undefined) return;
+    answered = Date.now();
+    banner(false);
+  });
+  model.on("change:theme", applyTheme);
+  const host = new MutationObserver(applyTheme);
+  host.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+  const timer = setInterval(watch, EVERY);
+  applyTheme();
+  return () => {
+    clearInterval(timer);
+    host.disconnect();
+  };
+}
+
+export default { render };

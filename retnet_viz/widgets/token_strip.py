@@ -1,0 +1,30 @@
+"""The tokens of the text in reading order, shaded by what the selected one retains of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anywidget
+import traitlets as t
+
+
+class TokenStrip(anywidget.AnyWidget):
+    """A list box of tokens.
+
+    tokens    visible text of each token; becomes text of the page, never HTML
+    shades    a place in `colors` per token, uint8; 0 for tokens that are not read
+    colors    256 x 3 bytes, RGB
+    values    what each shade stands for, as text for screen readers and tool tips
+    selected  the selected token, -1 for none
+    title     what the shades mean
+    empty     the sentence that stands where tokens would
+    """
+
+    _esm = Path(__file__).parent / "token_strip.js"
+    tokens = t.List(t.Unicode()).tag(sync=True)
+    shades = t.Bytes(b"").tag(sync=True)
+    colors = t.Bytes(b"").tag(sync=True)
+    values = t.List(t.Unicode()).tag(sync=True)
+    selected = t.Int(-1).tag(sync=True)
+    title = t.Unicode("").tag(sync=True)
+    empty = t.Unicode("").tag(sync=True)

@@ -1,0 +1,151 @@
+"""A real browser and real servers for the tests; pages that must be silent and stay at home."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from chromium import find
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+COMMAND = Path(sys.executable).with_name("retnet-viz")
+HOME_HOSTS = {"127.0.0.1", "localhost"}
+START_SECONDS = 120
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the browser's tests last: the others are faster, and want no event loop around them."""
+    items.sort(key=lambda item: Path(__file__).parent in item.path.parents)
+
+
+@contextmanager
+def serving(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[str]:
+    """Run `retnet-viz` with `arguments` and give the address that it prints when it serves."""
+    process = subprocess.Popen(
+        [str(COMMAND), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(environment or {})},
+    )
+    try:
+        yield _printed_address(process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _printed_address(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    deadline = time.monotonic() + START_SECONDS
+    output = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while selector.select(max(0.0, deadline - time.monotonic())):
+            received = os.read(process.stdout.fileno(), 65536)
+            output += received
+            found = re.search(rb": (http://\S+)\n", output)
+            if found:
+                return found[1].decode()
+            if not received:
+                break
+    raise AssertionError(f"the server did not start; it printed:\n{output.decode()}")
+
+
+@pytest.fixture(scope="session")
+def voila_url() -> Iterator[str]:
+    """The explorer, served as `make explore` serves it."""
+    with serving("explore", "--no-browser", "--port", "0") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the notebooks that a test may change."""
+    folder = tmp_path_factory.mktemp("lab") / "notebooks"
+    shutil.copytree(CHECKOUT / "notebooks", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lab_url(lab_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """JupyterLab on `lab_folder`, with its token, as `make lab` serves it."""
+    # The user's own settings and workspaces must not change what the tests see, nor be changed.
+    home = tmp_path_factory.mktemp("jupyter")
+    environment = {
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+    }
+    arguments = ("lab", str(lab_folder), "--no-browser", "--port", "0")
+    with serving(*arguments, environment=environment) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find(),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Observed:
+    """What a page did that a person would not see."""
+
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def outside(self) -> list[str]:
+        """The requests that left this machine."""
+        return [url for url in self.requests if not _is_home(url)]
+
+
+def _is_home(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in {"data", "blob", "about"} or parts.hostname in HOME_HOSTS
+
+
+def observe(page: Page) -> Observed:
+    """Record the errors and the requests of `page` from now on."""
+    observed = Observed()
+    page.on("console", lambda m: observed.errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: observed.errors.append(str(error)))
+    page.on("request", lambda request: observed.requests.append(request.url))
+    page.on("websocket", lambda websocket: observed.requests.append(websocket.url))
+    return observed
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page; the test fails if it logged an error or asked another machine for anything."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    observed = observe(page)
+    yield page
+    context.close()
+    assert observed.outside == []
+    assert observed.errors == []

@@ -1,0 +1,33 @@
+"""Steps in JupyterLab that several tests take."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page, expect
+
+
+def open_notebook(page: Page, lab_url: str, name: str) -> None:
+    """Open the notebook `name` alone in the window and wait for its kernel."""
+    parts = urlsplit(lab_url)
+    page.goto(f"{parts.scheme}://{parts.netloc}/lab/tree/{name}?reset&{parts.query}")
+    page.locator(".jp-Notebook").wait_for()
+    page.get_by_text(re.compile(r"\(ipykernel\) \| Idle$")).wait_for()
+
+
+def run_all_cells(page: Page, timeout: float = 120_000) -> None:
+    """Run every cell of the open notebook and wait, `timeout` milliseconds at most, for the end.
+
+    A cell that fails ends the run and fails the test with what the cell printed.
+    """
+    cells = page.locator(".jp-Notebook .jp-CodeCell")
+    # Commands are for the widget that has the focus; one that is disabled would swallow the click.
+    cells.first.locator(".jp-InputPrompt").click()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator('[data-command="runmenu:run-all"]:not(.lm-mod-disabled)').click()
+    # JupyterLab draws a number, a star or nothing beside a cell: it ran, it is running, it waits.
+    expect(cells.last.locator(".jp-InputPrompt")).to_have_text(
+        re.compile(r"\[\d+\]:"), timeout=timeout
+    )
+    expect(page.locator('.jp-OutputArea-output[data-mime-type*="error"]')).to_have_count(0)

@@ -1,0 +1,167 @@
+"""The servers: what they print, what they refuse, and what a page of theirs is like."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import psutil
+import pytest
+from conftest import COMMAND, serving
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from lab_steps import open_notebook, run_all_cells
+from playwright.sync_api import Page, Route, expect
+
+from retnet_viz.server.websocket import PromptWebsocketConnection
+
+WIDGETS = "#rendered_cells .jupyter-widgets"
+DARK, LIGHT = "rgb(17, 17, 17)", "rgb(255, 255, 255)"
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def soon(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether `holds` becomes true in time; for what happens outside a page."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_the_page_opens_at_the_root(page: Page, voila_url: str) -> None:
+    page.goto(voila_url)
+    page.locator(WIDGETS).first.wait_for()
+    expect(page.locator("#loading")).to_have_count(0)
+    expect(page).to_have_title("RetNet Explorer")
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    expect(page.locator("body")).to_have_css("background-color", LIGHT)
+
+
+def test_the_page_says_that_it_is_starting(page: Page, voila_url: str) -> None:
+    held: list[Route] = []
+    page.route("**/voila.js", lambda route: held.append(route))  # what draws the widgets
+    page.goto(voila_url, wait_until="commit")
+    expect(page.get_by_role("status")).to_contain_text("Starting RetNet Explorer")
+    held[0].continue_()
+    page.locator(WIDGETS).first.wait_for()
+    expect(page.get_by_role("status")).to_have_count(0)
+
+
+def test_the_page_uses_the_whole_width(page: Page, voila_url: str) -> None:
+    page.goto(voila_url)
+    page.locator(WIDGETS).first.wait_for()
+    output = page.locator("#rendered_cells .jp-OutputArea-output").first
+    box = output.bounding_box()
+    assert box is not None
+    assert box["x"] <= 8
+    assert box["width"] >= 1440 - 32
+
+
+def test_a_dark_page(page: Page, voila_url: str) -> None:
+    page.goto(voila_url + "?theme=dark")
+    page.locator(WIDGETS).first.wait_for()
+    expect(page.locator("body")).to_have_css("background-color", DARK)
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+
+
+def test_an_unknown_page_is_a_sentence(page: Page, voila_url: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(voila_url + "nothing")
+    assert refused.value.code == 404
+    text = refused.value.read().decode()
+    assert "Traceback" not in text
+    assert "//cdn" not in text
+
+
+def test_a_request_under_a_foreign_name_is_refused(voila_url: str) -> None:
+    request = urllib.request.Request(voila_url, headers={"Host": "example.org"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    assert refused.value.code == 403
+
+
+@pytest.mark.parametrize("command", ["explore", "lab"])
+def test_a_taken_port_is_a_sentence(command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        run = subprocess.run(
+            [str(COMMAND), command, "--no-browser", "--port", str(port)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert run.returncode == 2
+    assert run.stderr == (
+        f"retnet-viz {command}: port {port} is taken; "
+        "choose another with --port, or any free one: --port 0.\n"
+    )
+
+
+def test_a_server_ends_its_kernels_with_itself() -> None:
+    before = set(psutil.Process().children())
+    with serving("explore", "--no-browser", "--port", "0"):
+        (server,) = [
+            p
+            for p in psutil.Process().children()
+            if "explore" in p.cmdline()[-4:] and p not in before
+        ]
+        kernels = server.children(recursive=True)
+        assert kernels
+    assert psutil.wait_procs(kernels, timeout=10)[1] == []
+
+
+def test_a_closed_page_ends_its_kernel(page: Page, voila_url: str) -> None:
+    page.goto(voila_url)
+    page.locator(WIDGETS).first.wait_for()
+    kernel = page.evaluate(
+        "JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId"
+    )
+    assert status(f"{voila_url}api/kernels/{kernel}") == 200
+    page.goto("about:blank")
+    assert soon(lambda: status(f"{voila_url}api/kernels/{kernel}") == 404)
+
+
+def test_the_websocket_sends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+
+    class Connection(PromptWebsocketConnection):
+        websocket_handler = SimpleNamespace(set_nodelay=calls.append)
+
+        def __init__(self) -> None:
+            """Without a kernel."""
+
+    async def connect(self: ZMQChannelsWebsocketConnection) -> None:
+        calls.append("connect")
+
+    monkeypatch.setattr(ZMQChannelsWebsocketConnection, "connect", connect)
+    with pytest.raises(StopIteration):  # driven by hand: the browser's event loop is running
+        Connection().connect().send(None)
+    assert calls == [True, "connect"]
+
+
+def test_jupyterlab_runs_a_notebook(page: Page, lab_url: str, lab_folder: Path) -> None:
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    notebook.cells = [
+        nbformat.v4.new_code_cell("import ipywidgets, sys\nsys.prefix"),
+        nbformat.v4.new_code_cell("ipywidgets.IntSlider(value=7, description='Layer')"),
+    ]
+    nbformat.write(notebook, lab_folder / "smoke.ipynb")
+    open_notebook(page, lab_url, "smoke.ipynb")
+    run_all_cells(page)
+    expect(page.locator(".jp-Notebook .widget-readout")).to_have_text("7")

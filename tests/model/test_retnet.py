@@ -1,0 +1,317 @@
+"""The whole model: one answer in three modes, in any pieces, for any variant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from retnet_viz.model import MODES, RetNet, RetNetState
+from retnet_viz.model.observe import listening
+
+ModelFactory = Callable[..., RetNet]
+
+
+@st.composite
+def variants(draw: st.DrawFn) -> dict[str, Any]:
+    """The fields of a random RetNetConfig."""
+    heads = draw(st.integers(1, 3))
+    gammas = st.lists(st.floats(0.2, 1.0), min_size=heads, max_size=heads)
+    return {
+        "vocab_size": 23,
+        "n_heads": heads,
+        "d_model": heads * draw(st.sampled_from([4, 6])),
+        "n_layers": draw(st.integers(1, 3)),
+        "value_factor": draw(st.sampled_from([0.5, 1.0, 1.5, 2.0])),
+        "ffn_factor": draw(st.sampled_from([1.0, 2.0])),
+        "decay": draw(st.one_of(st.sampled_from(["paper", "torchscale"]), gammas.map(tuple))),
+        "rotation": draw(st.sampled_from(["interleaved", "half", "none"])),
+        "norm": draw(st.sampled_from(["layer", "rms"])),
+        "head_norm": draw(st.sampled_from(["layer", "rms"])),
+        "feed_forward": draw(st.sampled_from(["gelu", "swiglu"])),
+        "tie_embeddings": draw(st.booleans()),
+    }
+
+
+PIECES = st.lists(
+    st.tuples(st.integers(1, 6), st.sampled_from(MODES), st.integers(1, 9)), min_size=1, max_size=4
+)
+
+
+def random_ids(batch: int, length: int, vocab: int = 23, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, vocab, (batch, length), generator=generator)
+
+
+def literal_logits(model: RetNet, ids: list[int]) -> Tensor:
+    """The model's equations 8 and 9 for one text, head by head and token by token, in float64."""
+    c, weights = model.config, {n: p.detach().double() for n, p in model.named_parameters()}
+    weights.setdefault("head.weight", weights["embedding.weight"])
+
+    def norm(x: Tensor, kind: str, name: str = "") -> Tensor:
+        centred = x - x.mean(-1, keepdim=True) if kind == "layer" else x
+        x = centred / ((centred**2).mean(-1, keepdim=True) + c.norm_eps).sqrt()
+        x = x * weights[f"{name}.weight"] if name else x
+        return x + weights[f"{name}.bias"] if name and kind == "layer" else x
+
+    def turn(x: Tensor) -> Tensor:  # (T, d_k)
+        half = c.head_dim // 2
+        if c.rotation == "none":
+            return x
+        x = x.clone()
+        for n in range(len(x)):
+            for i in range(half):
+                a, b = (2 * i, 2 * i + 1) if c.rotation == "interleaved" else (i, i + half)
+                angle = n * c.rotation_base ** (-i / (half - 1))
+                number = complex(x[n, a], x[n, b]) * complex(math.cos(angle), math.sin(angle))
+                x[n, a], x[n, b] = number.real, number.imag
+        return x
+
+    x = weights["embedding.weight"][ids]
+    for layer in range(c.n_layers):
+        w = {n.removeprefix(f"blocks.{layer}."): p for n, p in weights.items()}
+        y = norm(x, c.norm, f"blocks.{layer}.retention_norm")
+        q, k, v, gate = (y @ w[f"retention.{p}_proj.weight"].T for p in "qkvg")
+        heads = []
+        for h, gamma in enumerate(c.gammas().tolist()):
+            keys, values = (slice(h * d, h * d + d) for d in (c.head_dim, c.value_dim))
+            q_h, k_h = turn(q[:, keys]), turn(k[:, keys]) / math.sqrt(c.head_dim)
+            rows = [
+                sum(gamma ** (n - m) * (q_h[n] @ k_h[m]) * v[m, values] for m in range(n + 1))
+                for n in range(len(ids))
+            ]
+            heads.append(norm(torch.stack(rows), c.head_norm))
+        gated = gate * torch.sigmoid(gate) * torch.cat(heads, dim=-1)
+        x = x + gated @ w["retention.out_proj.weight"].T
+        y = norm(x, c.norm, f"blocks.{layer}.ffn_norm")
+        up = y @ w["ffn.up_proj.weight"].T
+        if c.feed_forward == "gelu":
+            inner = up * 0.5 * (1 + torch.erf(up / math.sqrt(2)))
+        else:
+            gate = y @ w["ffn.gate_proj.weight"].T
+            inner = gate * torch.sigmoid(gate) * up
+        x = x + inner @ w["ffn.down_proj.weight"].T
+    return norm(x, c.norm, "norm") @ weights["head.weight"].T
+
+
+@given(fields=variants(), seed=st.integers(0, 99))
+def test_the_model_computes_equations_8_and_9(
+    tiny_model: ModelFactory, fields: dict[str, Any], seed: int
+) -> None:
+    model = tiny_model(seed=seed, **fields)
+    ids = random_ids(1, 7, seed=seed)
+    wanted = literal_logits(model, ids[0].tolist())
+    assert (model(ids).logits[0] - wanted).abs().max() <= 1e-9
+
+
+@given(fields=variants(), pieces=PIECES, seed=st.integers(0, 99))
+def test_all_modes_agree_for_any_variant_and_any_split(
+    tiny_model: ModelFactory, fields: dict[str, Any], pieces: list[tuple[int, str, int]], seed: int
+) -> None:
+    model = tiny_model(seed=seed, **fields)
+    length = sum(piece[0] for piece in pieces)
+    ids = random_ids(2, length, seed=seed)
+    with torch.inference_mode():
+        whole = model(ids)
+        for dtype in (torch.float64, torch.float32):
+            model = model.to(dtype)
+            state, parts, start = None, [], 0
+            for size, mode, chunk_size in pieces:
+                output = model(ids[:, start : start + size], state, mode, chunk_size)
+                state, start = output.state, start + size
+                parts.append(output.logits)
+            difference = (torch.cat(parts, dim=1).double() - whole.logits).abs().max()
+            assert state is not None
+            assert state.position == length
+            if dtype == torch.float64:
+                assert difference <= 1e-10
+                for found, wanted in zip(state.layers, whole.state.layers, strict=True):
+                    assert (found - wanted).abs().max() <= 1e-10
+            else:
+                assert difference / whole.logits.abs().max() <= 1e-4
+
+
+def test_all_modes_agree_where_a_small_epsilon_meets_tiny_weights(tiny_model: ModelFactory) -> None:
+    # The authors' code normalises each form differently, so there its epsilon tells them apart.
+    ids = random_ids(2, 30)
+    for std in (1e-3, 1e-5):
+        for dtype, bound in ((torch.float64, 1e-10), (torch.float32, 1e-4)):
+            model = tiny_model(std=std, norm_eps=1e-10, vocab_size=23, dtype=dtype)
+            logits = {mode: model(ids, mode=mode, chunk_size=7).logits for mode in MODES}
+            for mode in MODES[1:]:
+                difference = (logits[mode] - logits["parallel"]).abs().max()
+                assert difference / logits["parallel"].abs().max() <= bound
+
+
+def test_a_second_call_goes_on_at_the_next_position(tiny_model: ModelFactory) -> None:
+    model = tiny_model(vocab_size=23)
+    ids = random_ids(1, 9)
+    first = model(ids[:, :5]).state
+    assert first.position == 5
+    rest = model(ids[:, 5:], first).logits
+    assert (rest - model(ids).logits[:, 5:]).abs().max() <= 1e-10
+    # The same memory at another position turns q and k differently.
+    elsewhere = model(ids[:, 5:], RetNetState(first.layers, position=4)).logits
+    assert (elsewhere - rest).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(at=st.integers(0, 11))
+def test_a_token_changes_nothing_before_it_and_something_from_it_on(
+    tiny_model: ModelFactory, mode: str, at: int
+) -> None:
+    model = tiny_model(vocab_size=23)
+    ids = random_ids(1, 12)
+    other = ids.clone()
+    other[0, at] = (ids[0, at] + 1) % 23
+    difference = (model(ids, mode=mode).logits - model(other, mode=mode).logits).abs()[0]
+    assert difference[:at].sum() <= 1e-12
+    assert (difference[at:].amax(dim=-1) > 1e-9).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_of_a_batch_do_not_touch_each_other(tiny_model: ModelFactory, mode: str) -> None:
+    model = tiny_model(vocab_size=23)
+    ids = random_ids(3, 8)
+    together = model(ids, mode=mode, chunk_size=3)
+    for row in range(3):
+        alone = model(ids[row : row + 1], mode=mode, chunk_size=3)
+        assert (alone.logits[0] - together.logits[row]).abs().max() <= 1e-12
+        assert (alone.state.layers[1][0] - together.state.layers[1][row]).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_given_state_is_not_changed(tiny_model: ModelFactory, mode: str) -> None:
+    model = tiny_model(vocab_size=23)
+    given_state = model(random_ids(1, 4)).state
+    kept = [layer.clone() for layer in given_state.layers]
+    after = model(random_ids(1, 5, seed=1), given_state, mode=mode, chunk_size=2).state
+    assert after is not given_state
+    assert given_state.position == 4
+    for layer, wanted in zip(given_state.layers, kept, strict=True):
+        assert torch.equal(layer, wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"chunk_size": 0}, "chunk_size must be a whole number of 1 or more, not 0"),
+        ({"chunk_size": -1}, "chunk_size must be a whole number of 1 or more, not -1"),
+        ({"chunk_size": 2.5}, "chunk_size must be a whole number of 1 or more, not 2.5"),
+        ({"chunk_size": True}, "chunk_size must be a whole number of 1 or more, not True"),
+        ({"chunk_size": None}, "chunk_size must be a whole number of 1 or more, not None"),
+        (
+            {"mode": "diagonal"},
+            "mode must be one of parallel, recurrent, chunkwise, not 'diagonal'",
+        ),
+        ({"mode": None}, "mode must be one of .*, not None"),
+        ({"ids": torch.zeros(1, 0, dtype=torch.long)}, r"ids must have shape .*, not \(1, 0\)"),
+        ({"ids": torch.zeros(3, dtype=torch.long)}, r"ids must have shape .*, not \(3,\)"),
+    ],
+)
+def test_a_bad_call_is_refused_with_a_sentence(
+    tiny_model: ModelFactory, arguments: dict[str, Any], sentence: str
+) -> None:
+    call = {"ids": random_ids(1, 3), "mode": "chunkwise", "chunk_size": 2, **arguments}
+    with pytest.raises(ValueError, match=sentence):
+        tiny_model(vocab_size=23)(**call)
+
+
+def test_a_16_bit_model_keeps_its_gammas_exact(tiny_model: ModelFactory) -> None:
+    gammas = (1 - 2**-12, 1 - 2**-30)  # bfloat16 rounds both to 1
+    model = tiny_model(vocab_size=23, decay=gammas).to(torch.bfloat16)
+    ids = random_ids(1, 20)
+    for mode in MODES:
+        output = model(ids, mode=mode, chunk_size=8)
+        assert output.logits.dtype == torch.bfloat16
+        assert torch.isfinite(output.logits).all()
+        assert all(state.dtype == torch.float32 for state in output.state.layers)
+    for block in model.blocks:
+        assert block.retention.gamma.tolist() == list(gammas)
+
+
+def test_tied_embeddings_are_one_tensor_counted_once(tiny_model: ModelFactory) -> None:
+    tied, untied = tiny_model(), tiny_model(tie_embeddings=False)
+    assert tied.head.weight is tied.embedding.weight
+    assert untied.n_parameters - tied.n_parameters == 300 * 16
+
+
+def record(model: RetNet, ids: Tensor, **arguments: Any) -> list[tuple[str, Tensor]]:
+    events: list[tuple[str, Tensor]] = []
+    with listening(lambda name, tensor: events.append((name, tensor))):
+        model(ids, **arguments)
+    return events
+
+
+CHUNK = ["scores", "decay", "weights", "inner", "cross", "state"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "inside"),
+    [
+        ("parallel", ["scores", "decay", "weights", "state"]),
+        ("recurrent", ["state"] * 10),
+        ("chunkwise", CHUNK * 3),  # 10 tokens in chunks of 4
+    ],
+)
+def test_each_mode_publishes_what_it_computed_in_the_order_of_its_steps(
+    tiny_model: ModelFactory, mode: str, inside: list[str]
+) -> None:
+    model = tiny_model(vocab_size=23)
+    names = [name for name, _ in record(model, random_ids(1, 10), mode=mode, chunk_size=4)]
+    layer = ["layer.input", "retention.q", "retention.k", "retention.v"]
+    layer += [f"retention.{name}" for name in inside]
+    layer += ["retention.output", "retention.normed", "retention.gate", "layer.output"]
+    assert names == ["embedding", *layer, *layer, "logits"]
+
+
+def test_the_published_tensors_are_those_of_the_pass(tiny_model: ModelFactory) -> None:
+    model = tiny_model(vocab_size=23)
+    ids = random_ids(1, 10)
+    for mode in MODES:
+        events = record(model, ids, mode=mode, chunk_size=4)
+        last = dict(events)
+        output = model(ids, mode=mode, chunk_size=4)
+        assert torch.equal(last["logits"], output.logits)
+        assert torch.equal(last["retention.state"], output.state.layers[-1])
+        heads = last["retention.output"]
+        if mode == "parallel":
+            weights = last["retention.scores"] * last["retention.decay"]
+            assert torch.equal(last["retention.weights"], weights)
+            assert torch.equal(weights @ last["retention.v"], heads)
+        if mode == "chunkwise":
+            second_layer = [
+                (n, t) for n, t in events if n in ("retention.inner", "retention.cross")
+            ]
+            parts = [tensor for _, tensor in second_layer[6:]]
+            whole = [parts[i] + parts[i + 1] for i in (0, 2, 4)]
+            assert torch.equal(torch.cat(whole, dim=2), heads)
+
+
+def test_nobody_is_told_outside_the_listening_block(tiny_model: ModelFactory) -> None:
+    model = tiny_model(vocab_size=23)
+    heard: list[str] = []
+    with listening(lambda name, _: heard.append(name)):
+        pass
+    model(random_ids(1, 3))
+    assert heard == []
+
+    def refuse(name: str, _: Tensor) -> None:
+        raise RuntimeError(name)
+
+    with pytest.raises(RuntimeError, match="embedding"), listening(refuse):
+        model(random_ids(1, 3))
+    model(random_ids(1, 3))  # an error inside the block ends the listening too
+
+
+def test_listening_does_not_change_the_result(tiny_model: ModelFactory) -> None:
+    model = tiny_model(vocab_size=23)
+    for mode in MODES:
+        heard = dict(record(model, random_ids(2, 9), mode=mode))
+        assert torch.equal(heard["logits"], model(random_ids(2, 9), mode=mode).logits)
