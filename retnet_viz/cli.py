@@ -88,6 +88,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--n-layers", type=int, default=4)
     parser.add_argument("--n-heads", type=int, default=4)
     parser.add_argument("--decay", choices=("paper", "torchscale"), default="paper")
+    parser.add_argument("--about", default="no description given", help="the data, in a phrase")
     parser.set_defaults(run=_train)
 
 
@@ -102,5 +103,5 @@ def _train(options: argparse.Namespace) -> int:
     config = TrainingConfig(
         **{name: chosen[name] for name in TrainingConfig.__dataclass_fields__ if name in chosen}
     )
-    train(config, model_config, resume=options.resume)
+    train(config, model_config, resume=options.resume, about=options.about)
     return 0

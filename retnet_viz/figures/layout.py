@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from retnet_viz.figures.theme import INK, template
+from retnet_viz.figures.theme import INK, MUTED, template
 from retnet_viz.figures.tokens import escaped
 from retnet_viz.trace import Trace
 
@@ -17,8 +17,13 @@ def make(traces: list[dict[str, Any]], layout: dict[str, Any], theme: str) -> go
 
 
 def heads_shown(trace: Trace, heads: list[int] | None) -> list[int]:
-    """The heads to show, all where none are named; IndexError on one that the model lacks."""
-    chosen = list(range(trace.n_heads)) if heads is None else heads
+    """The heads to show, all where `heads` is None.
+
+    Raises ValueError on an empty list, IndexError on a head that the model lacks.
+    """
+    chosen = list(range(trace.n_heads) if heads is None else heads)
+    if not chosen:
+        raise ValueError(f"heads names no head; give at least one of 0 .. {trace.n_heads - 1}")
     for head in chosen:
         if not 0 <= head < trace.n_heads:
             raise IndexError(f"head {head} is outside 0 .. {trace.n_heads - 1}")
@@ -41,6 +46,23 @@ def cursor(selected: int | None, theme: str) -> list[dict[str, Any]]:
             "line": {"color": INK[theme], "width": 1.5, "dash": "dot"},
         }
     ]
+
+
+def note(text: str, theme: str) -> dict[str, Any]:
+    """A line of small print between a figure's title and its plot."""
+    return {
+        "text": text,
+        "xref": "paper",
+        "yref": "paper",
+        "x": 0,
+        "y": 1,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "xshift": -40,
+        "yshift": 2,
+        "showarrow": False,
+        "font": {"size": 12, "color": MUTED[theme]},
+    }
 
 
 def hovers(trace: Trace) -> list[str]:

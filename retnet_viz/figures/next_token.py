@@ -16,7 +16,11 @@ def next_token(
     trace: Trace, position: int = -1, *, count: int = 10, theme: str = "light"
 ) -> go.Figure:
     """Bars: the `count` likeliest tokens after the token at `position`, with probabilities."""
-    position = range(trace.length)[position]
+    if not -trace.length <= position < trace.length:
+        raise IndexError(f"position {position} is outside a text of {trace.length} tokens")
+    if count < 1:
+        raise ValueError(f"count must be 1 or more, not {count}")
+    position %= trace.length
     probabilities = trace.logits[position].double().softmax(-1)
     top = probabilities.topk(min(count, len(probabilities)))
     values, ids = top.values.tolist(), top.indices.tolist()

@@ -127,7 +127,7 @@ def plane_values(
     """The values (len(heads), T, T) of a plane, NaN above the diagonal, and their colour scale."""
     if name not in TITLES:
         raise ValueError(f"plane must be one of {tuple(TITLES)}, not {name!r}")
-    values = getattr(trace, name)(layer)[heads].float().numpy()
+    values = getattr(trace, name)(layer)[heads].float().cpu().numpy()
     causal = np.tri(trace.length, dtype=bool)
     limit = 1.0 if name == "decay" else None
     colors = color_scale(values[:, causal], scale, signed=SIGNED[name], limit=limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from retnet_viz.figures.layout import cursor, heads_shown, hovers, make
+from retnet_viz.figures.layout import cursor, heads_shown, hovers, make, note
 from retnet_viz.figures.theme import head_color
 from retnet_viz.trace import Trace
 
@@ -18,7 +18,7 @@ def state_norm(
     theme: str = "light",
 ) -> go.Figure:
     """A line per head: the Frobenius norm of S_n after each token n."""
-    norms = trace.state_norm(layer).float().numpy()
+    norms = trace.state_norm(layer).float().cpu().numpy()
     gammas = trace.gamma(layer).tolist()
     lines = [
         {
@@ -38,7 +38,8 @@ def state_norm(
     return make(
         lines,
         {
-            "title": {"text": f"State norm ‖S<sub>n</sub>‖<sub>F</sub>{_note(trace)}"},
+            "title": {"text": "State norm ‖S<sub>n</sub>‖<sub>F</sub>"},
+            "annotations": [note(trace.origin("state_norm"), theme)],
             "xaxis": {"title": {"text": "token n"}, "range": [-0.5, max(1, trace.length - 0.5)]},
             "yaxis": {"title": {"text": "‖S‖"}, "rangemode": "tozero"},
             "margin": {"l": 48, "r": 12, "t": 48, "b": 58},
@@ -48,7 +49,3 @@ def state_norm(
         },
         theme,
     )
-
-
-def _note(trace: Trace) -> str:
-    return f"<br><span style='font-size:12px;font-weight:400'>{trace.origin('state_norm')}</span>"

@@ -14,11 +14,20 @@ MODE_COLORS = {"parallel": "#E69F00", "recurrent": "#009E73", "chunkwise": "#007
 DIVERGING = "RdBu_r"  # signed quantities, white at zero: blue below, red above
 SEQUENTIAL = "Viridis"  # magnitudes
 
-PAPER = {"light": "#ffffff", "dark": "#1b1e23"}
-INK = {"light": "#1f2328", "dark": "#e6e8eb"}
-MUTED = {"light": "#59636e", "dark": "#9aa4af"}
-GRID = {"light": "#e2e5e9", "dark": "#343a42"}
 THEMES = ("light", "dark")
+
+
+class _Themed(dict[str, str]):
+    """A colour per theme."""
+
+    def __missing__(self, theme: str) -> str:
+        raise ValueError(f"theme must be one of {THEMES}, not {theme!r}")
+
+
+PAPER = _Themed(light="#ffffff", dark="#1b1e23")
+INK = _Themed(light="#1f2328", dark="#e6e8eb")
+MUTED = _Themed(light="#59636e", dark="#9aa4af")
+GRID = _Themed(light="#e2e5e9", dark="#343a42")
 
 
 def head_color(head: int) -> str:
@@ -28,8 +37,6 @@ def head_color(head: int) -> str:
 
 def template(theme: str) -> dict[str, Any]:
     """A plotly template for "light" or "dark"."""
-    if theme not in THEMES:
-        raise ValueError(f"theme must be one of {THEMES}, not {theme!r}")
     axis = {
         "gridcolor": GRID[theme],
         "linecolor": GRID[theme],

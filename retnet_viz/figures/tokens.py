@@ -14,7 +14,7 @@ def visible(token: str) -> str:
     The result is text, not HTML: put it into a page through `textContent` or `escaped`.
     """
     shown = "".join(_visible_character(character) for character in token[: _LONGEST + 1])
-    if shown and unicodedata.combining(shown[0]):
+    if shown and unicodedata.category(shown[0]).startswith("M"):
         shown = "\u25cc" + shown  # a mark without a letter sits on a dotted circle
     return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
 

@@ -6,6 +6,7 @@ axis: a trace observes one sequence.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.model.position import decay_matrix
 from retnet_viz.model.retention import chunkwise, next_state, recurrent
+from retnet_viz.model.retnet import check_call
 from retnet_viz.trace.agreement import Agreement
 from retnet_viz.trace.capture import Capture, LayerCapture
 from retnet_viz.trace.cost import Cost, measure
@@ -24,9 +26,9 @@ from retnet_viz.trace.cost import Cost, measure
 COMPUTED, DERIVED = "computed", "derived"
 _EVERY_MODE = ("q", "k", "v", "gamma", "head_output", "normed", "gate", "output", "logits")
 _ORIGINS = {
-    "decay": (COMPUTED, DERIVED, "computed inside each chunk, derived elsewhere"),
-    "scores": (COMPUTED, DERIVED, "computed inside each chunk, derived elsewhere"),
-    "retention": (COMPUTED, DERIVED, "computed inside each chunk, derived elsewhere"),
+    "decay": (COMPUTED, DERIVED, "computed inside chunks, derived elsewhere"),
+    "scores": (COMPUTED, DERIVED, "computed inside chunks, derived elsewhere"),
+    "retention": (COMPUTED, DERIVED, "computed inside chunks, derived elsewhere"),
     "state": (
         "computed after the last token, derived elsewhere",
         COMPUTED,
@@ -81,11 +83,14 @@ class Trace:
     def __init__(self, model: RetNet, ids: Tensor, mode: str, chunk_size: int) -> None:
         self.model = model
         self.config = model.config
-        self.ids = ids.detach().to("cpu")
+        self.ids = ids.detach().to("cpu", torch.long, copy=True)
         self.mode = mode
         self.chunk_size = chunk_size
-        state_bytes = 4 * model.config.n_heads * model.config.head_dim * model.config.value_dim
-        steps = len(ids) if mode == "recurrent" else -(-len(ids) // max(1, chunk_size))
+        check_call(self.ids[None], mode, chunk_size)
+        self._gammas = [block.retention.gamma.clone() for block in model.blocks]
+        state_bytes = max(4, model.embedding.weight.element_size())
+        state_bytes *= model.config.n_heads * model.config.head_dim * model.config.value_dim
+        steps = len(ids) if mode == "recurrent" else -(-len(ids) // chunk_size)
         self._capture = Capture(model.config.n_layers, state_bytes, steps)
         with torch.no_grad():
             start = time.perf_counter()
@@ -139,7 +144,7 @@ class Trace:
     def gamma(self, layer: int) -> Tensor:
         """(H,) float64, the decay per token of each head."""
         self._layer(layer)
-        return self.config.gammas()
+        return self._gammas[layer]
 
     def half_life(self, layer: int) -> Tensor:
         """(H,) tokens after which half is forgotten, ln 0.5 / ln gamma; infinite where gamma is 1."""
@@ -147,8 +152,7 @@ class Trace:
 
     def horizon(self, layer: int, share: float = 0.01) -> Tensor:
         """(H,) tokens after which gamma**distance has fallen to `share`."""
-        log_gamma = self.gamma(layer).log()
-        return torch.log(torch.tensor(share, dtype=torch.float64)) / log_gamma.clamp(max=-0.0)
+        return -math.log(share) / self.gamma(layer).log().abs()  # abs: -0 would give -infinity
 
     def q(self, layer: int) -> Tensor:
         """(H, T, d_k), queries after rotation."""
@@ -194,6 +198,11 @@ class Trace:
 
     def cell(self, layer: int, head: int, n: int, m: int) -> Cell:
         """The weight with which token n reads token m, taken apart. For m > n it is 0."""
+        if not 0 <= head < self.n_heads:
+            raise IndexError(f"head {head} is outside 0 .. {self.n_heads - 1}")
+        for position in (n, m):
+            if not 0 <= position < self.length:
+                raise IndexError(f"position {position} is outside a text of {self.length} tokens")
         row, col = slice(n, n + 1), slice(m, m + 1)
         return Cell(
             score=self.scores(layer, row, col)[head].item(),
@@ -207,7 +216,8 @@ class Trace:
         capture = self._layer(layer)
         if self.mode == "parallel":
             return capture[name][0][:, rows, cols]
-        n, m = (torch.arange(self.length)[part] for part in (rows, cols))
+        positions = torch.arange(self.length, device=self.q(layer).device)
+        n, m = positions[rows], positions[cols]
         window = self._derive_plane(name, layer, n, m)
         if self.mode == "chunkwise":  # what the chunks computed, in place of what was derived
             for i, block in enumerate(capture[name]):
@@ -379,8 +389,11 @@ class Trace:
 
 
 def _check_ids(ids: Tensor, vocab_size: int) -> None:
+    if not isinstance(ids, Tensor):
+        raise ValueError(f"a text must be a str or a LongTensor of ids, not {type(ids).__name__}")
     if ids.dim() != 1 or ids.dtype not in (torch.int64, torch.int32):
-        raise ValueError(f"token ids must be a LongTensor of shape (T,), not {tuple(ids.shape)}")
+        found = f"{ids.dtype} of shape {tuple(ids.shape)}"
+        raise ValueError(f"token ids must be a LongTensor of shape (T,), not {found}")
     if len(ids) == 0:
         raise ValueError("the text has no tokens; give at least one character")
     low, high = int(ids.min()), int(ids.max())

@@ -3,6 +3,7 @@
     run/
       checkpoint/    the model, with optimizer.safetensors and training.json: enough to go on
       log.jsonl      one line per validation
+      model/         when all steps are done: 16-bit weights and a model card
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from retnet_viz.checkpoints import CheckpointError, Tokenizer, load
 from retnet_viz.checkpoints.files import read_json, replaced_folder, write_json
 from retnet_viz.checkpoints.native import read_tensors, write_model
 from retnet_viz.model import RetNet, RetNetConfig
+from retnet_viz.training.card import Provenance, ship
 from retnet_viz.training.data import (
     Corpus,
     DataError,
@@ -96,8 +98,16 @@ class Progress:
     bits_per_byte: float = math.nan
 
 
-def train(config: TrainingConfig, model_config: RetNetConfig, *, resume: bool = False) -> Progress:
+def train(
+    config: TrainingConfig,
+    model_config: RetNetConfig,
+    *,
+    resume: bool = False,
+    about: str = "no description given",
+) -> Progress:
     """Run or resume a training run in `config.out`; the checkpoint is there when it returns.
+
+    `about` describes the data in the model card.
 
     SIGINT and SIGTERM end the run after the step in progress, with a checkpoint. Raises DataError
     or CheckpointError on what it cannot start from, TrainingError when the loss is not finite.
@@ -136,7 +146,25 @@ def train(config: TrainingConfig, model_config: RetNetConfig, *, resume: bool = 
     out.mkdir(parents=True, exist_ok=True)
     with _stop_signal() as stopped:
         _run(model, optimizer, dataset, corpus, config, progress, stopped)
+    if progress.step == config.steps:
+        print("writing the model and its card", flush=True)
+        result = ship(model, out / "model", dataset, corpus, _provenance(model, config, progress, about))
+        print(f"loss {result.loss:.4f}, {result.bits_per_byte:.4f} bits per byte: {out / 'model'}")
     return progress
+
+
+def _provenance(
+    model: RetNet, config: TrainingConfig, progress: Progress, about: str
+) -> Provenance:
+    """What a card says of the run; only the options that are not at their default."""
+    chosen = asdict(config) | model.config.to_dict()
+    default = asdict(TrainingConfig("", "")) | RetNetConfig().to_dict()
+    options = {
+        name: str(value)
+        for name, value in chosen.items()
+        if name not in ("data", "out") and value != default[name]
+    }
+    return Provenance(about, options, progress.step, progress.tokens, config.context)
 
 
 def _run(

@@ -296,8 +296,12 @@ class Explorer(w.VBox):
 
     def settle(self) -> None:
         """Do now what would be done after a pause in the typing. For tests and scripts."""
-        self._job.drop()
+        self.stop()
         self._run_other_modes()
+
+    def stop(self) -> None:
+        """Forget the comparison that would run after a pause."""
+        self._job.drop()
 
     # -- drawing ----------------------------------------------------------------------------
 
@@ -336,7 +340,7 @@ class Explorer(w.VBox):
             matrix.cells = places.tobytes()
             matrix.meta = {
                 "title": TITLES[name],
-                "origin": f"{shown.mode}: {shown.origin(name)}",
+                "origin": shown.origin(name),
                 "summary": f"{shown.length} by {shown.length} cells, layer {self.state.layer}",
                 "computed": computed,
                 "block": shown.chunk_size,
@@ -379,7 +383,7 @@ class Explorer(w.VBox):
             self.strip.selected = selected
             if shown is None:
                 self.strip.tokens, self.strip.values, self.strip.shades = [], [], b""
-                self.strip.title = "Tokens"
+                self.strip.title, self.strip.note = "Tokens", ""
                 return
             row = slice(selected, selected + 1)
             weights = shown.retention(self.state.layer, rows=row)[self.shown_heads, 0]
@@ -393,14 +397,17 @@ class Explorer(w.VBox):
                 f"weight {value:.4g}" if m <= selected else "not read yet"
                 for m, value in enumerate(mean.tolist())
             ]
-            self.strip.title = readout.strip_title(shown, selected, self.state.layer, self.shown_heads)
+            self.strip.title = readout.strip_title(shown, selected)
+            self.strip.note = readout.strip_note(shown, self.state.layer, self.shown_heads)
 
     def _draw_comparison(self) -> None:
         if self.trace is None:
             self.agree.value = readout.agreement(None, self.state.mode)
             self.cost.show(readout.nothing(self.page.shown))
+            self.cost.stale = False
             return
         self.agree.value = readout.agreement(self.agreement, self.state.mode)
+        self.cost.stale = not self.costs
         if self.costs:
             self.cost.show(cost_bars(self.costs, self.state.mode, theme=self.page.shown))
 

@@ -142,7 +142,9 @@ function render({ model, el }) {
         const y = Math.floor(i / layout.columns) * (side + LABEL + GAP) + LABEL;
         squares.push({ x, y });
         context.fillStyle = head.color;
-        context.fillText(head.label, x, y - 5, side);
+        context.fillRect(x, y - 14, 10, 10);
+        context.fillStyle = css(el, "--rv-ink");
+        context.fillText(head.label, x + 14, y - 5, side - 14);
         context.drawImage(images[i], x, y, side, side);
         context.strokeStyle = css(el, "--rv-line");
         context.lineWidth = 1;
@@ -188,7 +190,7 @@ function render({ model, el }) {
     const meta = model.get("meta");
     el.querySelector(".rv-name").textContent = meta.title || "";
     const origin = el.querySelector(".rv-origin");
-    origin.textContent = meta.origin || "";
+    origin.textContent = origin.title = meta.origin || "";
     origin.dataset.computed = meta.computed || "";
     canvas.setAttribute("aria-label", `${meta.title || ""}: ${meta.summary || ""}`);
     const entries = meta.ticks || [];
@@ -269,7 +271,8 @@ function render({ model, el }) {
   canvas.addEventListener("pointerleave", () => look(null));
   canvas.addEventListener("blur", () => look(null));
   canvas.addEventListener("click", (event) => {
-    const spot = at(event);
+    // What the pointer was seen on: a click's own coordinates are rounded to whole pixels.
+    const spot = focus ?? at(event);
     if (spot) pin(spot);
   });
   canvas.addEventListener("keydown", (event) => {

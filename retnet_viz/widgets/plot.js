@@ -57,7 +57,14 @@ async function render({ model, el }) {
     if (!frame) frame = requestAnimationFrame(draw);
   }
 
+  function mark() {
+    el.classList.toggle("rv-stale", model.get("stale"));
+    el.setAttribute("aria-busy", String(model.get("stale")));
+  }
+
   model.on("change:figure", schedule);
+  model.on("change:stale", mark);
+  mark();
   const resized = new ResizeObserver(schedule);
   resized.observe(el);
   schedule();

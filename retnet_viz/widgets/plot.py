@@ -17,11 +17,13 @@ class Plot(anywidget.AnyWidget):
 
     figure   data and layout, as plotly.js takes them
     clicked  x of the point last clicked, -1 before any click
+    stale    whether the figure is of an earlier text, until a newer one is measured
     """
 
     _esm = Path(__file__).parent / "plot.js"
     figure = t.Dict().tag(sync=True)
     clicked = t.Int(-1).tag(sync=True)
+    stale = t.Bool(False).tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)

@@ -63,12 +63,11 @@ def cell(trace: Trace, name: str, layer: int, spot: tuple[int, int, int]) -> str
     if m > n:
         return f"head {head}: n = {n} “{reader}” cannot read m = {m} “{read}”, which comes later"
     parts = trace.cell(layer, head, n, m)
-    decay = f"γ{_power(parts.distance)} = {parts.decay:.4g}"
     if name == "decay":
-        return f"head {head}, n = {n}, m = {m}: {decay}"
+        return f"head {head}, n {n}, m {m}: γ{_power(parts.distance)} = {parts.decay:.4g}"
     return (
-        f"head {head}: n = {n} “{reader}” reads m = {m} “{read}”: "
-        f"q·k = {parts.score:.4g}, {decay}, product {parts.weight:.4g}"
+        f"head {head}, n {n} “{reader}” reads m {m} “{read}”: "
+        f"q·k {parts.score:.3g} × γ{_power(parts.distance)} {parts.decay:.3g} = {parts.weight:.3g}"
     )
 
 
@@ -76,14 +75,16 @@ def _power(distance: int) -> str:
     return str(distance).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def strip_title(trace: Trace, selected: int, layer: int, heads: list[int]) -> str:
+def strip_title(trace: Trace, selected: int) -> str:
     """What the shades of the token strip mean."""
+    return f"Tokens: what n = {selected} “{visible(trace.tokens[selected])}” retains of each"
+
+
+def strip_note(trace: Trace, layer: int, heads: list[int]) -> str:
+    """Over which heads the shades are taken, and whether the mode computed the weights."""
     named = "all heads" if len(heads) == trace.n_heads else f"heads {', '.join(map(str, heads))}"
-    named = f"head {heads[0]}" if len(heads) == 1 else named
-    return (
-        f"Tokens: what n = {selected} “{visible(trace.tokens[selected])}” retains of each "
-        f"(mean weight of {named}, layer {layer}; {trace.origin('retention')})"
-    )
+    over = f"weight of head {heads[0]}" if len(heads) == 1 else f"mean weight of {named}"
+    return f"{over}, layer {layer}; {trace.origin('retention')}"
 
 
 def notice(trace: Trace | None, cut: str, point: str) -> str:
@@ -112,8 +113,8 @@ def agreement(found: Agreement | None, mode: str) -> str:
     )
     return (
         f'{title}<div class="rv-title"><span class="rv-big">{found.worst:.1e}</span>'
-        f"<span>at most, where logits reach {found.scale:.1f}</span></div>"
-        f'<table class="rv-table"><tr><th>largest |difference|</th><th>logits</th>'
+        f"<span>at most; logits reach {found.scale:.1f}</span></div>"
+        f'<table class="rv-table"><tr><th>difference</th><th>logits</th>'
         f"<th>layers</th></tr>{rows}</table>"
     )
 

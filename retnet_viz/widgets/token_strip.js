@@ -3,9 +3,10 @@
 function render({ model, el }) {
   el.classList.add("rv-panel", "rv-strip");
   el.innerHTML = `
-    <div class="rv-title"><span class="rv-name"></span></div>
+    <div class="rv-title"><span class="rv-name"></span><span class="rv-origin"></span></div>
     <div class="rv-tokens" role="listbox" tabindex="0" aria-label="Tokens"></div>`;
   const name = el.querySelector(".rv-name");
+  const note = el.querySelector(".rv-origin");
   const list = el.querySelector(".rv-tokens");
   let frame = 0;
 
@@ -22,6 +23,7 @@ function render({ model, el }) {
     const colors = bytes("colors");
     const selected = model.get("selected");
     name.textContent = model.get("title");
+    note.textContent = note.title = model.get("note");
     if (!tokens.length) {
       const sentence = document.createElement("span");
       sentence.className = "rv-empty";

@@ -17,6 +17,7 @@ class TokenStrip(anywidget.AnyWidget):
     values    what each shade stands for, as text for screen readers and tool tips
     selected  the selected token, -1 for none
     title     what the shades mean
+    note      over which heads they are taken, and whether the mode computed them
     empty     the sentence that stands where tokens would
     """
 
@@ -27,4 +28,5 @@ class TokenStrip(anywidget.AnyWidget):
     values = t.List(t.Unicode()).tag(sync=True)
     selected = t.Int(-1).tag(sync=True)
     title = t.Unicode("").tag(sync=True)
+    note = t.Unicode("").tag(sync=True)
     empty = t.Unicode("").tag(sync=True)

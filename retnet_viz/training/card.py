@@ -1,0 +1,84 @@
+"""The finished model of a run: 16-bit weights and a card that says where they come from."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from retnet_viz.checkpoints import load
+from retnet_viz.checkpoints.files import replaced_folder
+from retnet_viz.checkpoints.native import write_model
+from retnet_viz.model import RetNet
+from retnet_viz.training.data import Corpus, Dataset
+from retnet_viz.training.evaluation import Evaluation, evaluate
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a card states of a run. `options` are those of `retnet-viz train`, without paths."""
+
+    about: str
+    options: dict[str, str]
+    steps: int
+    tokens: int
+    context: int
+
+
+def ship(
+    model: RetNet, folder: Path, dataset: Dataset, corpus: Corpus, provenance: Provenance
+) -> Evaluation:
+    """Write model and card into `folder`; the figures in the card are those of the stored weights."""
+    with replaced_folder(folder) as scratch:
+        write_model(model, scratch, torch.float16)
+        bytes_per_token = dataset.validation_bytes / len(dataset.validation)
+        result = evaluate(load(scratch), dataset.validation, bytes_per_token, provenance.context)
+        text = card(model, dataset, corpus, provenance, result)
+        (scratch / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+    return result
+
+
+def card(
+    model: RetNet,
+    dataset: Dataset,
+    corpus: Corpus,
+    provenance: Provenance,
+    result: Evaluation,
+) -> str:
+    """The card as Markdown."""
+    config = model.config
+    options = " ".join(
+        f"--{name.replace('_', '-')} {shlex.quote(value)}"
+        for name, value in provenance.options.items()
+    )
+    command = f"retnet-viz train --data {shlex.quote(corpus.name)} --out runs/default {options}"
+    return f"""# Model card
+
+A RetNet language model (Sun et al. 2023, arXiv:2307.08621), small enough to watch.
+
+| | |
+|---|---|
+| parameters | {model.n_parameters:,} |
+| layers, heads, width | {config.n_layers}, {config.n_heads}, {config.d_model} |
+| decay | {config.decay} |
+| vocabulary | {config.vocab_size:,} byte-level BPE tokens |
+| weights | float16 |
+| data | {corpus.name}: {provenance.about} |
+| texts | {len(corpus.texts):,}, every 50th held out |
+| SHA-256 of the text | {corpus.sha256} |
+| tokens in the training part | {len(dataset.train):,} |
+| tokens seen | {provenance.tokens:,} |
+| steps | {provenance.steps:,} |
+| context in training | {provenance.context} tokens |
+| validation loss | {result.loss:.4f} nats per token, over {result.tokens:,} held-out tokens |
+| bits per byte | {result.bits_per_byte:.4f} |
+
+To train it again:
+
+    {command}
+
+It continues the kind of text that it was trained on. It knows nothing, and what it writes can be
+false or offensive. It is meant for looking at how retention works.
+"""
