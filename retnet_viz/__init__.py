@@ -1,13 +1,14 @@
 """See how retention works: an instrumented RetNet, its trace, and live views of it.
 
-    import retnet_viz as rv
-    model = rv.load()
-    trace = rv.trace(model, "Once upon a time", mode="chunkwise", chunk_size=8)
-    rv.explore(model, "Once upon a time")
+import retnet_viz as rv
+model = rv.load()
+trace = rv.trace(model, "Once upon a time", mode="chunkwise", chunk_size=8)
+rv.explore(model, "Once upon a time")
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from retnet_viz.checkpoints import CheckpointError, load
@@ -17,6 +18,10 @@ from retnet_viz.trace import Trace, trace
 if TYPE_CHECKING:
     from retnet_viz import figures
     from retnet_viz.widgets import explore
+
+# plotly and the servers import jsonschema, which would build a grammar of internationalised
+# addresses, two seconds of work that nothing here uses. It does without where that is missing.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 __all__ = [
     "CheckpointError",

@@ -56,7 +56,9 @@ def plane(
     rows = math.ceil(len(chosen) / columns)
     labels = [escaped(token) for token in trace.tokens]
     reader = np.array(labels)[:, None].repeat(trace.length, 1)
-    heatmaps, layout, notes = [], {}, []
+    heatmaps: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {}
     for i, head in enumerate(chosen):
         axis = "" if i == 0 else str(i + 1)
         column, row = i % columns, i // columns

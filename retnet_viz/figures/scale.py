@@ -39,7 +39,7 @@ class ColorScale:
         else:
             place = np.arcsinh(magnitude / _KNEE) / math.asinh(1 / _KNEE)
         place = np.clip(place, 0, 1)
-        return np.copysign(place, values) if self.signed else place
+        return np.asarray(np.copysign(place, values) if self.signed else place)
 
     def value(self, position: float) -> float:
         """The value at a position: the inverse of `position`, for the ticks of a legend."""

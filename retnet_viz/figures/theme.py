@@ -9,7 +9,16 @@ from plotly.colors import get_colorscale, sample_colorscale
 
 # Okabe and Ito's palette, which colour-blind people can tell apart, without its black and yellow;
 # those two would vanish on a dark or a light page. Head h has colour h everywhere.
-HEAD_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A6761D")
+HEAD_COLORS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C6BB1",
+    "#A6761D",
+)
 MODE_COLORS = {"parallel": "#E69F00", "recurrent": "#009E73", "chunkwise": "#0072B2"}
 DIVERGING = "RdBu_r"  # signed quantities, white at zero: blue below, red above
 SEQUENTIAL = "Viridis"  # magnitudes

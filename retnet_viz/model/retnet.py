@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -71,6 +70,7 @@ class MultiScaleRetention(nn.Module):
         mode: str,
         chunk_size: int,
     ) -> tuple[Tensor, Tensor]:
+        """x (B, T, d) -> what the heads retain for each token (B, T, d), and the state after."""
         config = self.config
         q, k, v = (
             projection(x).unflatten(-1, (config.n_heads, -1)).transpose(1, 2)  # (B, H, T, width)
@@ -110,9 +110,13 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(inner, d, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, T, d) -> (B, T, d), each token by itself."""
         if self.gate_proj is None:
-            return self.down_proj(F.gelu(self.up_proj(x)))
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+            inner = F.gelu(self.up_proj(x))
+        else:
+            inner = F.silu(self.gate_proj(x)) * self.up_proj(x)
+        output: Tensor = self.down_proj(inner)
+        return output
 
 
 class RetNetBlock(nn.Module):
@@ -133,6 +137,7 @@ class RetNetBlock(nn.Module):
         mode: str,
         chunk_size: int,
     ) -> tuple[Tensor, Tensor]:
+        """x (B, T, d) -> (B, T, d), and the state of the retention after the last token."""
         retained, state = self.retention(self.retention_norm(x), angles, state, mode, chunk_size)
         x = x + retained
         return x + self.ffn(self.ffn_norm(x)), state

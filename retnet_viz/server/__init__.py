@@ -6,14 +6,9 @@ Jupyter folders, so a file beside the apps would be ignored and a stray one obey
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from retnet_viz.server.folders import APPS, NOTEBOOKS, require
-
-# jsonschema, which both servers import, would build a 2 s grammar for a string format that no
-# notebook uses. It does without that package where the package is missing, so let it be missing.
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 # The servers are imported after their address is known to be free: they take seconds to import,
 # and a kernel that asks this package for its visitor needs neither.

@@ -49,6 +49,7 @@ class Capture:
         self._stride = max(1, -(-n_layers * steps * state_bytes // STATE_BUDGET))
 
     def __call__(self, name: str, tensor: Tensor) -> None:
+        """Keep a published tensor with the layer that published it."""
         if name == "logits":
             self.logits = tensor.detach()[0]
         elif name == "embedding":

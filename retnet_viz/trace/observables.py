@@ -18,7 +18,7 @@ from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.model.position import decay_matrix
 from retnet_viz.model.retention import chunkwise, next_state, recurrent
-from retnet_viz.model.retnet import check_call
+from retnet_viz.model.retnet import MultiScaleRetention, check_call
 from retnet_viz.trace.agreement import Agreement
 from retnet_viz.trace.capture import Capture, LayerCapture
 from retnet_viz.trace.cost import Cost, measure
@@ -87,7 +87,9 @@ class Trace:
         self.mode = mode
         self.chunk_size = chunk_size
         check_call(self.ids[None], mode, chunk_size)
-        self._gammas = [block.retention.gamma.clone() for block in model.blocks]
+        self._gammas = [
+            part.gamma.clone() for part in model.modules() if isinstance(part, MultiScaleRetention)
+        ]
         state_bytes = max(4, model.embedding.weight.element_size())
         state_bytes *= model.config.n_heads * model.config.head_dim * model.config.value_dim
         steps = len(ids) if mode == "recurrent" else -(-len(ids) // chunk_size)
@@ -147,7 +149,7 @@ class Trace:
         return self._gammas[layer]
 
     def half_life(self, layer: int) -> Tensor:
-        """(H,) tokens after which half is forgotten, ln 0.5 / ln gamma; infinite where gamma is 1."""
+        """(H,) tokens after which half is left, ln 0.5 / ln gamma; infinite where gamma is 1."""
         return self.horizon(layer, 0.5)
 
     def horizon(self, layer: int, share: float = 0.01) -> Tensor:
@@ -407,4 +409,5 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _frobenius(state: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(state, dim=(-2, -1))
+    norm: Tensor = torch.linalg.vector_norm(state, dim=(-2, -1))
+    return norm

@@ -30,7 +30,7 @@ class Provenance:
 def ship(
     model: RetNet, folder: Path, dataset: Dataset, corpus: Corpus, provenance: Provenance
 ) -> Evaluation:
-    """Write model and card into `folder`; the figures in the card are those of the stored weights."""
+    """Write model and card into `folder`; the card's figures are those of the stored weights."""
     with replaced_folder(folder) as scratch:
         write_model(model, scratch, torch.float16)
         bytes_per_token = dataset.validation_bytes / len(dataset.validation)

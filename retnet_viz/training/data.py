@@ -124,8 +124,10 @@ def tokenize(corpus: Corpus, tokenizer: Tokenizer) -> Dataset:
     return Dataset(torch.from_numpy(train), torch.from_numpy(validation), size)
 
 
-def batch(ids: Tensor, batch_size: int, context: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """Inputs and targets (batch_size, context) of one training step, the same whenever asked for."""
+def batch(
+    ids: Tensor, batch_size: int, context: int, seed: int, step: int
+) -> tuple[Tensor, Tensor]:
+    """Inputs and targets (batch_size, context) of one step, the same whenever asked for."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     starts = torch.randint(0, len(ids) - context, (batch_size,), generator=generator)
     windows = torch.stack([ids[start : start + context + 1] for start in starts]).long()

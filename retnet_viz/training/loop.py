@@ -1,21 +1,20 @@
 """Training a RetNet on text: one run is one folder, which can be resumed and shipped.
 
-    run/
-      checkpoint/    the model, with optimizer.safetensors and training.json: enough to go on
-      log.jsonl      one line per validation
-      model/         when all steps are done: 16-bit weights and a model card
+run/
+  checkpoint/    the model, with optimizer.safetensors and training.json: enough to go on
+  log.jsonl      one line per validation
+  model/         when all steps are done: 16-bit weights and a model card
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from retnet_viz.checkpoints import CheckpointError, Tokenizer, load
+from retnet_viz.checkpoints import CheckpointError, load
 from retnet_viz.checkpoints.files import read_json, replaced_folder, write_json
 from retnet_viz.checkpoints.native import read_tensors, write_model
 from retnet_viz.model import RetNet, RetNetConfig
@@ -115,7 +114,9 @@ def train(
     out = Path(config.out)
     folder = out / "checkpoint"
     if folder.exists() and not resume:
-        raise DataError(f"{folder} holds a checkpoint; pass --resume to go on or name another --out")
+        raise DataError(
+            f"{folder} holds a checkpoint; pass --resume to go on or name another --out"
+        )
     torch.manual_seed(config.seed)
     print(f"reading {config.data}", flush=True)
     corpus = read_corpus(Path(config.data))
@@ -148,7 +149,9 @@ def train(
         _run(model, optimizer, dataset, corpus, config, progress, stopped)
     if progress.step == config.steps:
         print("writing the model and its card", flush=True)
-        result = ship(model, out / "model", dataset, corpus, _provenance(model, config, progress, about))
+        result = ship(
+            model, out / "model", dataset, corpus, _provenance(model, config, progress, about)
+        )
         print(f"loss {result.loss:.4f}, {result.bits_per_byte:.4f} bits per byte: {out / 'model'}")
     return progress
 
@@ -180,9 +183,7 @@ def _run(
     out = Path(config.out)
     model.train()
     last = time.perf_counter()
-    with tqdm(
-        total=config.steps, initial=progress.step, unit="step", dynamic_ncols=True
-    ) as bar:
+    with tqdm(total=config.steps, initial=progress.step, unit="step", dynamic_ncols=True) as bar:
         stop = False
         while progress.step < config.steps and not stop:
             loss = _step(model, optimizer, dataset.train, config, progress.step)
@@ -292,9 +293,7 @@ def _moments(optimizer: torch.optim.Optimizer, model: RetNet) -> dict[str, Tenso
     }
 
 
-def _restore(
-    optimizer: torch.optim.Optimizer, model: RetNet, moments: dict[str, Tensor]
-) -> None:
+def _restore(optimizer: torch.optim.Optimizer, model: RetNet, moments: dict[str, Tensor]) -> None:
     for name, parameter in model.named_parameters():
         optimizer.state[parameter] = {key: moments[f"{name}.{key}"] for key in MOMENTS}
 

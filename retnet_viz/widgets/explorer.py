@@ -34,9 +34,7 @@ EMPTY = "No text yet: type a sentence above, or take a preset, and the model wil
 _PLANES = ("decay", "retention")
 
 
-def explore(
-    model: RetNet | None = None, text: str | None = None, **chosen: Any
-) -> Explorer:
+def explore(model: RetNet | None = None, text: str | None = None, **chosen: Any) -> Explorer:
     """The explorer as a widget, over `model` (the shipped one by default) and `text`.
 
     `chosen` are fields of ExplorerState: mode, chunk_size, layer, heads, token, scale, theme.
@@ -105,7 +103,9 @@ class Explorer(w.VBox):
             options=[(f"theme: {choice}", choice) for choice in THEME_CHOICES],
             layout={"width": "120px"},
         )
-        self.help = w.ToggleButton(description="?", tooltip="What is this?", layout={"width": "34px"})
+        self.help = w.ToggleButton(
+            description="?", tooltip="What is this?", layout={"width": "34px"}
+        )
         self.help_text = w.HTML(readout.HELP, layout={"display": "none"})
         self.help_text.add_class("rv-help")
         self.page = Page()
@@ -236,6 +236,7 @@ class Explorer(w.VBox):
         preset = PRESETS[change["new"]]
         self._point = preset.point
         self.apply_state(replace(preset.state, theme=self.state.theme))
+        self._draw_notice()
 
     def _help_toggled(self, change: Any) -> None:
         self.help_text.layout.display = "" if change["new"] else "none"
@@ -355,7 +356,7 @@ class Explorer(w.VBox):
 
     def _draw_selection(self) -> None:
         state, shown, selected = self.state, self.trace, self.selected
-        self.notice.value = readout.notice(shown, self._cut, self._point)
+        self._draw_notice()
         cell = state.cell
         if shown is None or (cell and max(cell[1:]) >= shown.length):
             cell = None
@@ -376,6 +377,9 @@ class Explorer(w.VBox):
             state_norm(shown, state.layer, heads=self.shown_heads, selected=selected, theme=theme)
         )
         self.next.show(next_token(shown, selected, theme=theme))
+
+    def _draw_notice(self) -> None:
+        self.notice.value = readout.notice(self.trace, self._cut, self._point)
 
     def _draw_strip(self) -> None:
         shown, selected = self.trace, self.selected

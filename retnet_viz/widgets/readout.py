@@ -41,8 +41,7 @@ def gammas(config: RetNetConfig) -> str:
     for head, gamma in enumerate(config.gammas().tolist()):
         log_gamma = math.log(gamma)
         half, horizon = (
-            f"{math.log(share) / log_gamma:,.0f}" if log_gamma else "never"
-            for share in (0.5, 0.01)
+            f"{math.log(share) / log_gamma:,.0f}" if log_gamma else "never" for share in (0.5, 0.01)
         )
         rows.append(
             f'<tr><td><span class="rv-swatch" style="background:{head_color(head)}"></span>'
@@ -122,4 +121,6 @@ def agreement(found: Agreement | None, mode: str) -> str:
 def nothing(theme: str) -> go.Figure:
     """An empty panel, for an empty text."""
     hidden = {"visible": False}
-    return make([], {"xaxis": hidden, "yaxis": hidden, "margin": {"l": 0, "r": 0, "t": 0, "b": 0}}, theme)
+    return make(
+        [], {"xaxis": hidden, "yaxis": hidden, "margin": {"l": 0, "r": 0, "t": 0, "b": 0}}, theme
+    )

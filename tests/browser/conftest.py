@@ -17,12 +17,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from chromium import find
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("retnet-viz")
 HOME_HOSTS = {"127.0.0.1", "localhost"}
 START_SECONDS = 120
+
+# A busy machine is slow, not wrong.
+expect.set_options(timeout=30_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

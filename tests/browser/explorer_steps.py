@@ -1,0 +1,105 @@
+"""The explorer in a page, as a person uses it: its panels by name, and what they say."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+
+class ExplorerPage:
+    """Steps and readings that are the same in a dashboard and in a notebook."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.root = page.locator(".rv-explorer")
+        self.text = self.root.locator(".rv-area-text textarea")
+        self.strip = self.root.locator(".rv-strip")
+        self.tokens = self.strip.get_by_role("option")
+        self.weights = self.root.locator(".rv-area-weights.rv-matrix, .rv-area-weights .rv-matrix")
+        self.decay = self.root.locator(".rv-area-decay .rv-matrix")
+        self.norms = self.root.locator(".rv-area-norms")
+        self.next = self.root.locator(".rv-area-next")
+        self.cost = self.root.locator(".rv-area-cost")
+        self.agreement = self.root.locator(".rv-area-agree")
+        self.notice = self.root.locator(".rv-notice")
+
+    def wait(self) -> None:
+        """Until every panel has been drawn."""
+        self.root.wait_for()
+        for panel in (self.strip, self.weights, self.decay):
+            expect(panel).to_have_attribute("data-drawn", re.compile(r"\d"))
+        for figure in (self.norms, self.next, self.cost):
+            expect(figure.locator(".main-svg").first).to_be_visible()
+
+    def type(self, text: str) -> None:
+        """Replace the text by typing."""
+        self.text.click()
+        self.page.keyboard.press("Control+A")
+        if text:
+            self.page.keyboard.type(text)
+        else:
+            self.page.keyboard.press("Delete")
+
+    def choose_mode(self, mode: str) -> None:
+        self.root.get_by_role("button", name=mode.capitalize(), exact=True).click()
+
+    def slider(self, label: str) -> Locator:
+        return self.root.locator(".widget-slider", has_text=label)
+
+    def drag(self, label: str, share: float) -> None:
+        """Drag a slider's handle to `share` of its track, in small steps."""
+        self.slider(label).scroll_into_view_if_needed()
+        track = self.slider(label).locator(".noUi-base").bounding_box()
+        handle = self.slider(label).locator(".noUi-handle").bounding_box()
+        assert track
+        assert handle
+        y = handle["y"] + handle["height"] / 2
+        self.page.mouse.move(handle["x"] + handle["width"] / 2, y)
+        self.page.mouse.down()
+        self.page.mouse.move(track["x"] + share * track["width"], y, steps=12)
+        self.page.mouse.up()
+
+    def value(self, label: str) -> int:
+        return int(self.slider(label).locator(".widget-readout").inner_text())
+
+    def show_only_head(self, head: int, count: int = 4) -> None:
+        for other in range(count):
+            if other != head:
+                self.root.locator(f".rv-head-{other}").click()
+
+    def cell_centre(self, matrix: Locator, n: int, m: int, length: int) -> tuple[float, float]:
+        """Where cell (n, m) is on the screen when one head is shown; the square is centred."""
+        box = matrix.locator(".rv-stage canvas").bounding_box()
+        assert box
+        side = min(int(box["width"]), int(box["height"]) - 18)
+        left = box["x"] + (box["width"] - side) / 2
+        return left + (m + 0.5) * side / length, box["y"] + 18 + (n + 0.5) * side / length
+
+    def pixel(self, matrix: Locator, x: float, y: float) -> tuple[int, ...]:
+        """The colour of a canvas at a point of the screen."""
+        return tuple(
+            matrix.locator(".rv-stage canvas").evaluate(
+                """(canvas, [x, y]) => {
+                    const box = canvas.getBoundingClientRect();
+                    const scale = canvas.width / box.width;
+                    const at = [(x - box.x) * scale, (y - box.y) * scale].map(Math.floor);
+                    return [...canvas.getContext("2d").getImageData(...at, 1, 1).data];
+                }""",
+                [x, y],
+            )
+        )
+
+    def boxes(self) -> dict[str, tuple[int, ...]]:
+        """Where each panel is in the explorer, to see whether anything jumped."""
+        return self.root.evaluate(
+            """root => Object.fromEntries([...root.querySelectorAll("[class*=rv-area]")].map(el => {
+                const box = el.getBoundingClientRect();
+                const { x, y } = root.getBoundingClientRect();
+                const name = [...el.classList].find(c => c.startsWith("rv-area-"));
+                return [name, [box.x - x, box.y - y, box.width, box.height].map(Math.round)];
+            }))"""
+        )
+
+    def shown_probabilities(self) -> list[str]:
+        return self.next.locator(".bartext").all_text_contents()

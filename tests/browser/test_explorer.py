@@ -1,0 +1,282 @@
+"""The explorer in a real browser: what a person does, and the numbers that they then see."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from explorer_steps import ExplorerPage
+from lab_steps import open_notebook, run_all_cells
+from playwright.sync_api import Browser, Page, expect
+
+import retnet_viz as rv
+from retnet_viz.figures.theme import DIVERGING, color_table
+from retnet_viz.figures.tokens import visible
+
+TEXT = "The king had three sons, and the youngest"
+OTHER = "The queen sat down"
+
+
+@pytest.fixture(scope="session")
+def model():
+    return rv.load()
+
+
+@pytest.fixture
+def explorer(page: Page, voila_url: str) -> ExplorerPage:
+    page.goto(voila_url)
+    opened = ExplorerPage(page)
+    opened.wait()
+    return opened
+
+
+@pytest.fixture
+def lab_explorer(page: Page, lab_url: str) -> ExplorerPage:
+    open_notebook(page, lab_url, "01_meet_retention.ipynb")
+    run_all_cells(page)
+    opened = ExplorerPage(page)
+    opened.root.scroll_into_view_if_needed()
+    opened.wait()
+    return opened
+
+
+@pytest.fixture(params=["explorer", "lab_explorer"])
+def anywhere(request: pytest.FixtureRequest) -> ExplorerPage:
+    """The explorer in Voila, then in JupyterLab."""
+    return request.getfixturevalue(request.param)
+
+
+def expect_trace(explorer: ExplorerPage, trace: rv.Trace, selected: int = -1) -> None:
+    """The page shows the tokens, the probabilities and the origins of `trace`."""
+    expect(explorer.tokens).to_have_text([visible(token) for token in trace.tokens])
+    top = trace.logits[selected].double().softmax(-1).topk(10)
+    expect(explorer.next.locator(".bartext")).to_have_text(
+        [f"{100 * value:.1f} %" for value in top.values.tolist()]
+    )
+    names = [visible(trace.piece(token_id)) for token_id in top.indices.tolist()]
+    expect(explorer.next.locator(".ytick")).to_have_text(names)
+    expect(explorer.weights.locator(".rv-origin")).to_have_text(trace.origin("retention"))
+
+
+def test_the_numbers_on_the_page_are_the_traces(anywhere: ExplorerPage, model) -> None:
+    before = anywhere.boxes()
+    anywhere.type(TEXT)
+    for mode in ("parallel", "recurrent", "chunkwise"):
+        anywhere.choose_mode(mode)
+        trace = rv.trace(model, TEXT, mode, chunk_size=8)
+        expect_trace(anywhere, trace)
+        # Every mode says what it took: one step, one per token, one per chunk.
+        for i, steps in enumerate((1, trace.length, -(-trace.length // 8))):
+            expect(anywhere.cost.locator(".bartext").nth(i)).to_have_text(str(steps))
+        worst = anywhere.agreement.locator(".rv-big")
+        expect(worst).to_have_text(re.compile(r"e-0[4-9]$"))
+        assert float(worst.inner_text()) < 1e-4
+    assert anywhere.boxes() == before
+
+
+def test_a_cell_tells_its_numbers_under_the_pointer_and_by_keyboard(
+    anywhere: ExplorerPage, model
+) -> None:
+    anywhere.type(TEXT)
+    trace = rv.trace(model, TEXT)
+    anywhere.show_only_head(2)
+    expect(anywhere.tokens).to_have_count(trace.length)
+    readout = anywhere.weights.locator(".rv-readout")
+    canvas = anywhere.weights.locator(".rv-stage canvas")
+    canvas.scroll_into_view_if_needed()
+
+    def said(n: int, m: int) -> tuple[str, str]:
+        cell = trace.cell(0, 2, n, m)
+        return f"q·k {cell.score:.3g} ×", f"{cell.decay:.3g} = {cell.weight:.3g}"
+
+    x, y = anywhere.cell_centre(anywhere.weights, 7, 3, trace.length)
+    anywhere.page.mouse.move(x, y)
+    for part in said(7, 3):
+        expect(readout).to_contain_text(part)
+    anywhere.page.mouse.move(0, 0)
+    expect(readout).to_contain_text("Point at a cell")
+    canvas.focus()
+    last = trace.length - 1
+    for key in ("ArrowUp", "ArrowRight", "ArrowRight"):
+        anywhere.page.keyboard.press(key)
+    for part in said(last - 1, 2):
+        expect(readout).to_contain_text(part)
+    anywhere.page.keyboard.press("Enter")  # pins the cell, and so selects its token everywhere
+    expect(anywhere.tokens.nth(last - 1)).to_have_attribute("aria-selected", "true")
+    anywhere.page.keyboard.press("Escape")
+    expect(readout).to_contain_text("Point at a cell")
+
+
+def test_the_colours_of_the_canvas_are_those_of_the_weights(explorer: ExplorerPage, model) -> None:
+    explorer.type(TEXT)
+    trace = rv.trace(model, TEXT)
+    explorer.show_only_head(1)
+    expect(explorer.tokens).to_have_count(trace.length)
+    expect(explorer.weights.locator(".rv-ticks")).to_contain_text(
+        f"{trace.retention(0)[1].abs().max().item():.2g}"
+    )
+    colors = color_table(DIVERGING).astype(int)
+    weights = trace.retention(0)[1]
+    limit = weights.abs().max().item()
+    for n, m in ((5, 0), (5, 4), (8, 6), (3, 3)):
+        x, y = explorer.cell_centre(explorer.weights, n, m, trace.length)
+        red, green, blue, alpha = explorer.pixel(explorer.weights, x, y)
+        place = 1 + round((weights[n, m].item() / limit + 1) / 2 * 254)
+        near = colors[max(1, place - 1) : place + 2]
+        assert alpha == 255
+        assert abs(near - [red, green, blue]).max(axis=1).min() <= 1, (n, m)
+    x, y = explorer.cell_centre(explorer.weights, 2, 6, trace.length)
+    assert explorer.pixel(explorer.weights, x, y)[3] == 0  # nothing is read from the future
+
+
+def test_one_selection_everywhere(anywhere: ExplorerPage, model) -> None:
+    anywhere.type(TEXT)
+    trace = rv.trace(model, TEXT)
+    expect(anywhere.tokens).to_have_count(trace.length)
+    anywhere.tokens.nth(4).click()
+    expect(anywhere.next.locator(".gtitle")).to_contain_text("n = 4")
+    expect(anywhere.strip.locator(".rv-name")).to_contain_text("n = 4")
+    expect_trace(anywhere, trace, selected=4)
+    anywhere.page.keyboard.press("ArrowRight")
+    expect(anywhere.next.locator(".gtitle")).to_contain_text("n = 5")
+    expect(anywhere.tokens.nth(5)).to_have_attribute("aria-selected", "true")
+
+
+def test_dragging_updates_in_place(anywhere: ExplorerPage, model) -> None:
+    anywhere.type(TEXT)
+    anywhere.choose_mode("chunkwise")
+    before = anywhere.boxes()
+    canvas = anywhere.weights.locator(".rv-stage canvas")
+    canvas.evaluate("element => { element.kept = true; }")
+    drawn = int(anywhere.weights.get_attribute("data-drawn") or 0)
+    anywhere.drag("layer", 1.0)
+    expect(anywhere.slider("layer").locator(".widget-readout")).to_have_text("3")
+    anywhere.drag("chunk size", 0.5)
+    chunk = anywhere.value("chunk size")
+    assert 20 < chunk < 45
+    trace = rv.trace(model, TEXT, "chunkwise", chunk)
+    expect(anywhere.strip.locator(".rv-origin")).to_contain_text("layer 3")
+    expect(anywhere.cost.locator(".bartext").nth(2)).to_have_text(str(-(-trace.length // chunk)))
+    limit = trace.retention(3).abs().max().item()
+    expect(anywhere.weights.locator(".rv-ticks")).to_contain_text(f"{limit:.2g}")
+    assert int(anywhere.weights.get_attribute("data-drawn") or 0) > drawn
+    assert canvas.evaluate("element => element.kept")  # the same element: nothing was rebuilt
+    assert anywhere.boxes() == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>",
+        "\U0001f600 שלום مرحبا e\u0301\u0302\u0303 \u202eabc",
+        "<b>%{x}</b> &lt;i&gt; $\\alpha$",
+    ],
+)
+def test_any_text_is_shown_as_text(explorer: ExplorerPage, model, text: str) -> None:
+    before = explorer.boxes()
+    explorer.text.fill(text)
+    expect_trace(explorer, rv.trace(model, text))
+    explorer.tokens.first.click()
+    expect(explorer.next.locator(".gtitle")).to_contain_text("n = 0")
+    assert explorer.page.evaluate("window.hacked") is None
+    assert explorer.root.locator(".rv-strip img, .rv-strip script, .rv-strip b").count() == 0
+    assert explorer.boxes() == before
+
+
+def test_an_empty_text_says_so_and_keeps_working(explorer: ExplorerPage, model) -> None:
+    before = explorer.boxes()
+    explorer.type("")
+    expect(explorer.strip).to_contain_text("No text yet")
+    expect(explorer.notice).to_have_text("0 tokens")
+    assert explorer.boxes() == before
+    explorer.type(OTHER)
+    expect_trace(explorer, rv.trace(model, OTHER))
+    assert explorer.boxes() == before
+
+
+def test_a_text_beyond_the_limit_is_cut_with_a_notice(explorer: ExplorerPage) -> None:
+    explorer.text.fill("word " * 3000)
+    expect(explorer.notice).to_contain_text("Only the first 1,024 tokens are shown")
+    expect(explorer.tokens).to_have_count(1024)
+
+
+def test_presets_show_their_point(explorer: ExplorerPage) -> None:
+    before = explorer.boxes()
+    picker = explorer.root.locator("select", has_text="Dialogue")
+    for name in ("Near copy", "Far repetition", "A list", "Dialogue", "A long story opening"):
+        picker.select_option(label=name)
+        expect(explorer.notice).to_contain_text(re.compile(r"^\d+ tokens\. \w"))
+        assert explorer.boxes() == before
+
+
+def test_a_link_opens_the_view_that_it_names(page: Page, voila_url: str, model) -> None:
+    state = rv.explore(model, OTHER, mode="recurrent", layer=2, token=1, theme="dark").state
+    page.goto(f"{voila_url}?{state.query()}")
+    opened = ExplorerPage(page)
+    opened.wait()
+    expect(opened.text).to_have_value(OTHER)
+    expect_trace(opened, rv.trace(model, OTHER, "recurrent"), selected=1)
+    expect(opened.root).to_have_attribute("data-theme", "dark")
+    assert opened.value("layer") == 2
+
+
+def test_the_theme_follows_the_host_and_can_be_overridden(page: Page, voila_url: str) -> None:
+    page.goto(f"{voila_url}?theme=dark")
+    opened = ExplorerPage(page)
+    opened.wait()
+    background = "getComputedStyle(document.querySelector('.rv-area-norms .bg')).fill"
+    expect(opened.root).to_have_attribute("data-theme", "dark")
+    page.wait_for_function(f"{background} === 'rgb(27, 30, 35)'")
+    opened.root.locator("select", has_text="theme").select_option(label="theme: light")
+    expect(opened.root).to_have_attribute("data-theme", "light")
+    page.wait_for_function(f"{background} === 'rgb(255, 255, 255)'")
+
+
+@pytest.mark.parametrize("size", [(1024, 768), (1280, 800), (1920, 1080)])
+def test_every_panel_is_on_the_page_and_none_overlaps(
+    page: Page, voila_url: str, size: tuple[int, int]
+) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto(voila_url)
+    opened = ExplorerPage(page)
+    opened.wait()
+    panels = list(opened.boxes().values())
+    for i, (x, y, width, height) in enumerate(panels):
+        assert width > 100
+        assert height > 20
+        assert x + width <= size[0]
+        for other_x, other_y, other_width, other_height in panels[i + 1 :]:
+            apart = (
+                x + width <= other_x
+                or other_x + other_width <= x
+                or y + height <= other_y
+                or other_y + other_height <= y
+            )
+            assert apart
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    if size[0] >= 1280:  # a class sees the whole explorer without scrolling
+        assert page.evaluate("document.documentElement.scrollHeight") <= size[1]
+
+
+def test_a_dead_kernel_is_told_with_a_way_back(browser: Browser, voila_url: str) -> None:
+    # Not the `page` fixture: a page whose kernel is gone may well log errors.
+    page = browser.new_page()
+    page.clock.install()
+    page.goto(voila_url)
+    opened = ExplorerPage(page)
+    opened.root.wait_for()
+    opened.strip.locator("[role=option]").first.wait_for()
+    kernel = page.evaluate(
+        "JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId"
+    )
+    page.evaluate(
+        "async ([url]) => { await fetch(url, { method: 'DELETE' }); }",
+        [f"{voila_url}api/kernels/{kernel}"],
+    )
+    for _ in range(8):
+        page.clock.run_for(5_000)
+    expect(page.get_by_role("alert").filter(has_text="does not answer")).to_be_visible()
+    expect(page.get_by_role("link", name="Open it again as it is now")).to_have_attribute(
+        "href", re.compile(r"^\?")
+    )
+    page.close()

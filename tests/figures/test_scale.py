@@ -1,0 +1,171 @@
+"""From values to places on a colour scale and in a colour table."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from retnet_viz.figures.scale import SCALES, color_scale, raster
+
+FINITE = st.floats(-1e6, 1e6, width=32)
+VALUES = arrays(np.float32, st.integers(1, 30), elements=FINITE)
+KINDS = st.sampled_from(SCALES)
+
+
+@given(values=VALUES, kind=KINDS, signed=st.booleans())
+def test_places_keep_order_and_sign_and_stay_in_range(
+    values: np.ndarray, kind: str, signed: bool
+) -> None:
+    values = values if signed else np.abs(values)
+    scale = color_scale(values, kind, signed=signed)
+    places = scale.position(np.sort(values))
+    assert not np.isnan(places).any()
+    assert (np.diff(places) >= 0).all()
+    assert places.min() >= (-1 if signed else 0)
+    assert places.max() <= 1
+    assert (places[np.sort(values) == 0] == 0).all()
+    largest = np.abs(values).max()
+    if largest > 0:
+        assert np.abs(places).max() == pytest.approx(1, abs=1e-6)
+        assert scale.limit == largest
+
+
+@given(values=VALUES, kind=KINDS)
+def test_a_signed_scale_is_odd(values: np.ndarray, kind: str) -> None:
+    scale = color_scale(values, kind, signed=True)
+    assert np.array_equal(scale.position(-values), -scale.position(values))
+    mirrored = color_scale(-values, kind, signed=True)
+    assert mirrored == scale
+
+
+@given(
+    values=arrays(np.float64, 20, elements=st.floats(1e-3, 1e3)),
+    kind=KINDS,
+    signed=st.booleans(),
+    place=st.floats(0, 1),
+)
+def test_the_value_at_a_place_is_found_at_that_place(
+    values: np.ndarray, kind: str, signed: bool, place: float
+) -> None:
+    values[:2] = 1e-3, 1e3  # so that no scale is a single point
+    scale = color_scale(values, kind, signed=signed)
+    for position in (place, -place) if signed else (place,):
+        value = scale.value(position)
+        assert float(scale.position(np.array([value]))[0]) == pytest.approx(position, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", SCALES)
+@given(limit=st.floats(1e-30, 1e30))
+def test_limits_and_zero_lie_at_the_ends_and_the_centre(kind: str, limit: float) -> None:
+    signed = color_scale(np.array([limit, -limit / 3]), kind, signed=True)
+    assert signed.position(np.array([-limit, 0.0, limit])).tolist() == [-1, 0, 1]
+    assert signed.value(1) == pytest.approx(limit)
+    assert signed.value(-1) == pytest.approx(-limit)
+    plain = color_scale(np.array([limit, 0.0]), kind, signed=False)
+    assert plain.position(np.array([0.0, limit])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", SCALES)
+def test_a_given_limit_is_the_end_of_the_scale_whatever_the_values(kind: str) -> None:
+    scale = color_scale(np.array([0.25, 0.5]), kind, signed=False, limit=1.0)
+    assert scale.limit == 1
+    places = scale.position(np.array([0.5, 1.0, 2.0]))
+    assert places[0] < 1
+    assert places[1:].tolist() == [1, 1]
+
+
+def test_log_and_arcsinh_spread_small_magnitudes_out() -> None:
+    values = np.array([1.0, 0.1, 0.01])
+    linear, log, arcsinh = (
+        color_scale(values, kind, signed=True).position(values) for kind in SCALES
+    )
+    assert np.allclose(linear, values)
+    assert np.allclose(log, [1, 0.75, 0.5])  # four decades from end to centre
+    assert (log[1:] > arcsinh[1:]).all()
+    assert (arcsinh[1:] > linear[1:]).all()
+
+
+def test_a_log_scale_of_magnitudes_starts_at_the_smallest_above_zero() -> None:
+    values = np.array([0.0, 0.25, 0.5, 1.0])
+    scale = color_scale(values, "log", signed=False)
+    assert np.allclose(scale.position(values), [0, 0, 0.5, 1])
+    assert scale.value(0) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("kind", SCALES)
+@pytest.mark.parametrize("values", [[0.0], [0.0, 0.0], []])
+def test_nothing_but_zeros_lies_at_zero(values: list[float], kind: str, signed: bool) -> None:
+    array = np.array(values, dtype=np.float32)
+    scale = color_scale(array, kind, signed=signed)
+    assert scale.position(array).tolist() == values
+    assert all(math.isfinite(scale.value(place)) for place, _ in scale.ticks())
+    assert (raster(array, scale) == (128 if signed else 1)).all()
+
+
+@pytest.mark.parametrize("kind", SCALES)
+@pytest.mark.parametrize("value", [3.5, 1e-20])
+def test_a_single_value_lies_at_the_end(kind: str, value: float) -> None:
+    for signed in (True, False):
+        scale = color_scale(np.array([value]), kind, signed=signed)
+        assert scale.position(np.array([value])).tolist() == [1]
+    scale = color_scale(np.array([-value]), kind, signed=True)
+    assert scale.position(np.array([-value])).tolist() == [-1]
+
+
+@given(values=VALUES, kind=KINDS)
+def test_marks_of_a_legend_stand_in_order_with_their_values(values: np.ndarray, kind: str) -> None:
+    for signed in (True, False):
+        scale = color_scale(values if signed else np.abs(values), kind, signed=signed)
+        ticks = scale.ticks()
+        places = [place for place, _ in ticks]
+        assert places == sorted(places)
+        assert (places[0], places[-1]) == (-1 if signed else 0, 1)
+        for place, text in ticks:
+            value = 0.0 if signed and place == 0 else scale.value(place)
+            assert float(text) == pytest.approx(value, rel=0.06)
+        assert [float(text) for _, text in ticks] == sorted(float(text) for _, text in ticks)
+
+
+@given(
+    values=arrays(np.float32, (5, 6), elements=FINITE | st.just(float("nan"))),
+    shown=arrays(np.bool_, (5, 6)),
+    kind=KINDS,
+    signed=st.booleans(),
+)
+def test_a_raster_is_0_only_where_nothing_is_shown(
+    values: np.ndarray, shown: np.ndarray, kind: str, signed: bool
+) -> None:
+    values = values if signed else np.abs(values)
+    scale = color_scale(values[~np.isnan(values)], kind, signed=signed)
+    places = raster(values, scale, shown=shown)
+    assert places.dtype == np.uint8
+    assert places.shape == values.shape
+    assert ((places == 0) == ~shown).all()
+    everywhere = raster(values, scale)
+    assert everywhere.min() >= 1
+    assert (everywhere[shown] == places[shown]).all()
+    seen = ~np.isnan(values)
+    share = scale.position(values[seen])
+    share = (share + 1) / 2 if signed else share
+    assert (np.abs(everywhere[seen] - (1 + 254 * share)) <= 0.5 + 1e-4).all()
+
+
+def test_a_raster_has_zero_in_the_middle_and_the_limits_at_its_ends() -> None:
+    values = np.array([-2.0, 0.0, 2.0])
+    for kind in SCALES:
+        signed = color_scale(values, kind, signed=True)
+        assert raster(values, signed).tolist() == [1, 128, 255]
+        plain = color_scale(values[1:], kind, signed=False)
+        assert raster(values[1:], plain).tolist() == [1, 255]
+
+
+@pytest.mark.parametrize("kind", ["", "Linear", "symlog"])
+def test_an_unknown_scale_is_refused(kind: str) -> None:
+    with pytest.raises(ValueError, match=f"scale must be one of .*not '{kind}'"):
+        color_scale(np.array([1.0]), kind, signed=True)
