@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import unicodedata
+from functools import lru_cache
 
 _LONGEST = 24
 
 
+@lru_cache(maxsize=65536)  # a text is drawn anew with every keystroke, its tokens hardly change
 def visible(token: str) -> str:
     """`token` with its spaces, newlines and control characters visible, at most 24 characters.
 

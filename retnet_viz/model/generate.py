@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -44,7 +44,6 @@ def generate(
     return torch.stack(steps, dim=1) if steps else ids.new_empty(ids.shape[0], 0)
 
 
-@torch.inference_mode()
 def stream(
     model: RetNet,
     ids: Tensor,
@@ -62,17 +61,34 @@ def stream(
     `ids` is read once in `prefill_mode` (after `state`, if given); then each token costs one
     recurrent step (equation 6). temperature 0 takes the likeliest token; above 0 a token is drawn
     from softmax(logits / temperature) cut to the `top_k` likeliest and to the smallest set whose
-    probability reaches `top_p`. `seed` makes the draw repeatable.
+    probability reaches `top_p`. `seed` makes the draw repeatable. Raises ValueError, before any
+    token is made, where an argument is out of range.
     """
     _check_sampling(max_new_tokens, temperature, top_k, top_p)
     generator = None
     if seed is not None:
         generator = torch.Generator(device=ids.device).manual_seed(seed)
-    step, mode = ids, prefill_mode
-    for _ in range(max_new_tokens):
+
+    def draw(logits: Tensor) -> Tensor:
+        return sample(logits, temperature, top_k, top_p, generator)
+
+    return _steps(model, ids, max_new_tokens, state, prefill_mode, draw)
+
+
+@torch.inference_mode()
+def _steps(
+    model: RetNet,
+    ids: Tensor,
+    count: int,
+    state: RetNetState | None,
+    mode: str,
+    draw: Callable[[Tensor], Tensor],
+) -> Iterator[Tensor]:
+    step = ids
+    for _ in range(count):
         output = model(step, state, mode=mode)
         state, mode = output.state, "recurrent"
-        token = sample(output.logits[:, -1], temperature, top_k, top_p, generator)
+        token = draw(output.logits[:, -1])
         yield token
         step = token[:, None]
 

@@ -5,6 +5,8 @@ Shapes: H heads, T tokens, d_k the width of a head's queries and keys.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -59,3 +61,24 @@ def decay_matrix(gamma: Tensor, rows: Tensor, cols: Tensor, dtype: torch.dtype) 
     distance = rows[:, None] - cols[None, :]
     powers = decay_powers(gamma, distance.clamp(min=0), dtype)
     return powers.masked_fill(distance < 0, 0)
+
+
+class StretchDecay(NamedTuple):
+    """The powers of gamma that a stretch of B tokens needs (paper, equation 7).
+
+    within (H, B, B) is D, in the dtype of the scores; xi (H, B, 1) is gamma**(j+1), zeta (H, B, 1)
+    is gamma**(B-j-1) and whole (H, 1, 1) is gamma**B, in the dtype of the state.
+    """
+
+    within: Tensor
+    xi: Tensor
+    zeta: Tensor
+    whole: Tensor
+
+
+def stretch_decay(gamma: Tensor, q: Tensor) -> StretchDecay:
+    """The decays of a stretch as long as q (B, H, T, d_k); its own part in float32 at least."""
+    position = torch.arange(q.shape[-2] + 1, device=q.device)
+    within = decay_matrix(gamma, position[:-1], position[:-1], q.dtype)
+    powers = decay_powers(gamma, position, torch.promote_types(q.dtype, torch.float32))[..., None]
+    return StretchDecay(within, powers[:, 1:], powers[:, :-1].flip(1), powers[:, -1:])

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from retnet_viz.model.observe import publish
-from retnet_viz.model.position import decay_matrix, decay_powers
+from retnet_viz.model.position import StretchDecay, stretch_decay
 
 MODES = ("parallel", "recurrent", "chunkwise")
 
@@ -51,13 +51,11 @@ def parallel(
     q: Tensor, k: Tensor, v: Tensor, gamma: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """O = (Q K^T * D) V, all tokens at once (equation 5)."""
-    scores, decay, weights, output = _within(q, k, v, gamma)
-    publish("retention.scores", scores)
-    publish("retention.decay", decay)
-    publish("retention.weights", weights)
+    decay = stretch_decay(gamma, q)
+    output = _within(q, k, v, decay)
     if state is not None:
-        output = output + _across(q, gamma, state)
-    state = next_state(k, v, gamma, state)
+        output = output + _across(q, state, decay)
+    state = next_state(k, v, state, decay)
     publish("retention.state", state)
     return output, state
 
@@ -69,12 +67,11 @@ def recurrent(
     if state is None:
         state = empty_state(k, v)
     decay = gamma.to(state).view(-1, 1, 1)
-    q_rows, k_columns, v_rows = q.to(state), k.to(state).mT, v.to(state)
     outputs = []
-    for n in range(q.shape[-2]):
-        state = decay * state + k_columns[..., n : n + 1] * v_rows[..., n : n + 1, :]
+    for q_n, k_n, v_n in zip(*(x.to(state).unbind(dim=-2) for x in (q, k, v)), strict=True):
+        state = torch.addcmul(decay * state, k_n[..., :, None], v_n[..., None, :])
         publish("retention.state", state)
-        outputs.append(q_rows[..., n : n + 1, :] @ state)
+        outputs.append(q_n[..., None, :] @ state)
     return torch.cat(outputs, dim=-2).to(v.dtype), state
 
 
@@ -100,16 +97,16 @@ def chunkwise(
     if state is None:
         state = empty_state(k, v)
     outputs = []
+    decay = stretch_decay(gamma, q[..., :chunk_size, :])
     for q_i, k_i, v_i in zip(*(x.split(chunk_size, dim=-2) for x in (q, k, v)), strict=True):
-        scores, decay, weights, inner = _within(q_i, k_i, v_i, gamma)
-        publish("retention.scores", scores)
-        publish("retention.decay", decay)
-        publish("retention.weights", weights)
-        cross = _across(q_i, gamma, state)
+        if q_i.shape[-2] < chunk_size:
+            decay = stretch_decay(gamma, q_i)
+        inner = _within(q_i, k_i, v_i, decay)
+        cross = _across(q_i, state, decay)
         publish("retention.inner", inner)
         publish("retention.cross", cross)
         outputs.append(inner + cross)
-        state = next_state(k_i, v_i, gamma, state)
+        state = next_state(k_i, v_i, state, decay)
         publish("retention.state", state)
     return torch.cat(outputs, dim=-2), state
 
@@ -120,28 +117,22 @@ def empty_state(k: Tensor, v: Tensor) -> Tensor:
     return torch.zeros(*k.shape[:2], k.shape[-1], v.shape[-1], dtype=dtype, device=v.device)
 
 
-def next_state(k: Tensor, v: Tensor, gamma: Tensor, state: Tensor | None) -> Tensor:
-    """The state after a whole chunk of B tokens: K^T (V * zeta) + gamma^B S (equation 7)."""
-    length = k.shape[-2]
-    dtype = torch.promote_types(v.dtype, torch.float32)
-    zeta = decay_powers(gamma, torch.arange(length - 1, -1, -1, device=v.device), dtype)
-    added = k.to(dtype).mT @ (v.to(dtype) * zeta[..., None])
-    if state is None:
-        return added
-    kept = decay_powers(gamma, torch.tensor(length, device=v.device), state.dtype)
-    return added.to(state.dtype) + kept.view(-1, 1, 1) * state
+def next_state(k: Tensor, v: Tensor, state: Tensor | None, decay: StretchDecay) -> Tensor:
+    """The state after a whole stretch of B tokens: K^T (V * zeta) + gamma^B S (equation 7)."""
+    added = k.to(decay.zeta.dtype).mT @ (v.to(decay.zeta.dtype) * decay.zeta)
+    return added if state is None else added + decay.whole * state
 
 
-def _within(q: Tensor, k: Tensor, v: Tensor, gamma: Tensor) -> tuple[Tensor, ...]:
-    """What tokens give each other inside one stretch of text (equation 5)."""
-    position = torch.arange(q.shape[-2], device=q.device)
+def _within(q: Tensor, k: Tensor, v: Tensor, decay: StretchDecay) -> Tensor:
+    """What tokens give each other inside one stretch of text: (Q K^T * D) V (equation 5)."""
     scores = q @ k.mT
-    decay = decay_matrix(gamma, position, position, scores.dtype)
-    weights = scores * decay
-    return scores, decay, weights, weights @ v
+    weights = scores * decay.within
+    publish("retention.scores", scores)
+    publish("retention.decay", decay.within)
+    publish("retention.weights", weights)
+    return weights @ v
 
 
-def _across(q: Tensor, gamma: Tensor, state: Tensor) -> Tensor:
+def _across(q: Tensor, state: Tensor, decay: StretchDecay) -> Tensor:
     """What the state carried into a stretch of text gives its tokens: (Q S) * xi (equation 7)."""
-    xi = decay_powers(gamma, torch.arange(1, q.shape[-2] + 1, device=q.device), state.dtype)
-    return ((q.to(state.dtype) @ state) * xi[..., None]).to(q.dtype)
+    return ((q.to(state.dtype) @ state) * decay.xi).to(q.dtype)

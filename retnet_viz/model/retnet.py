@@ -193,6 +193,9 @@ class RetNet(nn.Module):
         """
         check_call(ids, mode, chunk_size)
         state = state or self.empty_state()
+        read = state.layers[0]
+        if read is not None and read.shape[0] != ids.shape[0]:
+            raise ValueError(f"the state is of {read.shape[0]} texts, but ids are {ids.shape[0]}")
         angles = rotation_angles(
             self.config.head_dim,
             state.position,

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 
@@ -46,19 +45,20 @@ class Meter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         count = flop_registry.get(func._overloadpacket)
-        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        outputs = _tensors(result)
         if count is not None:
             self.flops += count(*args, **(kwargs or {}), out_val=result)
         elif torch.Tag.pointwise in func.tags:
             self.flops += sum(output.numel() for output in outputs if output.is_floating_point())
-        given = {id_ for id_ in map(_storage_id, tree_leaves((args, kwargs))) if id_}
-        for output in outputs:
-            self._hold(output, given)
+        if not func.is_view:
+            given = {_storage_id(tensor) for tensor in _tensors(args)}
+            for output in outputs:
+                self._hold(output, given)
         return result
 
     def _hold(self, output: Tensor, given: set[int]) -> None:
         key = _storage_id(output)
-        if key in given:  # a view, or written in place: nothing new is held
+        if key in given:  # written in place: nothing new is held
             return
         storage = output.untyped_storage()
         if key in self._live:  # the address of a storage that has died
@@ -74,8 +74,16 @@ class Meter(TorchDispatchMode):
             self._held -= self._live.pop(key)[1]
 
 
-def _storage_id(value: Any) -> int:
-    return int(value.untyped_storage()._cdata) if isinstance(value, Tensor) else 0
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in _tensors(item)]
+    return []
+
+
+def _storage_id(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
 
 
 def measure(run: Callable[[], Any]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
-from retnet_viz.model.position import decay_matrix
+from retnet_viz.model.position import decay_matrix, stretch_decay
 from retnet_viz.model.retention import chunkwise, next_state, recurrent
 from retnet_viz.model.retnet import MultiScaleRetention, check_call
 from retnet_viz.trace.agreement import Agreement
@@ -131,9 +131,11 @@ class Trace:
         return [self.piece(token_id) for token_id in self.ids.tolist()]
 
     def piece(self, token_id: int) -> str:
-        """The text of any token of the vocabulary; the id itself where there is no tokenizer."""
-        tokenizer = self.model.tokenizer
-        return str(token_id) if tokenizer is None else str(tokenizer.piece(token_id))
+        """The text of any token of the vocabulary; the id itself where it has no text."""
+        try:
+            return str(self.model.tokenizer.piece(token_id))
+        except (AttributeError, ValueError):  # no tokenizer, or an id that it does not use
+            return str(token_id)
 
     # -- what every mode computes -----------------------------------------------------------
 
@@ -218,19 +220,20 @@ class Trace:
         capture = self._layer(layer)
         if self.mode == "parallel":
             return capture[name][0][:, rows, cols]
-        positions = torch.arange(self.length, device=self.q(layer).device)
-        n, m = positions[rows], positions[cols]
-        window = self._derive_plane(name, layer, n, m)
+        n, m = range(self.length)[rows], range(self.length)[cols]
+        device = self.q(layer).device
+        window = self._derive_plane(
+            name,
+            layer,
+            torch.tensor(n, dtype=torch.long, device=device),
+            torch.tensor(m, dtype=torch.long, device=device),
+        )
         if self.mode == "chunkwise":  # what the chunks computed, in place of what was derived
             for i, block in enumerate(capture[name]):
-                first = i * self.chunk_size
-                inside_n, inside_m = (
-                    torch.nonzero((part >= first) & (part < first + block.shape[-1]))[:, 0]
-                    for part in (n, m)
-                )
-                if len(inside_n) and len(inside_m):
-                    exact = block[:, n[inside_n] - first][:, :, m[inside_m] - first]
-                    window[:, inside_n[:, None], inside_m[None, :]] = exact
+                first, last = i * self.chunk_size, i * self.chunk_size + block.shape[-1]
+                to_n, from_n = _overlap(n, first, last)
+                to_m, from_m = _overlap(m, first, last)
+                window[:, to_n, to_m] = block[:, from_n, from_m]
         return window
 
     def _derive_plane(self, name: str, layer: int, n: Tensor, m: Tensor) -> Tensor:
@@ -306,7 +309,7 @@ class Trace:
         k, v = (x[None, :, start : stop + 1] for x in (self.k(layer), self.v(layer)))
         with torch.no_grad():
             before = None if state is None else state[None]
-            return next_state(k, v, self.gamma(layer), before)[0]
+            return next_state(k, v, before, stretch_decay(self.gamma(layer), k))[0]
 
     # -- the chunks -------------------------------------------------------------------------
 
@@ -402,6 +405,16 @@ def _check_ids(ids: Tensor, vocab_size: int) -> None:
     if low < 0 or high >= vocab_size:
         wrong = low if low < 0 else high
         raise ValueError(f"token id {wrong} is outside the vocabulary 0 .. {vocab_size - 1}")
+
+
+def _overlap(chosen: range, first: int, last: int) -> tuple[slice, slice]:
+    """Where `chosen` lies in first .. last - 1: as a slice of itself, and of that stretch."""
+    begin, end = (
+        min(max(0, -(-(edge - chosen.start) // chosen.step)), len(chosen)) for edge in (first, last)
+    )
+    if begin >= end:
+        return slice(0, 0), slice(0, 0)
+    return slice(begin, end), slice(chosen[begin] - first, chosen[end - 1] - first + 1, chosen.step)
 
 
 def _difference(a: Tensor, b: Tensor) -> float:

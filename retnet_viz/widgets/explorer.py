@@ -136,7 +136,7 @@ class Explorer(w.VBox):
                             self.chunk,
                             self.layer,
                             _group("heads", *self.heads),
-                            _group("colour scale", self.scale),
+                            _group("scale", self.scale),
                         ]
                     ),
                 ),

@@ -57,6 +57,17 @@ def test_agreement_is_what_three_separate_calls_of_the_model_say(
     check(tiny_model(n_layers=3, dtype=torch.float32), mode, chunk_size)
 
 
+def test_the_scale_is_the_largest_logit_of_either_sign(tiny_model: ModelFactory) -> None:
+    model = tiny_model()
+    found = trace(model, IDS)
+    with torch.no_grad():
+        model.norm.weight.neg_()
+        model.norm.bias.neg_()
+    turned = trace(model, IDS)
+    assert torch.equal(turned.logits, -found.logits)
+    assert turned.agreement().scale == found.agreement().scale == float(found.logits.abs().max())
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_modes_of_a_sound_model_agree(mode: str, tiny_model: ModelFactory) -> None:
     found = trace(tiny_model(), IDS, mode, 4).agreement()

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from retnet_viz.model import MODES, RetNet, RetNetState, retention, retnet
+from retnet_viz.model import MODES, RetNet, RetNetState, position, retention, retnet
 from retnet_viz.model.observe import listening, publish
 from retnet_viz.trace import Trace, capture, trace
 
@@ -35,15 +35,15 @@ SPOT = torch.linspace(-1, 2, 16, dtype=torch.float64)
 def broken_forward() -> Iterator[None]:
     """Whatever runs inside turns q and k too far, decays by too much and starts from no zeros."""
     with pytest.MonkeyPatch.context() as patch:
-        rotate, decay_matrix, empty = retnet.rotate, retention.decay_matrix, retention.empty_state
+        rotate, decay_matrix, empty = retnet.rotate, position.decay_matrix, retention.empty_state
         patch.setattr(retnet, "rotate", lambda *a, **k: rotate(*a, **k) * 1.25 + 0.1)
-        patch.setattr(retention, "decay_matrix", lambda *a: decay_matrix(*a) * 0.75)
+        patch.setattr(position, "decay_matrix", lambda *a: decay_matrix(*a) * 0.75)
         patch.setattr(retention, "empty_state", lambda *a: empty(*a) + SPOT)
         yield
 
 
 def published(model: RetNet, ids: Tensor, mode: str, chunk_size: int) -> list[Published]:
-    """All that a plain call of the model publishes, by layer and name; the last item is "logits"."""
+    """All that a plain call publishes, by layer and name; one more item holds "logits"."""
     layers: list[Published] = []
 
     def listen(name: str, tensor: Tensor) -> None:
@@ -103,9 +103,9 @@ def test_recurrent_mode_keeps_every_state_or_replays_it(
     found, layers, _ = broken_trace(model, "recurrent", 4)
     for layer, seen in enumerate(layers):
         assert len(seen["retention.state"]) == T
-        for position, state in enumerate(seen["retention.state"]):
-            assert torch.equal(found.state(layer, position), state[0])
-            assert torch.equal(found.state(layer, position - T), state[0])
+        for n, state in enumerate(seen["retention.state"]):
+            assert torch.equal(found.state(layer, n), state[0])
+            assert torch.equal(found.state(layer, n - T), state[0])
 
 
 @pytest.mark.parametrize("budget", [2**26, 1500, 1])
@@ -145,11 +145,14 @@ def test_chunkwise_mode_keeps_its_blocks_its_parts_and_the_states_at_chunk_ends(
                 row, cols = part.start, slice(part.start, part.start + 2)
                 window = getattr(found, name)(layer, slice(row, row + 1), cols)
                 assert torch.equal(window[:, :, : block.shape[-1]], block[:, :1, :2])
+        norms = found.state_norm(layer)
         for i, state in enumerate(seen["retention.state"]):
             end = min((i + 1) * chunk_size, T) - 1
             if budget == 2**26 or i == len(seen["retention.state"]) - 1:
                 assert torch.equal(found.state(layer, end), state[0])
             assert torch.allclose(found.state(layer, end), state[0], rtol=0, atol=1e-12)
+            norm = torch.linalg.vector_norm(state[0], dim=(-2, -1))
+            assert torch.allclose(norms[:, end], norm, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("chunk_size", CHUNKS)
@@ -161,8 +164,8 @@ def test_replayed_chunk_states_are_the_kept_ones_to_the_last_bit(
     monkeypatch.setattr(capture, "STATE_BUDGET", 1)
     replayed = trace(model, IDS, "chunkwise", chunk_size)
     for layer in range(2):
-        for position in range(T):
-            assert torch.equal(kept.state(layer, position), replayed.state(layer, position))
+        for n in range(T):
+            assert torch.equal(kept.state(layer, n), replayed.state(layer, n))
         assert torch.equal(kept.state_norm(layer), replayed.state_norm(layer))
 
 
@@ -207,12 +210,10 @@ def test_recurrent_mode_really_carries_a_state(
     assert (change[p:] > 1e-6).all()
     for n in range(T):
         difference = spoiled.state(layer, n) - clean.state(layer, n)
-        wanted = torch.zeros(2, 1, 1, dtype=torch.float64)
-        if n >= p:  # the spot fades with gamma, and nothing else of the layer's states changes
-            wanted = (
-                torch.tensor(MODEL["decay"], dtype=torch.float64).view(2, 1, 1) ** (n - p) * SPOT
-            )
-        assert (difference - wanted).abs().max() <= 1e-10
+        # the spot fades with gamma, and nothing else of the layer's states changes
+        faded = [0.0 if n < p else gamma ** (n - p) for gamma in MODEL["decay"]]
+        for head, share in enumerate(faded):
+            assert (difference[head] - share * SPOT).abs().max() <= 1e-10
     norms = [torch.linalg.vector_norm(spoiled.state(layer, n), dim=(1, 2)) for n in range(T)]
     assert torch.equal(spoiled.state_norm(layer), torch.stack(norms, dim=1))
 

@@ -138,6 +138,15 @@ def test_without_a_tokenizer_the_tokens_are_their_ids(tiny_model: ModelFactory) 
     assert trace(tiny_model(), torch.tensor([7, 0, 299])).tokens == ["7", "0", "299"]
 
 
+def test_an_id_that_the_tokenizer_does_not_use_is_named_by_itself(
+    tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model = tiny_model(vocab_size=310)  # padded, as vocabularies often are
+    model.tokenizer = tiny_tokenizer
+    found = trace(model, torch.tensor([305, 66]))
+    assert found.tokens == ["305", tiny_tokenizer.piece(66)]
+
+
 SLICES = st.builds(
     slice,
     st.none() | st.integers(-14, 14),

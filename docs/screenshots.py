@@ -1,0 +1,57 @@
+"""Take the pictures of the README from the running explorer.
+
+make test                                   # once: it installs what this needs
+.venv/bin/python docs/screenshots.py        # writes docs/images/*.png
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "browser"))
+from chromium import find  # noqa: E402
+from conftest import serving  # noqa: E402
+from explorer_steps import ExplorerPage  # noqa: E402
+
+SHOTS = (
+    # file name, width, height, query, preset, mode
+    ("explorer.png", 1280, 800, "", "Dialogue", "parallel"),
+    ("explorer-dark.png", 1920, 1080, "?theme=dark", "A long story opening", "chunkwise"),
+)
+
+
+def main() -> None:
+    """Write every picture of SHOTS."""
+    with serving("explore", "--no-browser", "--port", "0") as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find(),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        for name, width, height, query, preset, mode in SHOTS:
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.goto(url + query)
+            explorer = ExplorerPage(page)
+            explorer.wait()
+            explorer.root.locator("select", has_text="Dialogue").select_option(label=preset)
+            expect(explorer.notice).to_contain_text("tokens. ")
+            explorer.choose_mode(mode)
+            expect(explorer.weights.locator(".rv-origin")).to_contain_text(
+                "inside" if mode == "chunkwise" else "computed"
+            )
+            page.wait_for_function(
+                "document.querySelector('.rv-area-cost[aria-busy=true]') === null"
+                " && document.querySelector('.rv-area-agree .rv-pending') === null"
+            )
+            page.mouse.move(0, 0)
+            page.screenshot(path=ROOT / "docs" / "images" / name)
+            print(f"docs/images/{name}")
+            page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
