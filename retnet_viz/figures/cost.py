@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from retnet_viz.figures.layout import make
+from retnet_viz.figures.layout import Drawing, Spec, make
 from retnet_viz.figures.theme import MODE_COLORS
 from retnet_viz.model import MODES
 from retnet_viz.trace import Cost, Trace
@@ -24,7 +24,8 @@ def cost(trace: Trace, *, theme: str = "light") -> go.Figure:
     return cost_bars({mode: trace.in_mode(mode).cost for mode in MODES}, trace.mode, theme=theme)
 
 
-def cost_bars(costs: dict[str, Cost], current: str, *, theme: str = "light") -> go.Figure:
+@Drawing
+def cost_bars(costs: dict[str, Cost], current: str, *, theme: str = "light") -> Spec:
     """The same from costs that were measured before."""
     bars: list[dict[str, Any]] = []
     layout: dict[str, Any] = {}

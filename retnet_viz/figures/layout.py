@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec
 
 import plotly.graph_objects as go
 
@@ -10,10 +12,29 @@ from retnet_viz.figures.theme import INK, MUTED, template
 from retnet_viz.figures.tokens import escaped
 from retnet_viz.trace import Trace
 
+Spec = dict[str, Any]
+P = ParamSpec("P")
 
-def make(traces: list[dict[str, Any]], layout: dict[str, Any], theme: str) -> go.Figure:
-    """A figure from plain dictionaries, in a theme."""
-    return go.Figure({"data": traces, "layout": {"template": template(theme), **layout}})
+
+class Drawing(Generic[P]):
+    """A function that gives a plotly figure; its `spec` gives the same as plain dictionaries.
+
+    plotly checks each property of a figure. That is right for a figure that goes to a user, and
+    four times the work of making it, which the live panels cannot spend on every keystroke.
+    """
+
+    def __init__(self, spec: Callable[P, Spec]) -> None:
+        self.spec = spec
+        update_wrapper(self, spec)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> go.Figure:
+        """The figure."""
+        return go.Figure(self.spec(*args, **kwargs))
+
+
+def make(traces: list[Spec], layout: Spec, theme: str) -> Spec:
+    """A figure's specification in a theme."""
+    return {"data": traces, "layout": {"template": template(theme), **layout}}
 
 
 def heads_shown(trace: Trace, heads: list[int] | None) -> list[int]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
-
-from retnet_viz.figures.layout import make
+from retnet_viz.figures.layout import Drawing, Spec, make
 from retnet_viz.figures.theme import MUTED
 from retnet_viz.figures.tokens import escaped
 from retnet_viz.trace import Trace
@@ -12,9 +10,8 @@ from retnet_viz.trace import Trace
 _BAR = "#0072B2"
 
 
-def next_token(
-    trace: Trace, position: int = -1, *, count: int = 10, theme: str = "light"
-) -> go.Figure:
+@Drawing
+def next_token(trace: Trace, position: int = -1, *, count: int = 10, theme: str = "light") -> Spec:
     """Bars: the `count` likeliest tokens after the token at `position`, with probabilities."""
     if not -trace.length <= position < trace.length:
         raise IndexError(f"position {position} is outside a text of {trace.length} tokens")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from retnet_viz.figures.layout import heads_shown, make
+from retnet_viz.figures.layout import Drawing, Spec, heads_shown, make
 from retnet_viz.figures.scale import ColorScale, color_scale
 from retnet_viz.figures.theme import DIVERGING, INK, SEQUENTIAL, head_color
 from retnet_viz.figures.tokens import escaped
@@ -37,6 +37,7 @@ def retention(trace: Trace, layer: int, **options: Any) -> go.Figure:
     return plane(trace, "retention", layer, **options)
 
 
+@Drawing
 def plane(
     trace: Trace,
     name: str,
@@ -45,7 +46,7 @@ def plane(
     heads: list[int] | None = None,
     scale: str = "linear",
     theme: str = "light",
-) -> go.Figure:
+) -> Spec:
     """One heatmap per head of "decay", "scores" or "retention", all on one colour scale.
 
     Row n is the reading token, column m the one read. Hover shows the value itself.

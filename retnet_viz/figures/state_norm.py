@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
-
-from retnet_viz.figures.layout import cursor, heads_shown, hovers, make, note
+from retnet_viz.figures.layout import Drawing, Spec, cursor, heads_shown, hovers, make, note
 from retnet_viz.figures.theme import head_color
 from retnet_viz.trace import Trace
 
 
+@Drawing
 def state_norm(
     trace: Trace,
     layer: int,
@@ -16,7 +15,7 @@ def state_norm(
     heads: list[int] | None = None,
     selected: int | None = None,
     theme: str = "light",
-) -> go.Figure:
+) -> Spec:
     """A line per head: the Frobenius norm of S_n after each token n."""
     norms = trace.state_norm(layer).float().cpu().numpy()
     gammas = trace.gamma(layer).tolist()

@@ -289,8 +289,12 @@ class Explorer(w.VBox):
         shown = self.trace
         if shown is None:
             return
+        costs = {}
+        for mode in MODES:
+            if not current():
+                return
+            costs[mode] = shown.in_mode(mode).cost
         agreement = shown.agreement()
-        costs = {mode: shown.in_mode(mode).cost for mode in MODES}
         if current() and shown is self.trace:
             self.agreement, self.costs = agreement, costs
             self._draw_comparison()
@@ -374,9 +378,11 @@ class Explorer(w.VBox):
                 plot.show(readout.nothing(theme))
             return
         self.norms.show(
-            state_norm(shown, state.layer, heads=self.shown_heads, selected=selected, theme=theme)
+            state_norm.spec(
+                shown, state.layer, heads=self.shown_heads, selected=selected, theme=theme
+            )
         )
-        self.next.show(next_token(shown, selected, theme=theme))
+        self.next.show(next_token.spec(shown, selected, theme=theme))
 
     def _draw_notice(self) -> None:
         self.notice.value = readout.notice(self.trace, self._cut, self._point)
@@ -413,7 +419,7 @@ class Explorer(w.VBox):
         self.agree.value = readout.agreement(self.agreement, self.state.mode)
         self.cost.stale = not self.costs
         if self.costs:
-            self.cost.show(cost_bars(self.costs, self.state.mode, theme=self.page.shown))
+            self.cost.show(cost_bars.spec(self.costs, self.state.mode, theme=self.page.shown))
 
 
 def _checked(state: ExplorerState, model: RetNet) -> ExplorerState:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import anywidget
-import plotly.graph_objects as go
 import traitlets as t
 from plotly.offline import get_plotlyjs
+
+from retnet_viz.figures.layout import Spec
 
 
 class Plot(anywidget.AnyWidget):
@@ -29,9 +29,9 @@ class Plot(anywidget.AnyWidget):
         super().__init__(**traits)
         self.on_msg(self._answer)
 
-    def show(self, figure: go.Figure) -> None:
-        """Draw `figure` in place of the one shown."""
-        self.figure = json.loads(figure.to_json())
+    def show(self, spec: Spec) -> None:
+        """Draw the figure of `spec` in place of the one shown."""
+        self.figure = spec
 
     def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
         if content == {"wants": "plotly.js"}:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import html
 import math
 
-import plotly.graph_objects as go
-
-from retnet_viz.figures.layout import make
+from retnet_viz.figures.layout import Spec, make
 from retnet_viz.figures.theme import head_color
 from retnet_viz.figures.tokens import visible
 from retnet_viz.model import RetNetConfig
@@ -118,7 +116,7 @@ def agreement(found: Agreement | None, mode: str) -> str:
     )
 
 
-def nothing(theme: str) -> go.Figure:
+def nothing(theme: str) -> Spec:
     """An empty panel, for an empty text."""
     hidden = {"visible": False}
     return make(

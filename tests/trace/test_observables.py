@@ -178,6 +178,28 @@ def test_a_window_is_that_part_of_the_whole_plane(
 
 
 @pytest.mark.parametrize(
+    ("mode", "chunk_size"),
+    [("parallel", 3), ("recurrent", 3), ("chunkwise", 1), ("chunkwise", 3), ("chunkwise", 5)],
+)
+def test_windows_with_steps_cross_the_edges_of_chunks(
+    mode: str, chunk_size: int, tiny_model: ModelFactory
+) -> None:
+    model = tiny_model(n_layers=1)
+    ids = [5, 3, 8, 13, 21, 34, 55]
+    whole = literal(model, ids).layers[0].retention
+    found = trace(model, torch.tensor(ids), mode, chunk_size)
+    slices = [
+        slice(start, stop, step)
+        for start in (None, 0, 1, 2, 5, -3, -9)
+        for stop in (None, 0, 4, 6, 7, 9, -1)
+        for step in (None, 2, 3)
+    ]
+    for rows, cols in zip(slices, slices[5:] + slices[:5], strict=True):
+        window = found.retention(0, rows=rows, cols=cols)
+        assert close(window, whole[:, rows, cols]), (rows, cols)
+
+
+@pytest.mark.parametrize(
     ("mode", "chunk_size"), [("recurrent", 64), ("chunkwise", 64), ("chunkwise", 7)]
 )
 def test_a_window_of_a_long_text_costs_no_more_than_the_window(
