@@ -16,6 +16,8 @@ from retnet_viz.model.observe import publish
 from retnet_viz.model.position import rotate, rotation_angles
 from retnet_viz.model.retention import MODES, retain
 
+LONGEST_CHUNK = 2**31 - 1
+
 
 @dataclass
 class RetNetState:
@@ -222,5 +224,7 @@ def check_call(ids: Tensor, mode: str, chunk_size: int) -> None:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
     if not isinstance(chunk_size, int) or isinstance(chunk_size, bool) or chunk_size < 1:
         raise ValueError(f"chunk_size must be a whole number of 1 or more, not {chunk_size!r}")
+    if chunk_size > LONGEST_CHUNK:
+        raise ValueError(f"chunk_size must be at most {LONGEST_CHUNK:,}, not {chunk_size:,}")
     if ids.dim() != 2 or ids.shape[1] == 0:
         raise ValueError(f"ids must have shape (batch, length >= 1), not {tuple(ids.shape)}")

@@ -205,6 +205,7 @@ def test_the_given_state_is_not_changed(tiny_model: ModelFactory, mode: str) -> 
         ({"chunk_size": -1}, "chunk_size must be a whole number of 1 or more, not -1"),
         ({"chunk_size": 2.5}, "chunk_size must be a whole number of 1 or more, not 2.5"),
         ({"chunk_size": True}, "chunk_size must be a whole number of 1 or more, not True"),
+        ({"chunk_size": 10**20}, "chunk_size must be at most 2,147,483,647, not 100,000,"),
         ({"chunk_size": None}, "chunk_size must be a whole number of 1 or more, not None"),
         (
             {"mode": "diagonal"},
