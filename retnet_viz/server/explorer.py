@@ -23,6 +23,7 @@ from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
 
 from retnet_viz.server.address import is_loopback, reachable_host
+from retnet_viz.server.errors import tell_in_terminal
 from retnet_viz.server.folders import APPS
 from retnet_viz.server.kernels import OwnKernelSpecManager
 from retnet_viz.server.websocket import PromptWebsocketConnection
@@ -36,6 +37,7 @@ WARM_UP_SECONDS = 120
 
 def serve(sockets: list[socket.socket], host: str, open_browser: bool) -> None:
     """Serve the apps on `sockets`, which are bound to `host`, until the process is to end."""
+    tell_in_terminal()
     server = ExplorerServer(config=_config(host))
     server.sockets = sockets
     # The kernel that is started ahead asks the server for its visitor's address line, over HTTP.
@@ -53,10 +55,13 @@ def _config(host: str) -> Config:
     config.Voila.root_dir = str(APPS)
     config.Voila.config_file_paths = []
     config.Voila.kernel_websocket_connection_class = PromptWebsocketConnection
+    # The default waits longer for an answer than until the next question, and tornado complains.
+    settings: dict[str, Any] = {"ws_ping_interval": 30_000, "ws_ping_timeout": 30_000}
     if is_loopback(host):
         # A closing page asks for its kernel's end without the token that the check wants, so the
         # check would keep every kernel alive. Requests under a foreign host name are refused.
-        config.Voila.tornado_settings = {"disable_check_xsrf": True, "allow_remote_access": False}
+        settings |= {"disable_check_xsrf": True, "allow_remote_access": False}
+    config.Voila.tornado_settings = settings
     config.VoilaConfiguration.kernel_spec_manager_class = OwnKernelSpecManager
     config.VoilaConfiguration.show_tracebacks = False
     config.VoilaConfiguration.strip_sources = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
@@ -213,7 +214,12 @@ class Explorer(w.VBox):
             fields |= {"token": None, "cell": None}
             self._point = ""
             self.preset.value = -1
-        self.apply_state(replace(self.state, **fields))
+        try:
+            self.apply_state(replace(self.state, **fields))
+        except Exception as error:
+            # Nobody sees what a callback raises: say it on the page, and leave the panels alone.
+            logging.getLogger(__name__).exception("the explorer could not show %s", fields)
+            self.notice.value = readout.failure(error)
 
     def _cell_chosen(self, change: Any) -> None:
         if self._setting:

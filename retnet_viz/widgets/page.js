@@ -38,6 +38,22 @@ function render({ model, el }) {
     window.dispatchEvent(new Event("retnet-viz-theme"));
   }
 
+  // ipywidgets gives its controls no accessible names where the label is a picture or a place.
+  function label(tries = 600) {
+    const box = root();
+    const found = (selector) => [...(box?.querySelectorAll(selector) ?? [])];
+    const named = [
+      ...found(".rv-area-text textarea").map((el) => [el, "Text for the model to read"]),
+      ...found(".rv-area-head select").map((el, i) => [el, ["Presets", "Theme"][i]]),
+      ...found(".widget-slider").flatMap((slider) => {
+        const text = slider.querySelector(".widget-label")?.textContent;
+        return [...slider.querySelectorAll(".noUi-handle, .widget-readout")].map((el) => [el, text]);
+      }),
+    ];
+    for (const [el, text] of named) el.setAttribute("aria-label", text);
+    if (named.length < 7 && tries > 0) requestAnimationFrame(() => label(tries - 1));
+  }
+
   function banner(dead) {
     const box = root();
     let line = box?.querySelector(".rv-dead");
@@ -83,6 +99,7 @@ function render({ model, el }) {
   host.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   const timer = setInterval(watch, EVERY);
   applyTheme();
+  label();
   return () => {
     clearInterval(timer);
     host.disconnect();

@@ -95,6 +95,12 @@ def notice(trace: Trace | None, cut: str, point: str) -> str:
     return f'<span class="rv-hint">{html.escape(said)}</span>'
 
 
+def failure(error: Exception) -> str:
+    """The line under the text when something could not be shown."""
+    said = f"This could not be shown; the panels are as before. ({type(error).__name__}: {error})"
+    return f'<span class="rv-warn" role="alert">{html.escape(said)}</span>'
+
+
 def agreement(found: Agreement | None, mode: str) -> str:
     """How far the three modes are apart on this text."""
     title = '<div class="rv-title"><span class="rv-name">Agreement of the three modes</span></div>'

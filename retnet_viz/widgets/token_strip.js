@@ -8,6 +8,7 @@ function render({ model, el }) {
   const name = el.querySelector(".rv-name");
   const note = el.querySelector(".rv-origin");
   const list = el.querySelector(".rv-tokens");
+  const prefix = `rv-token-${crypto.randomUUID?.() ?? Math.random()}`; // two explorers on a page
   let frame = 0;
 
   function bytes(trait) {
@@ -35,7 +36,7 @@ function render({ model, el }) {
       while (list.childElementCount < tokens.length) {
         const option = document.createElement("span");
         option.setAttribute("role", "option");
-        option.id = `rv-token-${model.model_id ?? ""}-${list.childElementCount}`;
+        option.id = `${prefix}-${list.childElementCount}`;
         option.dataset.n = String(list.childElementCount);
         list.append(option);
       }

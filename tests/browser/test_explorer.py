@@ -232,6 +232,23 @@ def test_the_theme_follows_the_host_and_can_be_overridden(page: Page, voila_url:
     page.wait_for_function(f"{background} === 'rgb(255, 255, 255)'")
 
 
+def test_the_controls_have_names_and_answer_to_the_keyboard(explorer: ExplorerPage, model) -> None:
+    page = explorer.page
+    expect(page.get_by_role("textbox", name="Text for the model to read")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Presets")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Theme")).to_be_visible()
+    explorer.type(TEXT)
+    page.get_by_role("slider", name="layer").focus()
+    page.keyboard.press("ArrowRight")
+    expect(explorer.strip.locator(".rv-origin")).to_contain_text("layer 1")
+    page.get_by_role("button", name="Recurrent").focus()
+    page.keyboard.press("Enter")
+    expect_trace(explorer, rv.trace(model, TEXT, "recurrent"))
+    page.get_by_role("listbox", name="Tokens").focus()
+    page.keyboard.press("Home")
+    expect(explorer.tokens.first).to_have_attribute("aria-selected", "true")
+
+
 @pytest.mark.parametrize("size", [(1024, 768), (1280, 800), (1920, 1080)])
 def test_every_panel_is_on_the_page_and_none_overlaps(
     page: Page, voila_url: str, size: tuple[int, int]
