@@ -14,8 +14,8 @@ from playwright.sync_api import expect, sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 from chromium import find  # noqa: E402
-from conftest import serving  # noqa: E402
 from explorer_steps import ExplorerPage  # noqa: E402
+from serving import serving  # noqa: E402
 
 SHOTS = (
     # file name, width, height, query, preset, mode

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
-import selectors
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,11 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 from chromium import find
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from serving import serving
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-COMMAND = Path(sys.executable).with_name("retnet-viz")
 HOME_HOSTS = {"127.0.0.1", "localhost"}
-START_SECONDS = 120
 
 # A busy machine is slow, not wrong.
 expect.set_options(timeout=30_000)
@@ -31,45 +23,6 @@ expect.set_options(timeout=30_000)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the browser's tests last: the others are faster, and want no event loop around them."""
     items.sort(key=lambda item: Path(__file__).parent in item.path.parents)
-
-
-@contextmanager
-def serving(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[str]:
-    """Run `retnet-viz` with `arguments` and give the address that it prints when it serves."""
-    process = subprocess.Popen(
-        [str(COMMAND), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **(environment or {})},
-    )
-    try:
-        yield _printed_address(process)
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
-
-
-def _printed_address(process: subprocess.Popen[bytes]) -> str:
-    assert process.stdout is not None
-    deadline = time.monotonic() + START_SECONDS
-    output = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while selector.select(max(0.0, deadline - time.monotonic())):
-            received = os.read(process.stdout.fileno(), 65536)
-            output += received
-            found = re.search(rb": (http://\S+)\n", output)
-            if found:
-                return found[1].decode()
-            if not received:
-                break
-    raise AssertionError(f"the server did not start; it printed:\n{output.decode()}")
 
 
 @pytest.fixture(scope="session")

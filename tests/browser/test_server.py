@@ -15,10 +15,10 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 import pytest
-from conftest import COMMAND, serving
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from lab_steps import open_notebook, run_all_cells
 from playwright.sync_api import Page, Route, expect
+from serving import COMMAND, serving
 from voila.execute import VoilaExecutor
 
 from retnet_viz.server.errors import tell_in_terminal
