@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +19,8 @@ from torch.utils.flop_counter import flop_registry
 class Cost:
     """The cost of one forward pass over one text.
 
-    milliseconds  wall-clock time of the pass
+    milliseconds  wall-clock time of the pass, without recording: the median of three passes, or of
+                  as many as fit into a tenth of a second
     flops         floating-point operations: 2 per multiply-add of a matrix product, 1 per element
                   of every elementwise result
     peak_bytes    most bytes of tensors alive at once, beyond the weights
@@ -84,6 +87,17 @@ def _tensors(value: Any) -> list[Tensor]:
 
 def _storage_id(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
+
+
+def median_milliseconds(run: Callable[[], Any]) -> float:
+    """How long `run()` takes: the median of three runs, of fewer where they take long."""
+    times: list[float] = []
+    with torch.no_grad():
+        while len(times) < 3 and sum(times) < 0.1:
+            start = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
 
 
 def measure(run: Callable[[], Any]) -> tuple[int, int]:

@@ -7,21 +7,20 @@ axis: a trace observes one sequence.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from retnet_viz.model import MODES, RetNet
+from retnet_viz.model import MODES, RetNet, RetNetOutput
 from retnet_viz.model.observe import listening
 from retnet_viz.model.position import decay_matrix, stretch_decay
 from retnet_viz.model.retention import chunkwise, next_state, recurrent
 from retnet_viz.model.retnet import MultiScaleRetention, check_call
 from retnet_viz.trace.agreement import Agreement
 from retnet_viz.trace.capture import Capture, LayerCapture
-from retnet_viz.trace.cost import Cost, measure
+from retnet_viz.trace.cost import Cost, measure, median_milliseconds
 
 COMPUTED, DERIVED = "computed", "derived"
 _EVERY_MODE = ("q", "k", "v", "gamma", "head_output", "normed", "gate", "output", "logits")
@@ -94,11 +93,8 @@ class Trace:
         state_bytes *= model.config.n_heads * model.config.head_dim * model.config.value_dim
         steps = len(ids) if mode == "recurrent" else -(-len(ids) // chunk_size)
         self._capture = Capture(model.config.n_layers, state_bytes, steps)
-        with torch.no_grad():
-            start = time.perf_counter()
-            with listening(self._capture):
-                output = self._forward()
-            self._milliseconds = 1000 * (time.perf_counter() - start)
+        with torch.no_grad(), listening(self._capture):
+            output = self._forward()
         self._state_bytes = output.state.nbytes
         self._derived: dict[tuple[str, int], Tensor] = {}
 
@@ -373,19 +369,20 @@ class Trace:
 
     @cached_property
     def cost(self) -> Cost:
-        """What the pass cost. Its time is that of the traced pass; a second pass is metered."""
+        """What such a pass costs, measured by running it again: metered, then timed."""
         flops, peak_bytes = measure(self._forward)
         return Cost(
-            milliseconds=self._milliseconds,
+            milliseconds=median_milliseconds(self._forward),
             flops=flops,
             peak_bytes=peak_bytes,
             state_bytes=self._state_bytes,
             steps=self._layer(0).steps,
         )
 
-    def _forward(self):  # type: ignore[no-untyped-def]
+    def _forward(self) -> RetNetOutput:
         ids = self.ids.to(self.model.embedding.weight.device)[None]
-        return self.model(ids, mode=self.mode, chunk_size=self.chunk_size)
+        output: RetNetOutput = self.model(ids, mode=self.mode, chunk_size=self.chunk_size)
+        return output
 
     def _layer(self, layer: int) -> LayerCapture:
         if not 0 <= layer < self.n_layers:
