@@ -16,42 +16,49 @@ class Preset:
     state: ExplorerState
 
 
-_FILLER = (
-    " The road went over the hill and down to the river, where an old mill stood among the trees. "
-    "Nobody had lived there for many years, and the wheel did not turn. "
+_BETWEEN = (
+    "The road went over the hill and down to the river, where an old mill stood among the trees. "
+    "Nobody had lived there for many years, and the wheel did not turn."
 )
 
+# Each point is checked against the shipped model by tests/widgets/test_presets.py.
 PRESETS = (
     Preset(
         "Near copy",
-        "A pattern repeats at once: the strip shows which earlier copies the last token reads.",
-        ExplorerState("the cat and the dog, the cat and the dog, the cat and the", token=None),
+        "The last “the” reads the words that came after “the” before: every “dog” and “cat”.",
+        ExplorerState(
+            "the cat and the dog, the cat and the dog, the cat and the", layer=3, heads=(3,)
+        ),
     ),
     Preset(
         "Far repetition",
-        "A name returns after 40 tokens: head 0 has forgotten it, the slower heads have not.",
-        ExplorerState(f"Marilla opened the door.{_FILLER}Then Marilla", scale="log"),
+        "The last “captain” reads the one 42 tokens back more than any word between them.",
+        ExplorerState(
+            f"There was once a captain. {_BETWEEN} One day the captain", layer=3, heads=(2,)
+        ),
     ),
     Preset(
         "A list",
-        "Commas set the beat: rows of the weights at each comma look alike.",
+        "The last “and” reads the commas, all the way back to the first.",
         ExplorerState(
-            "He bought apples, pears, plums, bread, butter, cheese, eggs, milk, salt, and",
-            scale="arcsinh",
+            "They had bread, butter, cheese, fruit, milk, eggs, salt, water, wine, and",
+            layer=0,
+            heads=(3,),
         ),
     ),
     Preset(
         "Dialogue",
-        "Quotation marks open and close: select one and see which others it reads.",
+        "The quotation mark that opens a line reads the line breaks before it.",
         ExplorerState(
             '"Where are you going?" asked the old man.\n"To the sea," said the boy.\n'
             '"And what will you do there?" asked the old man.\n"',
-            scale="arcsinh",
+            layer=0,
+            heads=(1,),
         ),
     ),
     Preset(
         "A long story opening",
-        "Over 150 tokens the heads part: the fast ones keep a narrow band, the slow ones a plain.",
+        "After 200 tokens head 0 has let go of the beginning; head 3 still reads it.",
         ExplorerState(
             "Once upon a time there lived a king who had three sons. The eldest was strong, and "
             "the second was clever, but the youngest was thought to be a fool, because he gave his "
@@ -68,4 +75,4 @@ PRESETS = (
         ),
     ),
 )
-START = PRESETS[0].state
+START = ExplorerState(PRESETS[0].state.text)
