@@ -63,7 +63,7 @@ A RetNet language model (Sun et al. 2023, arXiv:2307.08621), small enough to wat
 | parameters | {model.n_parameters:,} |
 | layers, heads, width | {config.n_layers}, {config.n_heads}, {config.d_model} |
 | decay | {config.decay} |
-| vocabulary | {config.vocab_size:,} byte-level BPE tokens |
+| vocabulary | {config.vocab_size:,} byte-level BPE tokens, learned on all texts |
 | weights | float16 |
 | data | {corpus.name}: {provenance.about} |
 | texts | {len(corpus.texts):,}, every 50th held out |
