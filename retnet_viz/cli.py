@@ -8,14 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; 0 on success, 1 on a run that failed, 2 on input that cannot be used."""
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands."""
     parser = argparse.ArgumentParser(prog="retnet-viz", description="See how retention works.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_explore(commands)
     _add_lab(commands)
     _add_train(commands)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; 0 on success, 1 on a run that failed, 2 on input that cannot be used."""
+    options = make_parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except ValueError as error:  # ConfigError, CheckpointError, DataError and other refused input
@@ -80,9 +85,11 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--learning-rate", type=float, default=1.5e-3, help="peak")
     parser.add_argument("--warmup", type=int, default=200, help="steps")
     parser.add_argument("--weight-decay", type=float, default=0.05)
+    parser.add_argument("--clip", type=float, default=1.0, help="largest norm of a gradient")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--validate-every", type=int, default=250, help="steps")
+    parser.add_argument("--validation-tokens", type=int, default=65536, help="until the last step")
     parser.add_argument("--vocab-size", type=int, default=4096)
     parser.add_argument("--d-model", type=int, default=256)
     parser.add_argument("--n-layers", type=int, default=4)

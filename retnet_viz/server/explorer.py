@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -38,6 +39,11 @@ WARM_UP_SECONDS = 120
 def serve(sockets: list[socket.socket], host: str, open_browser: bool) -> None:
     """Serve the apps on `sockets`, which are bound to `host`, until the process is to end."""
     tell_in_terminal()
+    # At every connection tornado would warn that jupyter_server waits for three of its pings.
+    logging.getLogger("tornado.general").setLevel(logging.ERROR)
+    # One thread per kernel: two that wait for each other on a busy machine are slower than one, and
+    # every open page has a kernel. Whoever sets the variable has decided otherwise.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     server = ExplorerServer(config=_config(host))
     server.sockets = sockets
     # The kernel that is started ahead asks the server for its visitor's address line, over HTTP.
@@ -55,19 +61,17 @@ def _config(host: str) -> Config:
     config.Voila.root_dir = str(APPS)
     config.Voila.config_file_paths = []
     config.Voila.kernel_websocket_connection_class = PromptWebsocketConnection
-    # The default waits longer for an answer than until the next question, and tornado complains.
-    settings: dict[str, Any] = {"ws_ping_interval": 30_000, "ws_ping_timeout": 30_000}
     if is_loopback(host):
         # A closing page asks for its kernel's end without the token that the check wants, so the
         # check would keep every kernel alive. Requests under a foreign host name are refused.
-        settings |= {"disable_check_xsrf": True, "allow_remote_access": False}
-    config.Voila.tornado_settings = settings
+        config.Voila.tornado_settings = {"disable_check_xsrf": True, "allow_remote_access": False}
     config.VoilaConfiguration.kernel_spec_manager_class = OwnKernelSpecManager
     config.VoilaConfiguration.show_tracebacks = False
     config.VoilaConfiguration.strip_sources = True
     config.VoilaConfiguration.allow_template_override = "NO"
     config.VoilaConfiguration.allow_theme_override = "NO"  # the page's script chooses the theme
-    config.VoilaConfiguration.extension_denylist = ["jupyterlab-plotly"]  # 4.8 MB, not used
+    # Not used here: 4.8 MB of plotly.js, and colours for code cells.
+    config.VoilaConfiguration.extension_denylist = ["jupyterlab-plotly", "jupyterlab_pygments"]
     config.VoilaConfiguration.preheat_kernel = True
     config.VoilaKernelManager.kernel_pools_config = {
         "default": {"pool_size": 0},

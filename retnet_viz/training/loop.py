@@ -159,15 +159,15 @@ def train(
 def _provenance(
     model: RetNet, config: TrainingConfig, progress: Progress, about: str
 ) -> Provenance:
-    """What a card says of the run; only the options that are not at their default."""
-    chosen = asdict(config) | model.config.to_dict()
-    default = asdict(TrainingConfig("", "")) | RetNetConfig().to_dict()
-    options = {
-        name: str(value)
-        for name, value in chosen.items()
-        if name not in ("data", "out") and value != default[name]
+    """What a card says of the run: how it was trained, and where the model is not the default."""
+    default = RetNetConfig().to_dict()
+    fields = asdict(config) | {
+        name: value for name, value in model.config.to_dict().items() if value != default[name]
     }
-    return Provenance(about, options, progress.step, progress.tokens, config.context)
+    options = {name: str(value) for name, value in fields.items() if name not in ("data", "out")}
+    return Provenance(
+        about, options | {"about": about}, progress.step, progress.tokens, config.context
+    )
 
 
 def _run(

@@ -6,6 +6,7 @@ import json
 import lzma
 import math
 import os
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from retnet_viz.checkpoints import Tokenizer, load
 from retnet_viz.checkpoints.native import read_tensors
-from retnet_viz.cli import main
+from retnet_viz.cli import main, make_parser
 from retnet_viz.model import RetNet
 from retnet_viz.training import DataError, loop
 from retnet_viz.training.data import END, Corpus, batch, read_corpus, tokenize, train_tokenizer
@@ -414,3 +415,28 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_a_tenth() -> None:
     assert rates[55] == pytest.approx(0.275)
     assert learning_rate(100, 100, 0.5, 10) == pytest.approx(0.05)
     assert learning_rate(0, 5, 0.5, 0) == 0.5
+
+
+def test_a_finished_run_leaves_a_small_model_whose_card_repeats_it(
+    stories: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert main([*arguments(stories, run), "--about", "made-up 'stories'"]) == 0
+    full, small = load(run / "checkpoint"), load(run / "model")
+    for name, weight in full.state_dict().items():
+        assert torch.equal(small.state_dict()[name], weight.half().float())
+
+    card = (run / "model" / "MODEL_CARD.md").read_text()
+    dataset = tokenize(read_corpus(stories), small.tokenizer)
+    ratio = dataset.validation_bytes / len(dataset.validation)
+    result = evaluate(small, dataset.validation, ratio, 24)
+    assert f"{result.loss:.4f} nats per token" in card
+    assert f"| bits per byte | {result.bits_per_byte:.4f} |" in card
+    assert read_corpus(stories).sha256 in card
+
+    command = shlex.split(next(line for line in card.splitlines() if "retnet-viz train" in line))
+    again, first = (
+        vars(make_parser().parse_args(words))
+        for words in (command[1:], [*arguments(stories, run), "--about", "made-up 'stories'"])
+    )
+    assert {name for name in again if again[name] != first[name]} <= {"data", "out"}
