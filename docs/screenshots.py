@@ -38,10 +38,14 @@ def main() -> None:
             explorer.wait()
             explorer.root.locator("select", has_text="Dialogue").select_option(label=preset)
             expect(explorer.notice).to_contain_text("tokens. ")
+            for toggle in explorer.root.locator(".rv-head-toggle").all():
+                if "mod-active" not in (toggle.get_attribute("class") or ""):
+                    toggle.click()
             explorer.choose_mode(mode)
             expect(explorer.weights.locator(".rv-origin")).to_contain_text(
                 "inside" if mode == "chunkwise" else "computed"
             )
+            expect(explorer.strip.locator(".rv-origin")).to_contain_text("all heads")
             page.wait_for_function(
                 "document.querySelector('.rv-area-cost[aria-busy=true]') === null"
                 " && document.querySelector('.rv-area-agree .rv-pending') === null"
