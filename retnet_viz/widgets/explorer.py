@@ -20,6 +20,7 @@ from retnet_viz.figures.scale import SCALES, color_scale, raster
 from retnet_viz.figures.theme import DIVERGING, SEQUENTIAL, color_table, head_color
 from retnet_viz.figures.tokens import visible
 from retnet_viz.model import MODES, RetNet
+from retnet_viz.model.observe import listening
 from retnet_viz.trace import Agreement, Cost, Trace, trace
 from retnet_viz.widgets import readout
 from retnet_viz.widgets.background import LatestJob
@@ -291,16 +292,24 @@ class Explorer(w.VBox):
             self._job.submit(self._run_other_modes)
 
     def _run_other_modes(self, current: Callable[[], bool] = lambda: True) -> None:
-        """Run the other two modes, and show what all three cost and how far they are apart."""
+        """Run the other two modes, and show what all three cost and how far they are apart.
+
+        Gives way, in the middle of a pass too, once `current()` says that it is outdated.
+        """
+
+        def give_way(_name: str, _tensor: torch.Tensor) -> None:
+            if not current():
+                raise _OutdatedError
+
         shown = self.trace
         if shown is None:
             return
-        costs = {}
-        for mode in MODES:
-            if not current():
-                return
-            costs[mode] = shown.in_mode(mode).cost
-        agreement = shown.agreement()
+        try:
+            with listening(give_way):
+                costs = {mode: shown.in_mode(mode).cost for mode in MODES}
+                agreement = shown.agreement()
+        except _OutdatedError:
+            return
         if current() and shown is self.trace:
             self.agreement, self.costs = agreement, costs
             self._draw_comparison()
@@ -426,6 +435,10 @@ class Explorer(w.VBox):
         self.cost.stale = not self.costs
         if self.costs:
             self.cost.show(cost_bars.spec(self.costs, self.state.mode, theme=self.page.shown))
+
+
+class _OutdatedError(Exception):
+    """The text has changed while it was measured."""
 
 
 def _checked(state: ExplorerState, model: RetNet) -> ExplorerState:

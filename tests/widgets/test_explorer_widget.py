@@ -158,8 +158,16 @@ def test_agreement_and_cost_are_measured_on_the_shown_text(explorer):
     assert steps["x"] == [1, explorer.trace.length, -(-explorer.trace.length // 8)]
 
 
-def test_an_outdated_comparison_is_dropped(explorer):
-    explorer._run_other_modes(lambda: False)
+@pytest.mark.parametrize("questions", [0, 1, 5])
+def test_an_outdated_comparison_gives_way_at_once(explorer, questions):
+    asked = []
+
+    def current():
+        asked.append(True)
+        return len(asked) <= questions
+
+    explorer._run_other_modes(current)
+    assert len(asked) == questions + 1  # it did not go on once it was told
     assert explorer.agreement is None
     assert explorer.cost.stale
 
