@@ -45,16 +45,13 @@ class Capture:
     def __init__(self, n_layers: int, state_bytes: int, steps: int) -> None:
         self.layers: list[LayerCapture] = []
         self.logits: Tensor | None = None
-        self.embedding: Tensor | None = None
         self._stride = max(1, -(-n_layers * steps * state_bytes // STATE_BUDGET))
 
     def __call__(self, name: str, tensor: Tensor) -> None:
         """Keep a published tensor with the layer that published it."""
         if name == "logits":
             self.logits = tensor.detach()[0]
-        elif name == "embedding":
-            self.embedding = tensor.detach()[0]
-        else:
+        elif name != "embedding":  # belongs to no layer, and is the first layer's input
             if name == "layer.input":
                 self.layers.append(LayerCapture())
                 self.layers[-1].stride = self._stride

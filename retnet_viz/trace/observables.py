@@ -7,6 +7,7 @@ axis: a trace observes one sequence.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -294,8 +295,15 @@ class Trace:
         self._recur(layer, start, stop + 1, state, states.append)
         return states[-1]
 
-    def _recur(self, layer: int, start: int, stop: int, state: Tensor | None, keep: object) -> None:
-        assert callable(keep)
+    def _recur(
+        self,
+        layer: int,
+        start: int,
+        stop: int,
+        state: Tensor | None,
+        keep: Callable[[Tensor], None],
+    ) -> None:
+        """Run the recurrence over tokens start .. stop - 1 and hand each state to `keep`."""
         q, k, v = (x[None, :, start:stop] for x in (self.q(layer), self.k(layer), self.v(layer)))
         with torch.no_grad(), listening(lambda _, published: keep(published[0])):
             recurrent(q, k, v, self.gamma(layer), None if state is None else state[None])

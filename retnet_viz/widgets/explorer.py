@@ -114,7 +114,7 @@ class Explorer(w.VBox):
         self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes(), empty=EMPTY)
         self.decay = self._matrix("decay")
         self.weights = self._matrix("retention")
-        self.gammas = w.HTML()
+        self.gammas = w.HTML(readout.gammas(config))
         self.gammas.add_class("rv-gammas")
         self.norms, self.next, self.cost = Plot(), Plot(), Plot()
         self.agree = w.HTML()
@@ -197,9 +197,9 @@ class Explorer(w.VBox):
         }
         if changed & {"text", "mode", "chunk_size"}:
             self._read_text()
-        elif changed & {"layer", "heads", "scale", "theme"}:
+        elif changed & {"layer", "heads", "scale"}:
             self._draw()
-        elif changed:
+        elif changed & {"token", "cell"}:
             self._draw_selection()
 
     def open_link(self, query: str) -> None:
@@ -215,12 +215,17 @@ class Explorer(w.VBox):
             fields |= {"token": None, "cell": None}
             self._point = ""
             self.preset.value = -1
+        self._try_state(replace(self.state, **fields))
+
+    def _try_state(self, state: ExplorerState) -> None:
         try:
-            self.apply_state(replace(self.state, **fields))
+            self.apply_state(state)
         except Exception as error:
             # Nobody sees what a callback raises: say it on the page, and leave the panels alone.
-            logging.getLogger(__name__).exception("the explorer could not show %s", fields)
+            logging.getLogger(__name__).exception("the explorer could not show %s", state)
             self.notice.value = readout.failure(error)
+        else:
+            self._draw_notice()  # a point may be new where nothing else is
 
     def _cell_chosen(self, change: Any) -> None:
         if self._setting:
@@ -242,8 +247,7 @@ class Explorer(w.VBox):
             return
         preset = PRESETS[change["new"]]
         self._point = preset.point
-        self.apply_state(replace(preset.state, theme=self.state.theme))
-        self._draw_notice()
+        self._try_state(replace(preset.state, theme=self.state.theme))
 
     def _help_toggled(self, change: Any) -> None:
         self.help_text.layout.display = "" if change["new"] else "none"
@@ -341,13 +345,12 @@ class Explorer(w.VBox):
     def _draw(self) -> None:
         for name, matrix in zip(_PLANES, (self.decay, self.weights), strict=True):
             self._draw_plane(name, matrix)
-        self.gammas.value = readout.gammas(self.model.config)
         self._draw_selection()
         self._draw_comparison()
 
     def _draw_plane(self, name: str, matrix: Matrix) -> None:
         if self.trace is None:
-            matrix.set_trait("cells", b"")
+            matrix.cells = b""
             matrix.meta = {"title": TITLES[name], "length": 0, "heads": []}
             return
         shown = self.trace

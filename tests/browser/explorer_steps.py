@@ -100,6 +100,3 @@ class ExplorerPage:
                 return [name, [box.x - x, box.y - y, box.width, box.height].map(Math.round)];
             }))"""
         )
-
-    def shown_probabilities(self) -> list[str]:
-        return self.next.locator(".bartext").all_text_contents()

@@ -9,6 +9,7 @@ import os
 import shlex
 import signal
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from hypothesis import strategies as st
 from retnet_viz.checkpoints import Tokenizer, load
 from retnet_viz.checkpoints.native import read_tensors
 from retnet_viz.cli import main, make_parser
-from retnet_viz.model import RetNet
-from retnet_viz.training import DataError, loop
+from retnet_viz.model import RetNet, RetNetConfig
+from retnet_viz.training import DataError, TrainingConfig, loop
 from retnet_viz.training.data import END, Corpus, batch, read_corpus, tokenize, train_tokenizer
 from retnet_viz.training.evaluation import evaluate
 from retnet_viz.training.schedule import learning_rate
@@ -440,3 +441,13 @@ def test_a_finished_run_leaves_a_small_model_whose_card_repeats_it(
         for words in (command[1:], [*arguments(stories, run), "--about", "made-up 'stories'"])
     )
     assert {name for name in again if again[name] != first[name]} <= {"data", "out"}
+
+
+def test_the_command_and_the_library_train_with_the_same_defaults() -> None:
+    options = vars(make_parser().parse_args(["train", "--data", "d", "--out", "o"]))
+    training = asdict(TrainingConfig("d", "o"))
+    model = RetNetConfig().to_dict()
+    assert {name: options[name] for name in training} == training
+    assert {name: value for name, value in options.items() if name in model} == {
+        name: value for name, value in model.items() if name in options
+    }

@@ -324,3 +324,20 @@ def test_dark_figures_follow_the_page(explorer):
     assert light != dark
     explorer.theme.value = "dark"
     assert explorer.page.theme == "dark"
+
+
+@pytest.mark.parametrize(("control", "value"), [("text", "something else"), ("preset", 3)])
+def test_what_cannot_be_shown_is_said_and_the_picture_stays(explorer, monkeypatch, control, value):
+    def fail(*_):
+        raise RuntimeError("no <memory>")
+
+    cells, tokens = explorer.weights.cells, explorer.strip.tokens
+    monkeypatch.setattr("retnet_viz.widgets.explorer.trace", fail)
+    getattr(explorer, control).value = value
+    assert "could not be shown" in explorer.notice.value
+    assert "no &lt;memory&gt;" in explorer.notice.value
+    assert (explorer.weights.cells, explorer.strip.tokens) == (cells, tokens)
+    monkeypatch.undo()
+    explorer.text.value = "works again"
+    assert "could not" not in explorer.notice.value
+    assert explorer.trace.length == len(explorer.strip.tokens)
