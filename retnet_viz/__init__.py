@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from retnet_viz.checkpoints import CheckpointError, load
 from retnet_viz.model import RetNet, RetNetConfig, generate
-from retnet_viz.trace import Trace, trace
+from retnet_viz.trace import Schedule, Step, Trace, schedule, terms, trace
 
 if TYPE_CHECKING:
     from retnet_viz import figures
-    from retnet_viz.widgets import explore
+    from retnet_viz.widgets import explore, modes
 
 # plotly and the servers import jsonschema, which would build a grammar of internationalised
 # addresses, two seconds of work that nothing here uses. It does without where that is missing.
@@ -27,11 +27,16 @@ __all__ = [
     "CheckpointError",
     "RetNet",
     "RetNetConfig",
+    "Schedule",
+    "Step",
     "Trace",
     "explore",
     "figures",
     "generate",
     "load",
+    "modes",
+    "schedule",
+    "terms",
     "trace",
 ]
 
@@ -42,8 +47,8 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module("retnet_viz.figures")
-    if name == "explore":
-        from retnet_viz.widgets import explore
+    if name in ("explore", "modes"):
+        from retnet_viz import widgets
 
-        return explore
+        return getattr(widgets, name)
     raise AttributeError(f"module 'retnet_viz' has no attribute {name!r}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from retnet_viz.figures import words
 from retnet_viz.figures.layout import Drawing, Spec, make
 from retnet_viz.figures.theme import MODE_COLORS
 from retnet_viz.model import MODES
@@ -79,5 +80,6 @@ def cost_bars(costs: dict[str, Cost], current: str, *, theme: str = "light") -> 
         "showlegend": False,
         "margin": {"l": 84, "r": 8, "t": 50, "b": 6},
         "bargap": 0.3,
+        "meta": {"sentence": words.cost_bars(costs)},
     }
     return make(bars, layout, theme)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from retnet_viz.figures import words
 from retnet_viz.figures.layout import Drawing, Spec, make
 from retnet_viz.figures.theme import MUTED
 from retnet_viz.figures.tokens import escaped
@@ -51,6 +52,7 @@ def next_token(trace: Trace, position: int = -1, *, count: int = 10, theme: str 
             "font": {"color": MUTED[theme]},
             "margin": {"l": 100, "r": 8, "t": 30, "b": 6},
             "bargap": 0.25,
+            "meta": {"sentence": words.next_token(trace, position)},
         },
         theme,
     )

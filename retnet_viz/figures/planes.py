@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from retnet_viz.figures import words
 from retnet_viz.figures.layout import Drawing, Spec, heads_shown, make
 from retnet_viz.figures.scale import ColorScale, color_scale
 from retnet_viz.figures.theme import DIVERGING, INK, SEQUENTIAL, head_color
@@ -120,6 +121,7 @@ def plane(
         "height": 60 + 300 * rows,
         "margin": {"l": 56, "r": 10, "t": 44, "b": 40},
         "font": {"color": INK[theme]},
+        "meta": {"sentence": _sentence(trace, name, layer, chosen)},
     }
     return make(heatmaps, layout, theme)
 
@@ -135,6 +137,13 @@ def plane_values(
     limit = 1.0 if name == "decay" else None
     colors = color_scale(values[:, causal], scale, signed=SIGNED[name], limit=limit)
     return np.where(causal, values, np.nan), colors
+
+
+def _sentence(trace: Trace, name: str, layer: int, heads: list[int]) -> str:
+    if name == "decay":
+        return words.decay(trace, layer, heads)
+    say = words.scores if name == "scores" else words.weights
+    return say(trace, layer, heads, trace.length - 1)
 
 
 def _colorbar(colors: ColorScale) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 DECAY_SCHEDULES = ("paper", "torchscale")
 ROTATIONS = ("interleaved", "half", "none")
 NORMS = ("layer", "rms")
-HEAD_NORMS = ("layer", "rms")
+HEAD_NORMS = ("layer", "rms", "none")
 FEED_FORWARDS = ("gelu", "swiglu")
 
 
@@ -30,7 +30,8 @@ class RetNetConfig:
     `rotation` says which components of q and k form a pair that turns with the position:
     neighbours ("interleaved", the paper's complex numbers), the two halves ("half"), or none.
     `norm` is the normalisation before each block, `head_norm` the one of each head's output
-    (the paper's GroupNorm with one group per head; it has no weights).
+    (the paper's GroupNorm with one group per head; it has no weights). head_norm "none" leaves the
+    heads as retention gave them: the ablation without GroupNorm of section 3.6.
     """
 
     vocab_size: int = 4096

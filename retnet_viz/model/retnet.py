@@ -92,8 +92,14 @@ class MultiScaleRetention(nn.Module):
         return self.out_proj(gate * normed), state
 
     def normalize(self, heads: Tensor) -> Tensor:
-        """Each head's output to unit scale, so that no head drowns another (section 2.4)."""
+        """Each head's output to unit scale, so that no head drowns another (section 2.4).
+
+        With head_norm "none" the very tensor that was given: a head that decays slowly sums up
+        more tokens and speaks louder.
+        """
         shape, eps = heads.shape[-1:], self.config.norm_eps
+        if self.config.head_norm == "none":
+            return heads
         if self.config.head_norm == "layer":
             return F.layer_norm(heads, shape, eps=eps)
         return F.rms_norm(heads, shape, eps=eps)

@@ -2,6 +2,21 @@
 
 from retnet_viz.trace.agreement import Agreement
 from retnet_viz.trace.cost import Cost
+from retnet_viz.trace.equations import ChunkTerms, ParallelTerms, RecurrentTerms, terms
 from retnet_viz.trace.observables import Cell, Trace, trace
+from retnet_viz.trace.steps import Schedule, Step, schedule
 
-__all__ = ["Agreement", "Cell", "Cost", "Trace", "trace"]
+__all__ = [
+    "Agreement",
+    "Cell",
+    "ChunkTerms",
+    "Cost",
+    "ParallelTerms",
+    "RecurrentTerms",
+    "Schedule",
+    "Step",
+    "Trace",
+    "schedule",
+    "terms",
+    "trace",
+]

@@ -4,10 +4,6 @@
 const LABEL = 18; // pixels above each square for its head
 const GAP = 10;
 
-function css(el, name) {
-  return getComputedStyle(el).getPropertyValue(name).trim();
-}
-
 // Squares as large as the box allows: the best number of columns by trying all.
 function arrange(count, width, height) {
   let best = { side: 0, columns: 1 };
@@ -74,18 +70,23 @@ function render({ model, el }) {
   let focus = null; // the cell under the pointer or the cursor keys: [head index, n, m]
   let waiting = false; // one question to the kernel at a time; the newest replaces the waiting one
   let next = null;
-  let frame = 0;
   let stale = true; // the images must be painted anew
-
-  function bytes(name) {
-    const view = model.get(name);
-    return new Uint8Array(view.buffer ?? view, view.byteOffset ?? 0, view.byteLength);
-  }
+  let receiveTables = null;
+  const toggle = model.get("tabular")
+    ? tableToggle(
+        el,
+        () =>
+          new Promise((resolve) => {
+            receiveTables = resolve;
+            model.send({ table: true });
+          }),
+      )
+    : null;
 
   function paintAll() {
     const { length = 0, heads = [], signed } = model.get("meta");
-    const cells = bytes("cells");
-    const colors = bytes("colors");
+    const cells = bytesOf(model, "cells");
+    const colors = bytesOf(model, "colors");
     if (!length || cells.length !== heads.length * length * length) return false;
     images = heads.map((_, i) => {
       const image = paint(cells, i * length * length, length, colors, signed, 2 * side);
@@ -99,7 +100,7 @@ function render({ model, el }) {
 
   function outline(context, x, y, length, block) {
     const cell = side / length;
-    context.strokeStyle = css(el, "--rv-ink");
+    context.strokeStyle = cssVariable(el, "--rv-ink");
     context.lineWidth = 1;
     context.beginPath();
     for (let first = 0; first < length; first += block) {
@@ -110,23 +111,15 @@ function render({ model, el }) {
   }
 
   function draw() {
-    frame = 0;
     const meta = model.get("meta");
     const { length = 0, heads = [] } = meta;
     const width = stage.clientWidth;
     const height = stage.clientHeight;
     if (!width || !height) return;
-    const ratio = window.devicePixelRatio || 1;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
     const layout = arrange(Math.max(1, heads.length), width, height);
     if (layout.side !== side) stale = true;
     side = layout.side;
-    const context = canvas.getContext("2d");
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
+    const context = contextOf(canvas, width, height);
     squares = [];
     if (length && side > 8) {
       if (stale) stale = !paintAll();
@@ -143,10 +136,10 @@ function render({ model, el }) {
         squares.push({ x, y });
         context.fillStyle = head.color;
         context.fillRect(x, y - 14, 10, 10);
-        context.fillStyle = css(el, "--rv-ink");
+        context.fillStyle = cssVariable(el, "--rv-ink");
         context.fillText(head.label, x + 14, y - 5, side - 14);
         context.drawImage(images[i], x, y, side, side);
-        context.strokeStyle = css(el, "--rv-line");
+        context.strokeStyle = cssVariable(el, "--rv-line");
         context.lineWidth = 1;
         context.setLineDash(meta.computed === "none" ? [3, 3] : []);
         context.strokeRect(x + 0.5, y + 0.5, side - 1, side - 1);
@@ -155,7 +148,7 @@ function render({ model, el }) {
           outline(context, x, y, length, meta.block);
         }
         if (selected >= 0 && selected < length) {
-          context.strokeStyle = css(el, "--rv-accent");
+          context.strokeStyle = cssVariable(el, "--rv-accent");
           context.lineWidth = 2;
           const thickness = Math.max(cell, 3);
           const top = y + (selected + 0.5) * cell - thickness / 2;
@@ -168,7 +161,7 @@ function render({ model, el }) {
         ]) {
           if (!spot) continue;
           const size = Math.max(cell, 5);
-          context.strokeStyle = css(el, color);
+          context.strokeStyle = cssVariable(el, color);
           context.lineWidth = 2;
           context.strokeRect(
             x + (spot[2] + 0.5) * cell - size / 2,
@@ -182,9 +175,7 @@ function render({ model, el }) {
     el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
   }
 
-  function schedule() {
-    if (!frame) frame = requestAnimationFrame(draw);
-  }
+  const schedule = perFrame(draw);
 
   function describe() {
     const meta = model.get("meta");
@@ -202,7 +193,7 @@ function render({ model, el }) {
         return tick;
       }),
     );
-    const colors = bytes("colors");
+    const colors = bytesOf(model, "colors");
     legend.width = 255;
     const bar = new ImageData(255, 10);
     for (let i = 0; i < 255 * 10; i++) {
@@ -212,8 +203,13 @@ function render({ model, el }) {
     if (colors.length) legend.getContext("2d").putImageData(bar, 0, 0);
   }
 
+  // The line below: the pinned cell where nothing is pointed at, else what the whole plane shows.
   function show() {
-    if (!focus) readout.textContent = model.get("readout");
+    if (focus) return;
+    const pinned = model.get("readout");
+    // The sentence is new with every keystroke: too much to be read aloud each time.
+    readout.setAttribute("aria-live", pinned ? "polite" : "off");
+    readout.textContent = readout.title = pinned || model.get("meta").sentence || "";
   }
 
   function at(event) {
@@ -260,8 +256,12 @@ function render({ model, el }) {
   }
 
   model.on("msg:custom", (message) => {
+    if (message.tables) return receiveTables?.(message.tables);
     waiting = false;
-    if (focus && String(named(focus)) === String(message.cell)) readout.textContent = message.text;
+    if (focus && String(named(focus)) === String(message.cell)) {
+      readout.setAttribute("aria-live", "polite");
+      readout.textContent = readout.title = message.text;
+    }
     if (next) {
       next = null;
       ask();
@@ -305,9 +305,11 @@ function render({ model, el }) {
       else ask();
     }
     describe();
+    show();
     schedule();
   });
   model.on("change:selected change:cell", schedule);
+  if (toggle) model.on("change:cells change:selected change:meta", toggle.refresh);
   model.on("change:readout", show);
   const resized = new ResizeObserver(schedule);
   resized.observe(stage);

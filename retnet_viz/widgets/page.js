@@ -38,6 +38,17 @@ function render({ model, el }) {
     window.dispatchEvent(new Event("retnet-viz-theme"));
   }
 
+  // The other apps of the server open with the same text, mode and selection.
+  function linkApps(tries = 600) {
+    const links = root()?.querySelectorAll(".rv-apps a") ?? [];
+    if (!links.length && tries > 0) return requestAnimationFrame(() => linkApps(tries - 1));
+    const base = document.body.dataset.baseUrl;
+    for (const link of links) {
+      const path = `${base}render/${link.dataset.app}`;
+      link.href = model.get("query") ? `${path}?${model.get("query")}` : path;
+    }
+  }
+
   // ipywidgets gives its controls no accessible names where the label is a picture or a place.
   function label(tries = 600) {
     const box = root();
@@ -95,11 +106,13 @@ function render({ model, el }) {
     banner(false);
   });
   model.on("change:theme", applyTheme);
+  model.on("change:query", () => linkApps());
   const host = new MutationObserver(applyTheme);
   host.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   const timer = setInterval(watch, EVERY);
   applyTheme();
   label();
+  if (document.body.dataset.voila) linkApps();
   return () => {
     clearInterval(timer);
     host.disconnect();

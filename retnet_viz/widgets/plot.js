@@ -25,36 +25,138 @@ const CONFIG = {
   toImageButtonOptions: { format: "png", scale: 3 },
 };
 
+// -- tables: the numbers of a figure, for those who cannot see it or want them exactly -----------
+
+const MOST_ROWS = 512;
+const MOST_CELLS = 64; // rows, and columns, of a heatmap
+
+// Text as a person reads it, of text as plotly takes it: with tags and entities.
+function plain(text) {
+  if (!/[<&]/.test(text)) return String(text ?? "");
+  const spaced = text.replace(/<br\s*\/?>/gi, " ");
+  return new DOMParser().parseFromString(spaced, "text/html").body.textContent;
+}
+
+function titleOf(thing) {
+  return plain(thing?.title?.text ?? (typeof thing?.title === "string" ? thing.title : ""));
+}
+
+function entry(value) {
+  if (typeof value !== "number") return plain(value ?? "");
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
+}
+
+// The layout of the axis "x" or "y" that a trace is drawn on.
+function axisOf(trace, letter, layout) {
+  const id = trace[`${letter}axis`] ?? letter;
+  return layout[`${letter}axis${id.slice(1)}`] ?? {};
+}
+
+// What an axis writes at a place: the text of its tick, if it has one, else the place itself.
+function namer({ tickvals, ticktext }) {
+  const names = new Map((ticktext ?? []).map((text, i) => [tickvals?.[i], plain(text)]));
+  return (place) => names.get(place) ?? entry(place);
+}
+
+// The caption with a note on what of `[most, all, what]` a table leaves out.
+function captioned(caption, ...limits) {
+  const left = limits
+    .filter(([most, all]) => all > most)
+    .map(([most, all, what]) => `${all - most} of ${all} ${what}`);
+  return left.length ? `${caption} (${left.join(" and ")} are not shown)` : caption;
+}
+
+function heatmapTable(trace, layout, caption) {
+  const rows = trace.z ?? [];
+  const width = Math.max(0, ...rows.map((row) => row.length));
+  const [xAxis, yAxis] = ["x", "y"].map((letter) => axisOf(trace, letter, layout));
+  const [nameX, nameY] = [namer(xAxis), namer(yAxis)];
+  const columns = Array.from({ length: Math.min(width, MOST_CELLS) }, (_, i) => i);
+  const corner = [titleOf(yAxis), titleOf(xAxis)].filter(Boolean).join(" \\ ");
+  return [
+    captioned(caption, [MOST_CELLS, rows.length, "rows"], [MOST_CELLS, width, "columns"]),
+    [corner, ...columns.map((i) => nameX(trace.x?.[i] ?? i))],
+    rows
+      .slice(0, MOST_CELLS)
+      .map((row, j) => [nameY(trace.y?.[j] ?? j), ...columns.map((i) => entry(row[i]))]),
+  ];
+}
+
+// One row per place, one column per trace: lines and bars that share an axis share a table.
+function seriesTables(traces, layout, caption) {
+  const groups = new Map();
+  for (const trace of traces) {
+    const [along, across] = trace.orientation === "h" ? ["y", "x"] : ["x", "y"];
+    const values = trace[across] ?? [];
+    const start = trace[`${along}0`] ?? 0;
+    const places = trace[along] ?? values.map((_, i) => start + i * (trace[`d${along}`] ?? 1));
+    const axis = axisOf(trace, along, layout);
+    const valueAxis = axisOf(trace, across, layout);
+    const column = {
+      name: plain(trace.name ?? "") || titleOf(valueAxis) || "value",
+      values: new Map(places.map((place, i) => [place, values[i]])),
+    };
+    // Points that repeat a place, as on a closed curve, cannot share rows with other traces.
+    const alone = column.values.size < Math.min(places.length, values.length);
+    const key = JSON.stringify([along, titleOf(axis), alone && groups.size]);
+    if (!groups.has(key)) groups.set(key, { axis, title: titleOf(axis), columns: [], alone: null });
+    const group = groups.get(key);
+    group.columns.push(column);
+    if (alone) group.alone = places.map((place, i) => [place, values[i]]);
+  }
+  return [...groups.values()].map(({ axis, title, columns, alone }) => {
+    const name = namer(axis);
+    let rows = alone;
+    if (!rows) {
+      const places = [...new Set(columns.flatMap(({ values }) => [...values.keys()]))];
+      if (places.every((place) => typeof place === "number")) places.sort((a, b) => a - b);
+      rows = places.map((place) => [place, ...columns.map(({ values }) => values.get(place))]);
+    }
+    return [
+      captioned(caption, [MOST_ROWS, rows.length, "rows"]),
+      [title, ...columns.map((column) => column.name)],
+      rows.slice(0, MOST_ROWS).map(([place, ...values]) => [name(place), ...values.map(entry)]),
+    ];
+  });
+}
+
+function tablesOf({ data = [], layout = {} }) {
+  const shown = data.filter((trace) => trace.visible !== false && trace.hoverinfo !== "skip");
+  const caption = titleOf(layout);
+  const isSeries = ({ type = "scatter" }) => ["scatter", "scattergl", "bar"].includes(type);
+  return [
+    ...seriesTables(shown.filter(isSeries), layout, caption),
+    ...shown
+      .filter(({ type }) => type === "heatmap")
+      .map((trace) => heatmapTable(trace, layout, plain(trace.name ?? "") || caption)),
+  ];
+}
+
+// -- the panel -----------------------------------------------------------------------------------
+
 async function render({ model, el }) {
   el.classList.add("rv-panel", "rv-plot");
-  const box = document.createElement("div");
-  el.append(box);
-  let frame = 0;
+  const drawing = element("div", "rv-drawing");
+  drawing.setAttribute("role", "img");
+  const box = element("div");
+  const cursor = element("div", "rv-cursor");
+  cursor.hidden = true;
+  drawing.append(box, cursor);
+  const sentence = element("p", "rv-sentence");
+  sentence.hidden = true;
+  el.append(drawing, sentence);
+  const toggle = tableToggle(el, () => tablesOf(model.get("figure")));
   let gone = false;
-  const Plotly = await library(model);
-  if (gone) return;
+  let listening = false;
+  let drawnSize = "";
 
-  async function draw() {
-    frame = 0;
-    const { data, layout } = model.get("figure");
-    if (!data || !el.clientWidth || !el.clientHeight) return;
-    const size = { width: el.clientWidth, height: el.clientHeight, autosize: false };
-    // plotly writes into what it is given, and the model's value must stay as the kernel sent it.
-    const copy = structuredClone({ data, layout });
-    await Plotly.react(box, copy.data, { ...copy.layout, ...size }, CONFIG);
-    if (!el.dataset.drawn) {
-      box.on("plotly_click", (event) => {
-        const x = event.points[0]?.x;
-        if (!Number.isInteger(x)) return;
-        model.set("clicked", x);
-        model.save_changes();
-      });
-    }
-    el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
-  }
-
-  function schedule() {
-    if (!frame) frame = requestAnimationFrame(draw);
+  function describe() {
+    const { layout = {} } = model.get("figure");
+    const said = layout.meta?.sentence ?? "";
+    sentence.hidden = !said;
+    sentence.textContent = sentence.title = said;
+    drawing.setAttribute("aria-label", [titleOf(layout), said].filter(Boolean).join(". "));
+    toggle.refresh();
   }
 
   function mark() {
@@ -62,11 +164,64 @@ async function render({ model, el }) {
     el.setAttribute("aria-busy", String(model.get("stale")));
   }
 
-  model.on("change:figure", schedule);
-  model.on("change:stale", mark);
+  describe();
   mark();
-  const resized = new ResizeObserver(schedule);
-  resized.observe(el);
+  model.on("change:figure", describe);
+  model.on("change:stale", mark);
+  const Plotly = await library(model);
+  if (gone) return;
+
+  // The selection moves more often than the figure changes: a line over the drawing costs nothing.
+  function point() {
+    const { xaxis: axis, _size: size } = box._fullLayout ?? {};
+    const x = model.get("cursor");
+    const at = x >= 0 && axis?.visible && axis.d2p ? axis.d2p(x) : NaN;
+    cursor.hidden = !(at >= 0 && at <= axis._length);
+    if (cursor.hidden) return;
+    cursor.style.left = `${axis._offset + at}px`;
+    cursor.style.top = `${size.t}px`;
+    cursor.style.height = `${size.h}px`;
+  }
+
+  async function draw() {
+    const { data, layout } = model.get("figure");
+    const [width, height] = [drawing.clientWidth, drawing.clientHeight];
+    if (!data || !width || !height) return;
+    const react = () => {
+      // plotly writes into what it is given, and the model's value must stay as the kernel sent it.
+      const copy = structuredClone({ data, layout });
+      const full = { ...copy.layout, width, height, autosize: false };
+      return Plotly.react(box, copy.data, full, CONFIG);
+    };
+    const size = `${width} x ${height}`;
+    const resizes = drawnSize !== "" && drawnSize !== size;
+    drawnSize = size;
+    await react();
+    // plotly places a legend within the margins of its last drawing: a new size takes two.
+    if (resizes && !gone) await react();
+    if (gone) return;
+    if (!listening) {
+      listening = true;
+      box.on("plotly_click", (event) => {
+        const x = event.points[0]?.x;
+        if (!Number.isInteger(x)) return;
+        model.set("clicked", x);
+        model.save_changes();
+      });
+      box.on("plotly_afterplot", point);
+      box.on("plotly_relayouting", point);
+    }
+    point();
+    el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
+  }
+
+  const schedule = perFrame(draw);
+  model.on("change:figure", schedule);
+  model.on("change:cursor", point);
+  const resized = new ResizeObserver(() => {
+    if (`${drawing.clientWidth} x ${drawing.clientHeight}` !== drawnSize) schedule();
+  });
+  resized.observe(drawing);
   schedule();
   return () => {
     gone = true;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -10,6 +9,7 @@ import traitlets as t
 from plotly.offline import get_plotlyjs
 
 from retnet_viz.figures.layout import Spec
+from retnet_viz.widgets.script import script
 
 
 class Plot(anywidget.AnyWidget):
@@ -17,12 +17,18 @@ class Plot(anywidget.AnyWidget):
 
     figure   data and layout, as plotly.js takes them
     clicked  x of the point last clicked, -1 before any click
+    cursor   x of a dotted line over the figure, -1 for none; moves without a new drawing
     stale    whether the figure is of an earlier text, until a newer one is measured
+
+    Below the drawing stands the sentence of the figure's `layout.meta.sentence`, if it has one, and
+    a button shows the figure's numbers as a table.
     """
 
-    _esm = Path(__file__).parent / "plot.js"
+    _esm = script("common.js", "plot.js")
+    _css = script("common.css")
     figure = t.Dict().tag(sync=True)
     clicked = t.Int(-1).tag(sync=True)
+    cursor = t.Int(-1).tag(sync=True)
     stale = t.Bool(False).tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:

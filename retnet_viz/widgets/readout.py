@@ -5,16 +5,16 @@ from __future__ import annotations
 import html
 import math
 
+from retnet_viz.figures.formula import number
 from retnet_viz.figures.layout import Spec, make
+from retnet_viz.figures.scene import Picture, Scene
 from retnet_viz.figures.theme import head_color
 from retnet_viz.figures.tokens import visible
+from retnet_viz.lab import Rounding
 from retnet_viz.model import RetNetConfig
 from retnet_viz.trace import Agreement, Trace
 
-HOVER = {
-    "decay": "Point at a cell for its decay.",
-    "retention": "Point at a cell (or use the arrow keys) for its numbers; click or Enter pins it.",
-}
+APPS = {"explorer.ipynb": "Explorer", "modes.ipynb": "Modes at work"}
 HELP = """
 <b>What am I looking at?</b>
 A trained RetNet reads your text. Each token n looks back at every earlier token m with a
@@ -29,8 +29,19 @@ S<sub>n</sub> = γ S<sub>n−1</sub> + k<sub>n</sub>ᵀ v<sub>n</sub>.</li>
 All three give the same output; the last row shows by how much they differ, and what each costs.
 ■ computed by this mode, □ derived from what it computed, ◧ in part.
 <br>Weights are signed: red above zero, blue below. Select a token by a click in the strip, a matrix
-or a curve; arrow keys move the selection.
+or a curve; arrow keys move the selection. Point at a cell (or use the arrow keys) for its numbers;
+a click or Enter pins it. <b>The mode at work</b> plays the computation: Space plays and pauses,
+left and right step, up and down select another token. Every panel can be read as a table.
 """
+
+
+def apps(current: str) -> str:
+    """Links to the other apps, for a page that a server of apps shows."""
+    links = "".join(
+        f'<a data-app="{name}"{" aria-current=page" if name == current else ""}>{title}</a>'
+        for name, title in APPS.items()
+    )
+    return f'<nav class="rv-apps" aria-label="Apps">{links}</nav>'
 
 
 def gammas(config: RetNetConfig) -> str:
@@ -55,7 +66,7 @@ def cell(trace: Trace, name: str, layer: int, spot: tuple[int, int, int]) -> str
     """One cell of the "decay" or "retention" plane with its numbers."""
     head, n, m = spot
     if not (0 <= head < trace.n_heads and 0 <= n < trace.length and 0 <= m < trace.length):
-        return HOVER[name]
+        return ""
     reader, read = visible(trace.tokens[n]), visible(trace.tokens[m])
     if m > n:
         return f"head {head}: n = {n} “{reader}” cannot read m = {m} “{read}”, which comes later"
@@ -65,6 +76,132 @@ def cell(trace: Trace, name: str, layer: int, spot: tuple[int, int, int]) -> str
     return (
         f"head {head}, n {n} “{reader}” reads m {m} “{read}”: "
         f"q·k {parts.score:.3g} × γ{_power(parts.distance)} {parts.decay:.3g} = {parts.weight:.3g}"
+    )
+
+
+def plane_tables(
+    trace: Trace, name: str, layer: int, heads: list[int], n: int
+) -> list[tuple[str, list[str], list[list[str]]]]:
+    """What token n reads of every earlier token in each head, as (caption, header, rows)."""
+    row, read = slice(n, n + 1), slice(0, n + 1)
+    reads = {"decay": trace.decay, "retention": trace.retention}[name]
+    columns = reads(layer, row, read)[heads, 0].T.tolist()
+    what = "Decay" if name == "decay" else "Retention weights"
+    return [
+        (
+            f"{what} of n = {n} “{visible(trace.tokens[n])}”, layer {layer}: {trace.origin(name)}",
+            ["m", "token", *(f"head {head}" for head in heads)],
+            [
+                [str(m), visible(trace.tokens[m]), *(f"{value:.4g}" for value in values)]
+                for m, values in enumerate(columns)
+            ],
+        )
+    ]
+
+
+def entry(shown: Scene, term: str, row: int, column: int) -> str:
+    """One entry of a picture on the stage with its number, and what it is made of."""
+    pictures = {picture.term: picture for picture in shown.pictures}
+    picture = pictures.get(term)
+    if picture is None or not (
+        0 <= row < picture.values.shape[0] and 0 <= column < picture.values.shape[1]
+    ):
+        return ""
+    place = _place(shown, picture, row, column)
+    value = f"{picture.label}[{place}] = "
+
+    def of(name: str) -> str:
+        return number(float(pictures[name].values[row, column]))
+
+    if term == "state" and "added" in pictures:
+        return f"{value}{of('faded')} + {of('added')} = {of('state')}"
+    if term == "weights" and "scores" in pictures:
+        return f"{value}{of('scores')} × {of('decay')} = {of('weights')}"
+    if term == "output" and "inner" in pictures:
+        return f"{value}{of('inner')} + {of('cross')} = {of('output')}"
+    return value + of(term)
+
+
+def _place(shown: Scene, picture: Picture, row: int, column: int) -> str:
+    names = []
+    for axis, index, start in (
+        (picture.rows, row, picture.row_start),
+        (picture.cols, column, picture.col_start),
+    ):
+        if axis.startswith("token"):
+            token = start + index
+            names.append(f"{axis[-1]} {token} “{shown.tokens[token - shown.plane.first]}”")
+        elif axis:
+            names.append(f"{axis} {start + index}")
+    return ", ".join(names)
+
+
+def stage_cell(trace: Trace, shown: Scene, n: int, m: int) -> str:
+    """A cell of the plane beside the stage: its numbers, and when the mode computes it, if ever."""
+    said = cell(trace, "retention", shown.layer, (shown.head, n, m))
+    if not said or m > n:
+        return said
+    plane = shown.plane
+    blocks = [("at this step", plane.lit), *(("at an earlier step", block) for block in plane.done)]
+    for when, block in blocks:
+        if block is not None and n in block[0] and m in block[1]:
+            return f"{said} (computed {when})"
+    later = shown.mode == "chunkwise" and n // trace.chunk_size == m // trace.chunk_size
+    return (
+        f"{said} ({'computed at a later step' if later else 'never built by this mode: derived'})"
+    )
+
+
+def doing(what: str) -> str:
+    """What is being measured just now; often nothing."""
+    return f'<span class="rv-hint" role="status">{html.escape(what)}</span>'
+
+
+def meter(found: Rounding | None) -> str:
+    """How far any two modes are apart in one precision."""
+    if found is None:
+        return '<span class="rv-pending"><b class="rv-big">…</b></span>'
+    return (
+        f'<b class="rv-big">{found.between:.1e}</b> <span class="rv-hint">at most between two '
+        f"modes in {found.dtype}; logits reach {found.scale:.1f}</span>"
+    )
+
+
+def compared(trace: Trace, n: int, other: int | None) -> str:
+    """Whose states the state view shows."""
+    said = f"S after n = {n} “{visible(trace.tokens[n])}”"
+    if other is not None:
+        said += f" minus S after m = {other} “{visible(trace.tokens[other])}”"
+    return f'<span class="rv-hint">{html.escape(said)}</span>'
+
+
+def copy_name(without: tuple[str, ...]) -> str:
+    """A copy of the model, named by what is switched off in it."""
+    return f"without {' and '.join(without)}" if without else "the copy"
+
+
+def copy(without: tuple[str, ...]) -> str:
+    """What the switches of the copy do."""
+    said = (
+        f"the copy runs {copy_name(without)}; the model itself is unchanged"
+        if without
+        else "all on: the copy is the model; switch something off"
+    )
+    return f'<span class="rv-hint">{html.escape(said)}</span>'
+
+
+def pair_window(trace: Trace, shown: int) -> str:
+    """Which tokens a plane shows, where it cannot show all."""
+    if shown == trace.length:
+        return "Point at a cell for its numbers."
+    return f"The first {shown:,} of {trace.length:,} tokens are shown."
+
+
+def step_cost(shown: Scene) -> str:
+    """What a step takes, in one head."""
+    return (
+        f"this step, one head: {number(shown.flops / 1e3)} kFLOP, holds "
+        f"{number(shown.held_bytes / 1e3)} kB, hands on {number(shown.carried_bytes / 1e3)} kB"
     )
 
 

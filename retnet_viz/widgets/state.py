@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -11,15 +12,28 @@ from retnet_viz.figures.scale import SCALES
 from retnet_viz.model import MODES, RetNetConfig
 
 MAX_CHARACTERS = 50_000
-MAX_CHUNK = 64
+MAX_CHUNK = 2048
 THEME_CHOICES = ("auto", "light", "dark")
+VIEWS = ("step by step", "side by side", "state", "normalization and position")
+PRECISIONS = ("float32", "float64", "bfloat16")
+CLOCKS = ("steps", "measured time")
+SWITCHES = ("rotation", "decay", "head norm")
+GAINS = (0.01, 100.0)
 
 
 @dataclass(frozen=True)
 class ExplorerState:
-    """What the explorer shows. `token` None is the last token; `heads` () is all heads.
+    """What an explorer shows. `token` None is the last token; `heads` () is all heads.
 
-    `cell` is a pinned cell (head, n, m) of the T x T plane.
+    token      the selected token, and with it the step of every mode: the one that reads it
+    head       the head whose computation is stepped through
+    cell       a pinned cell (head, n, m) of the T x T plane
+    compare    the token whose state is subtracted from that of the selected one; None for none
+    view       which part of the modes' dashboard is open
+    precision  the dtype in which the rounding of the three modes is compared
+    clock      what the three schedules play against, side by side
+    without    what is switched off in the copy of the model that is compared with the model
+    gain       the factor by which retention weights are multiplied before the normalisation
     """
 
     text: str = ""
@@ -27,8 +41,15 @@ class ExplorerState:
     chunk_size: int = 8
     layer: int = 0
     heads: tuple[int, ...] = ()
+    head: int = 0
     token: int | None = None
     cell: tuple[int, int, int] | None = None
+    compare: int | None = None
+    view: str = VIEWS[0]
+    precision: str = PRECISIONS[0]
+    clock: str = CLOCKS[0]
+    without: tuple[str, ...] = ()
+    gain: float = 1.0
     scale: str = "linear"
     theme: str = "auto"
 
@@ -40,6 +61,8 @@ class ExplorerState:
             chunk_size=min(max(1, self.chunk_size), MAX_CHUNK),
             layer=min(max(0, self.layer), config.n_layers - 1),
             heads=() if len(heads) == config.n_heads else heads,
+            head=min(max(0, self.head), config.n_heads - 1),
+            gain=min(max(GAINS[0], self.gain), GAINS[1]),
         )
 
     def query(self) -> str:
@@ -84,6 +107,17 @@ def _cell(value: Any) -> tuple[int, int, int] | None:
     return (wholes[0], wholes[1], wholes[2]) if wholes and len(wholes) == 3 else None
 
 
+def _switches(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, list) or any(not isinstance(item, str) for item in value):
+        return None
+    return tuple(name for name in SWITCHES if name in value)
+
+
+def _positive(value: Any) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value < math.inf else None
+
+
 def _one_of(*allowed: str) -> Any:
     return lambda value: value if value in allowed and isinstance(value, str) else None
 
@@ -95,7 +129,14 @@ _READERS = {
     "layer": _whole,
     "heads": _wholes,
     "token": _whole,
+    "head": _whole,
     "cell": _cell,
+    "compare": _whole,
+    "view": _one_of(*VIEWS),
+    "precision": _one_of(*PRECISIONS),
+    "clock": _one_of(*CLOCKS),
+    "without": _switches,
+    "gain": _positive,
     "scale": _one_of(*SCALES),
     "theme": _one_of(*THEME_CHOICES),
 }

@@ -9,19 +9,12 @@ function render({ model, el }) {
   const note = el.querySelector(".rv-origin");
   const list = el.querySelector(".rv-tokens");
   const prefix = `rv-token-${crypto.randomUUID?.() ?? Math.random()}`; // two explorers on a page
-  let frame = 0;
-
-  function bytes(trait) {
-    const view = model.get(trait);
-    return new Uint8Array(view.buffer ?? view, view.byteOffset ?? 0, view.byteLength);
-  }
 
   function draw() {
-    frame = 0;
     const tokens = model.get("tokens");
     const values = model.get("values");
-    const shades = bytes("shades");
-    const colors = bytes("colors");
+    const shades = bytesOf(model, "shades");
+    const colors = bytesOf(model, "colors");
     const selected = model.get("selected");
     name.textContent = model.get("title");
     note.textContent = note.title = model.get("note");
@@ -45,8 +38,7 @@ function render({ model, el }) {
         const place = shades[n] || 0;
         const [r, g, b] = place ? colors.subarray(3 * place, 3 * place + 3) : [];
         option.style.background = place ? `rgb(${r},${g},${b})` : "";
-        // Black or white ink, whichever stands out from the shade.
-        option.style.color = place ? (0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff") : "";
+        option.style.color = place ? inkOn(r, g, b) : "";
         option.setAttribute("aria-selected", String(n === selected));
         option.title = `n = ${n}: ${values[n] ?? ""}`;
       });
@@ -62,9 +54,7 @@ function render({ model, el }) {
     el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
   }
 
-  function schedule() {
-    if (!frame) frame = requestAnimationFrame(draw);
-  }
+  const schedule = perFrame(draw);
 
   function select(n) {
     model.set("selected", n);

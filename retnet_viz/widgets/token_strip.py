@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import anywidget
 import traitlets as t
+
+from retnet_viz.widgets.script import script
 
 
 class TokenStrip(anywidget.AnyWidget):
@@ -21,7 +21,7 @@ class TokenStrip(anywidget.AnyWidget):
     empty     the sentence that stands where tokens would
     """
 
-    _esm = Path(__file__).parent / "token_strip.js"
+    _esm = script("common.js", "token_strip.js")
     tokens = t.List(t.Unicode()).tag(sync=True)
     shades = t.Bytes(b"").tag(sync=True)
     colors = t.Bytes(b"").tag(sync=True)

@@ -30,7 +30,9 @@ from retnet_viz.model import ConfigError, RetNetConfig
         ({"norm_eps": True}, "norm_eps"),
         ({"rotation": "spiral"}, "rotation"),
         ({"norm": None}, "norm"),
+        ({"norm": "none"}, "norm must be one of"),
         ({"head_norm": ["layer"]}, "head_norm"),
+        ({"head_norm": None}, "head_norm"),
         ({"feed_forward": "relu"}, "feed_forward"),
         ({"tie_embeddings": "false"}, "tie_embeddings"),
         ({"d_model": 12, "n_heads": 4}, "head_dim 3 must be even"),
@@ -58,7 +60,9 @@ def test_a_field_that_no_config_has_is_refused_by_name() -> None:
     "config",
     [
         RetNetConfig(),
-        RetNetConfig(vocab_size=7, d_model=6, n_heads=3, decay=(0.9, 1 - 2**-40, 1.0)),
+        RetNetConfig(
+            vocab_size=7, d_model=6, n_heads=3, decay=(0.9, 1 - 2**-40, 1.0), head_norm="none"
+        ),
         RetNetConfig(
             decay="torchscale", rotation="half", norm="rms", head_norm="rms",
             feed_forward="swiglu", tie_embeddings=False, value_factor=1, norm_eps=1e-5,

@@ -33,7 +33,7 @@ def variants(draw: st.DrawFn) -> dict[str, Any]:
         "decay": draw(st.one_of(st.sampled_from(["paper", "torchscale"]), gammas.map(tuple))),
         "rotation": draw(st.sampled_from(["interleaved", "half", "none"])),
         "norm": draw(st.sampled_from(["layer", "rms"])),
-        "head_norm": draw(st.sampled_from(["layer", "rms"])),
+        "head_norm": draw(st.sampled_from(["layer", "rms", "none"])),
         "feed_forward": draw(st.sampled_from(["gelu", "swiglu"])),
         "tie_embeddings": draw(st.booleans()),
     }
@@ -55,6 +55,8 @@ def literal_logits(model: RetNet, ids: list[int]) -> Tensor:
     weights.setdefault("head.weight", weights["embedding.weight"])
 
     def norm(x: Tensor, kind: str, name: str = "") -> Tensor:
+        if kind == "none":
+            return x
         centred = x - x.mean(-1, keepdim=True) if kind == "layer" else x
         x = centred / ((centred**2).mean(-1, keepdim=True) + c.norm_eps).sqrt()
         x = x * weights[f"{name}.weight"] if name else x
@@ -235,6 +237,17 @@ def test_a_16_bit_model_keeps_its_gammas_exact(tiny_model: ModelFactory) -> None
         assert all(state.dtype == torch.float32 for state in output.state.layers)
     for block in model.blocks:
         assert block.retention.gamma.tolist() == list(gammas)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_head_norm_the_gate_meets_the_heads_as_retention_gave_them(
+    tiny_model: ModelFactory, mode: str
+) -> None:
+    models = {kind: tiny_model(vocab_size=23, head_norm=kind) for kind in ("none", "layer", "rms")}
+    for kind, model in models.items():
+        events = dict(record(model, random_ids(1, 10), mode=mode, chunk_size=4))
+        heads = events["retention.output"].transpose(1, 2).flatten(-2)
+        assert torch.equal(events["retention.normed"], heads) is (kind == "none")
 
 
 def test_tied_embeddings_are_one_tensor_counted_once(tiny_model: ModelFactory) -> None:

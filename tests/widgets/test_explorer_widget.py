@@ -88,14 +88,14 @@ def test_a_question_about_no_cell_is_harmless(explorer, cell):
 
 def test_one_selection_everywhere(explorer):
     def everywhere():
-        lines = explorer.norms.figure["layout"]["shapes"]
         title = explorer.next.figure["layout"]["title"]["text"]
         return {
             explorer.selected,
             explorer.strip.selected,
             explorer.weights.selected,
             explorer.decay.selected,
-            lines[0]["x0"],
+            explorer.norms.cursor,
+            explorer.stage.token,
             int(re.search(r"n = (\d+)", title)[1]),
         }
 
@@ -166,7 +166,7 @@ def test_an_outdated_comparison_gives_way_at_once(explorer, questions):
         asked.append(True)
         return len(asked) <= questions
 
-    explorer._run_other_modes(current)
+    explorer._run_work(current)
     assert len(asked) == questions + 1  # it did not go on once it was told
     assert explorer.agreement is None
     assert explorer.cost.stale
@@ -332,7 +332,7 @@ def test_what_cannot_be_shown_is_said_and_the_picture_stays(explorer, monkeypatc
         raise RuntimeError("no <memory>")
 
     cells, tokens = explorer.weights.cells, explorer.strip.tokens
-    monkeypatch.setattr("retnet_viz.widgets.explorer.trace", fail)
+    monkeypatch.setattr("retnet_viz.widgets.board.trace", fail)
     getattr(explorer, control).value = value
     assert "could not be shown" in explorer.notice.value
     assert "no &lt;memory&gt;" in explorer.notice.value

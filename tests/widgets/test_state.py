@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from retnet_viz.model import MODES, RetNetConfig
 from retnet_viz.widgets import ExplorerState
+from retnet_viz.widgets.state import CLOCKS, GAINS, MAX_CHUNK, PRECISIONS, SWITCHES, VIEWS
 
 NUMBERS = st.integers(0, 2**31 - 1)
 STATES = st.builds(
@@ -20,6 +21,15 @@ STATES = st.builds(
     heads=st.lists(NUMBERS, max_size=4).map(tuple),
     token=st.none() | NUMBERS,
     cell=st.none() | st.tuples(NUMBERS, NUMBERS, NUMBERS),
+    head=NUMBERS,
+    compare=st.none() | NUMBERS,
+    view=st.sampled_from(VIEWS),
+    precision=st.sampled_from(PRECISIONS),
+    clock=st.sampled_from(CLOCKS),
+    without=st.sets(st.sampled_from(SWITCHES)).map(
+        lambda off: tuple(name for name in SWITCHES if name in off)
+    ),
+    gain=st.floats(0.01, 100),
     scale=st.sampled_from(("linear", "log", "arcsinh")),
     theme=st.sampled_from(("auto", "light", "dark")),
 )
@@ -49,7 +59,9 @@ def test_fields_of_the_wrong_kind_are_ignored(fields):
     fitted = ExplorerState(**read).fitted(RetNetConfig())
     assert "path" not in read
     assert fitted.mode in MODES
-    assert 1 <= fitted.chunk_size <= 64
+    assert 1 <= fitted.chunk_size <= MAX_CHUNK
+    assert 0 <= fitted.head < 4
+    assert GAINS[0] <= fitted.gain <= GAINS[1]
     assert 0 <= fitted.layer < 4
     assert all(0 <= head < 4 for head in fitted.heads)
 

@@ -1,0 +1,387 @@
+"""The sentences that describe the panels: their numbers, their grammar, their tokens."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from retnet_viz import figures
+from retnet_viz.checkpoints import Tokenizer
+from retnet_viz.figures import words
+from retnet_viz.figures.cost import cost_bars
+from retnet_viz.figures.gate import gate
+from retnet_viz.figures.normalization import normalization
+from retnet_viz.figures.phase import phase
+from retnet_viz.figures.recall import recall
+from retnet_viz.figures.singular_values import singular_values
+from retnet_viz.figures.state import state
+from retnet_viz.lab.variants import variant
+from retnet_viz.model import MODES, RetNet
+from retnet_viz.trace import Agreement, Cost, Trace, trace
+
+ModelFactory = Callable[..., RetNet]
+GAMMAS = (0.5, 0.9, 0.99, 1.0)
+TEXT = "Once <b>\n& upon"
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: ModelFactory, tiny_tokenizer: Tokenizer) -> RetNet:
+    model = tiny_model(n_heads=4, d_model=32, decay=GAMMAS)
+    model.tokenizer = tiny_tokenizer
+    return model
+
+
+@pytest.fixture(scope="module")
+def found(model: RetNet) -> Trace:
+    return trace(model, TEXT, "chunkwise", 4)
+
+
+def make_trace(tiny_model: ModelFactory, *gammas: float) -> Trace:
+    model = tiny_model(n_heads=len(gammas), d_model=8 * len(gammas), decay=gammas)
+    return trace(model, torch.tensor([1, 2, 3]))
+
+
+def token(found: Trace, n: int) -> str:
+    shown = found.tokens[n].replace(" ", "·").replace("\n", "⏎")
+    return f"token {n} “{shown}”"
+
+
+# -- numbers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.4123, "0.412"),
+        (-0.5, "-0.5"),
+        (1, "1"),
+        (0.99999, "1"),
+        (12.345, "12.3"),
+        (999.9, "1,000"),
+        (56057.2, "56,100"),
+        (0.00123, "0.00123"),
+        (3.14e-7, "3.1e-07"),
+        (2e7, "2e+07"),
+        (math.inf, "not finite"),
+        (math.nan, "not finite"),
+    ],
+)
+def test_numbers_have_three_digits_at_most(value: float, text: str) -> None:
+    assert words.number(value) == text
+
+
+# -- the T x T plane --------------------------------------------------------------------------
+
+
+def test_decay_names_the_fastest_and_the_slowest_shown_head(found: Trace) -> None:
+    assert words.decay(found, 0) == ("Head 0 forgets half of a token in 1 token, head 3 never.")
+    assert words.decay(found, 0, [2, 1]) == (
+        "Head 1 forgets half of a token in 6.6 tokens, head 2 in 69."
+    )
+    assert words.decay(found, 0, [2]) == "Head 2 forgets half of a token in 69 tokens."
+    assert words.decay(found, 0, [3]) == "Head 3 never forgets."
+
+
+def test_decay_of_heads_that_forget_alike(tiny_model: ModelFactory) -> None:
+    assert words.decay(make_trace(tiny_model, 0.9, 0.9), 0) == (
+        "Each of the shown heads forgets half of a token in 6.6 tokens."
+    )
+    assert words.decay(make_trace(tiny_model, 1.0, 1.0), 0) == "None of the shown heads forgets."
+
+
+@pytest.mark.parametrize("heads", [None, [1], [3, 0]])
+@pytest.mark.parametrize(("say", "plane"), [(words.weights, "retention"), (words.scores, "scores")])
+def test_the_strongest_cell_of_a_row_is_named(
+    say: Callable[..., str], plane: str, heads: list[int] | None, found: Trace
+) -> None:
+    for n in range(found.length):
+        row = getattr(found, plane)(1)[:, n, : n + 1].numpy()
+        cells = [(abs(row[h, m]), h, m) for h in heads or range(4) for m in range(n + 1)]
+        _, head, m = max(cells)
+        sentence = say(found, 1, heads, n)
+        assert token(found, n) in sentence[0].lower() + sentence[1:]
+        assert f"in head {head} (" in sentence
+        assert ("itself" if m == n else token(found, m)) in sentence
+        assert words.number(row[head, m]) in sentence
+
+
+def test_the_planes_tell_about_the_last_token(found: Trace) -> None:
+    last = found.length - 1
+    assert told(figures.decay(found, 1, heads=[1, 2])) == words.decay(found, 1, [1, 2])
+    assert told(figures.scores(found, 1)) == words.scores(found, 1, None, last)
+    assert told(figures.retention(found, 1, heads=[2])) == words.weights(found, 1, [2], last)
+
+
+# -- the state --------------------------------------------------------------------------------
+
+
+def test_the_state_is_told_by_its_norm_and_its_largest_number(found: Trace) -> None:
+    values = found.state(1, 5)[2].numpy()
+    i, j = np.unravel_index(np.abs(values).argmax(), values.shape)
+    assert told(state(found, 1, 2, 5)) == (
+        f"The state of head 2 after {token(found, 5)} has 8 rows, 16 columns and norm "
+        f"{words.number(np.linalg.norm(values))}; its largest number is "
+        f"{words.number(values[i, j])}, in row {i}, column {j}."
+    )
+    change = values - found.state(1, 1)[2].numpy()
+    sentence = told(state(found, 1, 2, 5, compare=1))
+    assert sentence.startswith(
+        f"The change in the state of head 2 from {token(found, 1)} to {token(found, 5)} has "
+    )
+    assert f"norm {words.number(np.linalg.norm(change))};" in sentence
+    assert told(state(found, 1, 2, 1, compare=1)).endswith("is zero everywhere.")
+
+
+def test_one_row_is_singular(tiny_model: ModelFactory) -> None:
+    model = tiny_model(d_model=4, n_heads=4, value_factor=1.0, rotation="none")
+    shown = trace(model, torch.tensor([1, 2]))
+    assert "has 1 row, 1 column and norm" in told(state(shown, 0, 0, 1))
+
+
+def test_norms_name_the_largest_and_the_smallest_state(found: Trace) -> None:
+    norms = found.state_norm(1)[:, 3].numpy()
+    most, least = norms.argmax(), norms.argmin()
+    sentence = words.state_norm(found, 1, n=3)
+    assert sentence == (
+        f"After {token(found, 3)} head {most} holds the largest state (norm "
+        f"{words.number(norms[most])}), head {least} the smallest ({words.number(norms[least])})."
+    )
+    assert told(figures.state_norm(found, 1, selected=3)) == sentence
+    assert told(figures.state_norm(found, 1)) == words.state_norm(found, 1, n=found.length - 1)
+    assert words.state_norm(found, 1, [2], 3) == (
+        f"After {token(found, 3)} the state of head 2 has norm {words.number(norms[2])}."
+    )
+
+
+def test_norms_tell_how_close_they_come_to_a_bound(found: Trace) -> None:
+    k, v = found.k(1).numpy(), found.v(1).numpy()
+    largest = (np.linalg.norm(k, axis=-1) * np.linalg.norm(v, axis=-1)).max(-1)
+    bounds = largest[:3] / (1 - np.array(GAMMAS[:3]))
+    shares = found.state_norm(1)[:3].amax(-1).numpy() / bounds
+    near = shares.argmax()
+    sentence = told(figures.state_norm(found, 1, bound=True))
+    assert sentence.endswith(
+        f" Head {near} comes closest to its bound: {words.number(100 * shares[near])} % of "
+        f"{words.number(bounds[near])}."
+    )
+    alone = told(figures.state_norm(found, 1, heads=[1], bound=True))
+    assert alone.endswith(
+        f" Head 1 reaches {words.number(100 * shares[1])} % of its bound, "
+        f"{words.number(bounds[1])}."
+    )
+    endless = told(figures.state_norm(found, 1, heads=[3], bound=True))
+    assert endless.endswith(" Where γ is 1 nothing bounds it.")
+
+
+def test_singular_values_tell_the_ranks(found: Trace) -> None:
+    ranks = []
+    for head in range(4):
+        values = np.linalg.svd(found.state(1, 5)[head].numpy(), compute_uv=False)
+        shares = values / values.sum()
+        ranks.append(np.exp(-(shares * np.log(shares)).sum()))
+    most, least = np.argmax(ranks), np.argmin(ranks)
+    assert told(singular_values(found, 1, 5)) == (
+        f"After {token(found, 5)} the state of head {most} has the largest effective rank, "
+        f"{ranks[most]:.1f} of at most 8, that of head {least} the smallest, {ranks[least]:.1f}."
+    )
+    assert told(singular_values(found, 1, 5, heads=[2])) == (
+        f"After {token(found, 5)} the state of head 2 has effective rank {ranks[2]:.1f} of at "
+        "most 8."
+    )
+
+
+def test_recall_names_the_best_and_the_worst_token(found: Trace) -> None:
+    figure = recall(found, 1, 2, 6)
+    cosines = figure.data[0].y
+    best, worst = int(np.argmax(cosines)), int(np.argmin(cosines))
+    assert told(figure) == (
+        f"After {token(found, 6)} the state of head 2 remembers {token(found, best)} best "
+        f"(cosine {words.number(cosines[best])}) and {token(found, worst)} worst "
+        f"({words.number(cosines[worst])})."
+    )
+    assert told(recall(found, 1, 2, 0)) == (
+        f"After {token(found, 0)} the state of head 2 remembers {token(found, 0)} (cosine 1)."
+    )
+
+
+# -- the output -------------------------------------------------------------------------------
+
+
+def test_normalisation_tells_the_range_before_and_after(found: Trace) -> None:
+    before = found.head_output(1).square().mean(-1).sqrt()
+    sentence = told(normalization(found, 1))
+    assert sentence.startswith(
+        "Before the normalisation the heads' outputs have RMS values from "
+        f"{words.number(before.min().item())} to {words.number(before.max().item())}, after it "
+    )
+    assert "Weights times 10 change the normalised output by at most " in told(
+        normalization(found, 1, factor=10)
+    )
+
+
+def test_equal_values_after_the_normalisation_are_told_once() -> None:
+    before, after = torch.tensor([[1.0, 20.0]]), torch.ones(1, 2)
+    assert words.normalization(before, after, 1.0, 0.0) == (
+        "Before the normalisation the heads' outputs have RMS values from 1 to 20, after it 1 "
+        "throughout."
+    )
+
+
+def test_the_gate_names_the_token_that_opens_it_most(found: Trace) -> None:
+    openings = found.gate(1).reshape(found.length, 4, 16).abs().mean(-1).numpy()
+    n, head = np.unravel_index(openings.argmax(), openings.shape)
+    low_n, low_head = np.unravel_index(openings.argmin(), openings.shape)
+    assert low_n != n
+    sentence = told(gate(found, 1))
+    assert sentence == (
+        f"T{token(found, n)[1:]} opens the gate most, in head {head} "
+        f"({words.number(openings[n, head])}), {token(found, low_n)} least, in head {low_head} "
+        f"({words.number(openings[low_n, low_head])})."
+    )
+
+
+def test_the_gate_of_one_token(model: RetNet) -> None:
+    one = trace(model, "O")
+    assert re.fullmatch(
+        r"Token 0 “O” opens the gate, in head 1 \([\d.]+\)\.", told(gate(one, 0, heads=[1]))
+    )
+    assert re.fullmatch(
+        r"Token 0 “O” opens the gate most, in head \d \([\d.]+\) and least in head \d "
+        r"\([\d.]+\)\.",
+        told(gate(one, 0)),
+    )
+
+
+def test_phase_tells_where_the_rotation_changes_a_weight_most(found: Trace, model: RetNet) -> None:
+    bare = trace(variant(model, rotation="none"), TEXT)
+    n = found.length - 1
+    a, b = (x.retention(0)[2, n].numpy() for x in (found, bare))
+    m = int(np.abs(a - b).argmax())
+    sentence = told(phase(found, bare, 0, 2, n))
+    assert sentence == (
+        f"In head 2 {token(found, n)} reads {token(found, m)}, {n - m} "
+        f"token{'' if n - m == 1 else 's'} back, with weight {words.number(a[m])}, without the "
+        f"rotation with {words.number(b[m])}: the largest difference over {n + 1} tokens, "
+        f"{words.number(abs(a[m] - b[m]))}."
+    )
+
+
+def test_phase_of_one_token_and_of_equal_weights(found: Trace) -> None:
+    assert words.phase(found, 0, 0, [0.5], [0.5]) == (
+        f"In head 0 {token(found, 0)} reads every token with the same weight without the rotation "
+        "as with it."
+    )
+    assert "reads itself with weight 0.5, without" in words.phase(found, 0, 0, [0.5], [0.4])
+    back = words.phase(found, 0, 1, [0.5, 0.2], [0.4, 0.2])
+    assert f"reads {token(found, 0)}, 1 token back, with weight 0.5" in back
+
+
+def test_next_token_names_the_three_likeliest(found: Trace, tiny_tokenizer: Tokenizer) -> None:
+    logits = found.logits[2].numpy()
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    first, second, third = np.argsort(-shares)[:3]
+
+    def likely(token_id: int) -> str:
+        shown = figures.next_token(found, 2).data[0].customdata
+        rank = [first, second, third].index(token_id)
+        plain = shown[rank].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+        return f"“{plain}” ({100 * shares[token_id]:.1f} %)"
+
+    assert told(figures.next_token(found, 2)) == (
+        f"After {token(found, 2)} the model expects {likely(first)}, then {likely(second)} and "
+        f"{likely(third)}."
+    )
+    assert words.next_token(found, -1).startswith(f"After {token(found, found.length - 1)} ")
+
+
+def test_a_vocabulary_of_one_or_two(tiny_model: ModelFactory) -> None:
+    one = trace(tiny_model(vocab_size=1), torch.tensor([0, 0]))
+    assert words.next_token(one) == "After token 1 “0” the model expects “0” (100.0 %)."
+    two = trace(tiny_model(vocab_size=2), torch.tensor([0, 1]))
+    assert re.fullmatch(
+        r"After token 1 “1” the model expects “\d” \([\d.]+ %\), then “\d” \([\d.]+ %\)\.",
+        words.next_token(two),
+    )
+
+
+# -- the modes --------------------------------------------------------------------------------
+
+
+def test_cost_names_the_fastest_mode_and_the_smallest() -> None:
+    costs = {
+        "parallel": Cost(1.5, 2_000_000, 64_000, 4096, 1),
+        "recurrent": Cost(12.25, 1_000_000, 8_000, 4096, 64),
+        "chunkwise": Cost(3.0, 1_500_000, 16_000, 4096, 8),
+    }
+    assert told(cost_bars(costs, "recurrent")) == (
+        "Parallel mode is fastest (1.5 ms), and recurrent mode is smallest in memory (8 kB at the "
+        "peak)."
+    )
+
+
+def test_modes_that_cost_the_same_are_all_named() -> None:
+    costs = {mode: Cost(2.0, 1, 5_000, 1, 1) for mode in MODES}
+    assert words.cost_bars(costs) == (
+        "Parallel, recurrent and chunkwise modes are fastest (2 ms), and parallel, recurrent and "
+        "chunkwise modes are smallest in memory (5 kB at the peak)."
+    )
+
+
+def test_agreement_tells_the_largest_difference() -> None:
+    found = Agreement(
+        logits={"recurrent": 3.14e-7, "chunkwise": 2e-8},
+        outputs={"recurrent": 1e-7, "chunkwise": 2.5e-6},
+        scale=12.34,
+    )
+    assert words.agreement(found) == (
+        "Between the three modes the logits differ by at most 3.1e-07 and the layers' outputs by "
+        "at most 2.5e-06; the logits reach 12.3."
+    )
+
+
+# -- all of them ------------------------------------------------------------------------------
+
+
+def told(figure) -> str:  # type: ignore[no-untyped-def]
+    sentence: str = figure.layout.meta["sentence"]
+    return sentence
+
+
+def test_sentences_are_plain_text_of_one_line(model: RetNet) -> None:
+    for text in ("<b>&\n</b>", "<", "\n", "&\u202e"):
+        shown, bare = (trace(m, text) for m in (model, variant(model, rotation="none")))
+        last = shown.length - 1
+        sentences = [
+            told(figures.decay(shown, 0)),
+            told(figures.scores(shown, 0)),
+            told(figures.retention(shown, 0)),
+            told(figures.state_norm(shown, 0, bound=True)),
+            told(figures.next_token(shown)),
+            told(figures.cost(shown)),
+            told(state(shown, 0, 0, last)),
+            told(state(shown, 0, 0, last, compare=0)),
+            told(singular_values(shown, 0, last)),
+            told(recall(shown, 0, 0, last)),
+            told(normalization(shown, 0, factor=10)),
+            told(gate(shown, 0)),
+            told(phase(shown, bare, 0, 0, last)),
+            words.agreement(shown.agreement()),
+        ]
+        for sentence in sentences:
+            assert sentence.endswith(".")
+            assert sentence[0].isupper()
+            assert "\n" not in sentence
+            assert "\u202e" not in sentence
+            assert "&lt;" not in sentence, "it is text, not HTML"
+            assert "<sub>" not in sentence
+            assert "  " not in sentence
+            assert "nan" not in sentence
+            assert len(sentence) < 260
+    assert "“<”" in words.next_token(trace(model, "<"))
