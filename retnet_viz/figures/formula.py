@@ -136,8 +136,7 @@ def _chunkwise(terms: ChunkTerms, sized: bool) -> list[str]:
         return _under(symbol, _norm(values)) if sized else symbol
 
     def power(symbol: str, exponent: int) -> str:
-        below = _power("γ", _number(str(exponent)))
-        return _under(_value(terms.gamma**exponent), below) if sized else symbol
+        return _value(terms.gamma**exponent) if sized else symbol
 
     weights = _term(
         "weights",

@@ -64,7 +64,7 @@ def normalization(
     return make(
         lines,
         {
-            "title": {"text": "Per-head normalisation: RMS before and after"},
+            "title": {"text": "Per-head normalisation"},
             "annotations": notes,
             "xaxis": token_line | {"domain": _BEFORE, "anchor": "y"},
             "xaxis2": token_line | {"domain": _AFTER, "anchor": "y2"},

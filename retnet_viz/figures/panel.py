@@ -93,7 +93,8 @@ def legend_below(theme: str) -> dict[str, Any]:
     """A legend in one line along the bottom edge, at any height of the panel."""
     return {
         "orientation": "h",
-        "x": 0,
+        "xref": "container",
+        "x": 0.01,
         "xanchor": "left",
         "yref": "container",
         "y": 0,

@@ -86,8 +86,7 @@ def phase(
         lines,
         {
             "title": {
-                "text": f"Rotation and decay: n = {n} “{escaped(trace.tokens[n])}” reads, "
-                f"head {head}"
+                "text": f"Phase against decay, head {head}, n = {n} “{escaped(trace.tokens[n])}”"
             },
             "xaxis": number_axis(n + 1, "distance d = n − m, tokens back") | {"anchor": "y2"},
             "yaxis": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import ipywidgets as w
@@ -47,8 +46,9 @@ def modes(model: RetNet | None = None, text: str | None = None, **chosen: Any) -
     from retnet_viz.checkpoints import load
 
     model = model or load()
-    state = replace(START, mode="recurrent") if text is None else ExplorerState(text, "recurrent")
-    return Modes(model, replace(state, **chosen))
+    # A state has a few large entries and many small ones, which linear colours would hide.
+    usual = {"text": START.text if text is None else text, "mode": "recurrent", "scale": "arcsinh"}
+    return Modes(model, ExplorerState(**usual | chosen))
 
 
 class Modes(Board):
@@ -283,7 +283,7 @@ class Modes(Board):
         self._draw_selection()
 
     def _draw_selection(self) -> None:
-        state, shown = self.state, self.trace
+        state = self.state
         self._draw_notice()
         self._draw_strip([state.head])
         if state.view == STEPS:
@@ -295,7 +295,7 @@ class Modes(Board):
         with self._writing():
             for plot in (self.norms, self.before_after, self.gates):
                 plot.clicked = -1
-                plot.cursor = self.selected if shown else -1
+            self.norms.cursor = self.gates.cursor = self.selected
 
     def _draw_stage(self) -> None:
         state = self.state

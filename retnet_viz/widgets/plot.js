@@ -46,6 +46,15 @@ function entry(value) {
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
 }
 
+// A title that would run under the panel's button is cut; its whole text names the drawing.
+function fitted(title, width) {
+  const text = plain(title?.text ?? "");
+  const room = Math.floor((width - 84) / 7.4); // characters of the title's bold 14 pixels
+  if (text.length <= room) return title;
+  const escaped = text.slice(0, Math.max(4, room - 1)).replace(/&/g, "&amp;").replace(/</g, "&lt;");
+  return { ...title, text: `${escaped}…` };
+}
+
 // The layout of the axis "x" or "y" that a trace is drawn on.
 function axisOf(trace, letter, layout) {
   const id = trace[`${letter}axis`] ?? letter;
@@ -190,7 +199,8 @@ async function render({ model, el }) {
     const react = () => {
       // plotly writes into what it is given, and the model's value must stay as the kernel sent it.
       const copy = structuredClone({ data, layout });
-      const full = { ...copy.layout, width, height, autosize: false };
+      const title = fitted(copy.layout.title, width);
+      const full = { ...copy.layout, title, width, height, autosize: false };
       return Plotly.react(box, copy.data, full, CONFIG);
     };
     const size = `${width} x ${height}`;

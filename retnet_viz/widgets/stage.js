@@ -212,6 +212,7 @@ function render({ model, el }) {
           const mark = element("div", "rv-mark");
           frame.append(canvas, mark);
           frame.classList.toggle("rv-flat", part.height === 1);
+          box.classList.toggle("rv-square", part.rows === "token n" && part.cols === "token m");
           caption.append(element("b"), element("span", "rv-norm"), element("span", "rv-size"));
           box.append(caption, frame);
           row.append(box);
@@ -305,7 +306,7 @@ function render({ model, el }) {
     if (!drawn) return "";
     const { scene } = drawn;
     const limits = Object.entries(scene.limits).map(([name, limit]) => `${name} ±${limit}`);
-    return `${scene.cost}. Colours: blue below 0, red above, to ${limits.join(", ").replace("decay ±", "decay ")}.`;
+    return `${scene.cost}. Colours, ${meta().scale}: blue below 0, red above, to ${limits.join(", ").replace("decay ±", "decay ")}.`;
   }
 
   function drawPlane() {

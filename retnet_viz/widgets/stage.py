@@ -23,7 +23,7 @@ class Stage(anywidget.AnyWidget):
     """Plays the schedule of the trace that `show` was given.
 
     version  grows with everything that makes earlier scenes wrong
-    meta     mode, layer, length T and tokens per step; length 0 for an empty text
+    meta     mode, layer, length T, tokens per step, colour scale; length 0 for an empty text
     token    the selected token; the step is the one that gives its output
     head     the head whose computation is shown
     playing  whether the page is stepping on by itself
@@ -68,6 +68,7 @@ class Stage(anywidget.AnyWidget):
                 "length": length,
                 "mode": trace.mode if trace else "",
                 "layer": layer,
+                "scale": scale,
                 "stride": strides.get(trace.mode, trace.chunk_size) if trace else 1,
             }
             self.head, self.token = head, token

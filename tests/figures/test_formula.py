@@ -148,9 +148,8 @@ def test_the_chunkwise_formula(
     xi, whole = number(gamma ** (j + 1)), number(gamma**count)
     assert numbers == [
         f"o{n}{norm(part.output[j])}={weights}V{chunk}{norm(part.inner[j])}"
-        f"+{xi}γ{j + 1}·q{n}S{last}{norm(part.cross[j])}",
-        f"S{chunk}{norm(part.state)}={added}{norm(part.added)}"
-        f"+{whole}γ{count}·S{last}{norm(part.before)}",
+        f"+{xi}·q{n}S{last}{norm(part.cross[j])}",
+        f"S{chunk}{norm(part.state)}={added}{norm(part.added)}+{whole}·S{last}{norm(part.before)}",
     ]
     element = parsed(found, 0, n)
     assert [text(e) for e in term(element, "weights")] == [weights] * 2
