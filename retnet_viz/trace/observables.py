@@ -225,9 +225,14 @@ class Trace:
             torch.tensor(n, dtype=torch.long, device=device),
             torch.tensor(m, dtype=torch.long, device=device),
         )
-        if self.mode == "chunkwise":  # what the chunks computed, in place of what was derived
-            for i, block in enumerate(capture[name]):
-                first, last = i * self.chunk_size, i * self.chunk_size + block.shape[-1]
+        if self.mode == "chunkwise" and len(n) and len(m):
+            # What the chunks computed, in place of what was derived. Blocks stand on the diagonal,
+            # so only those count whose tokens are among the rows and the columns.
+            size = self.chunk_size
+            low, high = max(min(n), min(m)), min(max(n), max(m))
+            for i in range(low // size, high // size + 1):
+                block = capture[name][i]
+                first, last = i * size, i * size + block.shape[-1]
                 to_n, from_n = _overlap(n, first, last)
                 to_m, from_m = _overlap(m, first, last)
                 window[:, to_n, to_m] = block[:, from_n, from_m]

@@ -193,8 +193,11 @@ class Board(w.VBox):
             return
         preset = PRESETS[change["new"]]
         self._point = preset.point
-        kept = {name: getattr(self.state, name) for name in ("theme", "view", "precision", "clock")}
-        self._try_state(replace(preset.state, **kept))
+        self._try_state(self._with_preset(preset.state))
+
+    def _with_preset(self, preset: ExplorerState) -> ExplorerState:
+        """The state that choosing a preset leads to."""
+        return replace(preset, theme=self.state.theme)
 
     def _help_toggled(self, change: Any) -> None:
         self.help_text.layout.display = "" if change["new"] else "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as w
@@ -139,7 +140,9 @@ class Modes(Board):
         self.before_after, self.gates, self.phases, self.model_next, self.copy_next = (
             Plot() for _ in range(5)
         )
-        self.pair = Matrix(self._describe_pair, colors=color_table(DIVERGING).tobytes())
+        self.pair = Matrix(
+            self._describe_pair, self._pair_tables, colors=color_table(DIVERGING).tobytes()
+        )
         return _view(
             "parts",
             bar,
@@ -184,6 +187,18 @@ class Modes(Board):
             self._shown_view.children = [self._views[state.view]]
 
     # -- events -----------------------------------------------------------------------------
+
+    def _with_preset(self, preset: ExplorerState) -> ExplorerState:
+        """The text of the preset in its layer and head; the mode and the view stay."""
+        state = self.state
+        return replace(
+            state,
+            text=preset.text,
+            layer=preset.layer,
+            head=preset.heads[0] if preset.heads else state.head,
+            token=None,
+            compare=None,
+        )
 
     def _row_chosen(self, change: Any) -> None:
         if change["new"] >= 0:
@@ -444,6 +459,19 @@ class Modes(Board):
         part = slice(window.start, window.stop)
         weights: Tensor = shown.retention(self.state.layer, part, part)[self.state.head]
         return weights.float().cpu().numpy()
+
+    def _pair_tables(self) -> list[Any]:
+        """What the selected token reads, in the model and in the copy."""
+        if self.trace is None:
+            return []
+        state, n = self.state, self.selected
+        return [
+            readout.plane_tables(read, "retention", state.layer, [state.head], n, of)[0]
+            for of, read in (
+                ("the model", self.trace),
+                (readout.copy_name(state.without), self._copy_trace(state.without)),
+            )
+        ]
 
     def _describe_pair(self, cell: tuple[int, int, int]) -> str:
         which, n, m = cell

@@ -80,16 +80,20 @@ def cell(trace: Trace, name: str, layer: int, spot: tuple[int, int, int]) -> str
 
 
 def plane_tables(
-    trace: Trace, name: str, layer: int, heads: list[int], n: int
+    trace: Trace, name: str, layer: int, heads: list[int], n: int, of: str = ""
 ) -> list[tuple[str, list[str], list[list[str]]]]:
-    """What token n reads of every earlier token in each head, as (caption, header, rows)."""
+    """What token n reads of every earlier token in each head, as (caption, header, rows).
+
+    `of` says whose weights they are, where there is more than one model.
+    """
     row, read = slice(n, n + 1), slice(0, n + 1)
     reads = {"decay": trace.decay, "retention": trace.retention}[name]
     columns = reads(layer, row, read)[heads, 0].T.tolist()
     what = "Decay" if name == "decay" else "Retention weights"
     return [
         (
-            f"{what} of n = {n} “{visible(trace.tokens[n])}”, layer {layer}: {trace.origin(name)}",
+            f"{what} of n = {n} “{visible(trace.tokens[n])}”, layer {layer}{of and ', '}{of}: "
+            f"{trace.origin(name)}",
             ["m", "token", *(f"head {head}" for head in heads)],
             [
                 [str(m), visible(trace.tokens[m]), *(f"{value:.4g}" for value in values)]

@@ -1,0 +1,77 @@
+// A question: answers as buttons, or a slider with one; the kernel says whether the choice is right.
+// Buttons, not radio buttons: with those the arrow keys would answer on the way to an answer.
+
+function render({ model, el }) {
+  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys rest while this has the focus
+  const box = element("fieldset", "rv-question");
+  box.append(element("legend", "", model.get("question")));
+  const answers = element("div", "rv-answers");
+  const result = element("p", "rv-result");
+  result.setAttribute("role", "status");
+  box.append(answers, result);
+  el.append(box);
+
+  function choose(value) {
+    model.set("chosen", value);
+    model.save_changes();
+  }
+
+  const buttons = model.get("labels").map((label, i) => {
+    const button = element("button", "rv-answer");
+    button.type = "button";
+    button.append(element("span", "rv-mark"), element("span", "", label));
+    button.addEventListener("click", () => choose(i));
+    return button;
+  });
+  answers.append(...buttons);
+  const slider = buttons.length ? null : makeSlider();
+
+  function makeSlider() {
+    const [low, high, step] = model.get("limits");
+    const input = element("input");
+    input.type = "range";
+    [input.min, input.max, input.step] = [low, high, step];
+    input.value = model.get("chosen") ?? Math.round((low + high) / 2);
+    input.setAttribute("aria-label", "Your prediction");
+    const value = element("output");
+    const tell = () => (value.textContent = Number(input.value).toLocaleString("en"));
+    input.addEventListener("input", tell);
+    const button = element("button", "rv-answer", "Check");
+    button.type = "button";
+    button.addEventListener("click", () => choose(Number(input.value)));
+    answers.append(input, value, button);
+    tell();
+    return { input, tell };
+  }
+
+  // Which answer is chosen, and once that is known, which one is right.
+  function mark() {
+    const chosen = model.get("chosen");
+    const { answer = null } = model.get("result");
+    buttons.forEach((button, i) => {
+      button.setAttribute("aria-pressed", String(i === chosen));
+      const marked = i === answer ? "✓" : i === chosen && answer !== null ? "✗" : "";
+      button.firstChild.textContent = marked;
+    });
+    if (slider && chosen !== null) {
+      slider.input.value = chosen;
+      slider.tell();
+    }
+  }
+
+  function judge() {
+    const { right = null, text = null } = model.get("result");
+    result.textContent = text ?? (model.get("chosen") === null ? "" : "…");
+    result.dataset.right = right === null ? "" : String(right);
+    mark();
+  }
+
+  model.on("change:result", judge);
+  model.on("change:chosen", () => {
+    result.textContent = "…"; // computing may take a while
+    mark();
+  });
+  judge();
+}
+
+export default { render };
