@@ -99,10 +99,9 @@ def chunk_curve(
     rounds = MOST_ROUNDS
     while len(times[-1]) < rounds:
         for size, found in zip(chosen, times, strict=True):
-            with torch.no_grad():
-                start = time.perf_counter()
-                chunkwise(q, k, v, gamma, None, size)
-                found.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            chunkwise(q, k, v, gamma, None, size)
+            found.append(time.perf_counter() - start)
             if found is times[-1] and len(found) == 1:  # the end of the first round
                 rounds = _rounds(sum(first for (first,) in times))
                 total = len(chosen) * (1 + rounds)
@@ -144,14 +143,14 @@ def predicted_bytes(
         making D      2 B² w              log γ times n - m, and its exponential, beside the
                       + (2 B² + B) 8 / H  distances n - m and the positions, int64, of all heads
         inner         2 B² e + B d_v e    scores and weights, and what they give
-        cross         2 B d_v w           Q S, then times ξ
         next state    B d_v w + S, or 3 S   V times ζ with K^T of it; the new state as it is summed
         joining       T d_v e             the outputs again, as one tensor
 
     with `inner` and `cross` of a chunk, B d_v e each, held until the next chunk's replace them, and
     for 16-bit numbers copies of q, k and v in 32. The peak is the largest of these moments in the
-    last chunk, or in the one before where the last is shorter. What the meter finds beyond that is
-    less than 2 %: the logarithms of gamma, and vectors as long as a chunk.
+    last chunk, or in the one before where the last is shorter. (The cross part is made with less
+    than the next state is.) The meter finds up to 2 % more: what is left out are the logarithms of
+    gamma and vectors as long as a chunk, which only count where texts and heads are tiny.
     """
     e, w = dtype.itemsize, max(dtype.itemsize, 4)
     widened = w if w != e else 0  # 16-bit numbers are copied before they meet the state
@@ -175,10 +174,9 @@ def predicted_bytes(
         part = b * d_v * e
         earlier = min(size, read) * d_v * e  # inner or cross of the chunk before
         inner = 2 * earlier + 2 * b * b * e + part
-        cross = earlier + part + b * d_v * w + max(b * d_v * w, b * d_k * widened)
         scaled = 3 * part + b * (d_k * widened + d_v * (widened + w))  # V times ζ
         summed = 3 * part + max(b * (d_k * widened + d_v * w) + state, 3 * state)
-        moments += [held + moment for moment in (inner, cross, scaled, summed)]
+        moments += [held + moment for moment in (inner, scaled, summed)]
     moments.append(state + decay(last) + 2 * (length + last) * d_v * e)  # joining
     return round(heads * max(moments))
 

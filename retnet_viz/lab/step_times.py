@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 
-import torch
 from torch import Tensor
 
 from retnet_viz.lab.overhear import overhearing
@@ -37,7 +36,7 @@ def step_times(trace: Trace, layer: int, mode: str, repeats: int = 5) -> tuple[f
             if name == "retention.state":
                 stamps.append(time.perf_counter())
 
-        with torch.no_grad(), overhearing(stamp):
+        with overhearing(stamp):
             start = time.perf_counter()
             retain(q, k, v, gamma, None, mode, trace.chunk_size)
             stamps[-1] = time.perf_counter()

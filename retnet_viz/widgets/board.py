@@ -197,7 +197,8 @@ class Board(w.VBox):
 
     def _with_preset(self, preset: ExplorerState) -> ExplorerState:
         """The state that choosing a preset leads to."""
-        return replace(preset, theme=self.state.theme)
+        head = preset.heads[0] if preset.heads else 0
+        return replace(preset, head=head, theme=self.state.theme)
 
     def _help_toggled(self, change: Any) -> None:
         self.help_text.layout.display = "" if change["new"] else "none"
@@ -260,6 +261,14 @@ class Board(w.VBox):
                 self._work(current)
         except OutdatedError:
             pass
+        except Exception as error:
+            # It runs in a thread, where nobody would see it.
+            logging.getLogger(__name__).exception("the explorer could not measure %s", self.state)
+            self.notice.value = readout.failure(error)
+            self._work_failed()
+
+    def _work_failed(self) -> None:
+        """Take back what says that work is being done."""
 
     def settle(self) -> None:
         """Do now what would be done after a pause in the typing. For tests and scripts."""

@@ -64,7 +64,7 @@ class Modes(Board):
     def __init__(self, model: RetNet, state: ExplorerState) -> None:
         self.curve: ChunkCurve | None = None
         self.rounding: Rounding | None = None
-        self._raced: tuple[Trace, int] | None = None  # what the race shows: a trace, a layer
+        self._measured: dict[str, tuple[Any, ...]] = {}  # what each figure was measured on
         self._copies: dict[tuple[str, ...], Trace] = {}  # by what is switched off in the copy
         super().__init__(model, state)
 
@@ -216,14 +216,26 @@ class Modes(Board):
             self.stop()
             self._tell("cancelled")
             return
-        self.curve = self.rounding = self._raced = None
-        self._start_work()
+        self._measured = {}
+        self._draw()
 
     # -- measuring --------------------------------------------------------------------------
 
     @property
     def _measuring(self) -> bool:
         return bool(self.again.description == "Cancel")
+
+    def _wanted(self) -> dict[str, tuple[Any, ...]]:
+        """What the race, the rounding and the curve of chunk sizes depend on."""
+        state = self.state
+        return {
+            "race": (state.text, state.chunk_size, state.layer),
+            "rounding": (state.text, state.chunk_size, state.precision),
+            "curve": (state.text, state.layer),
+        }
+
+    def _is_stale(self, figure: str) -> bool:
+        return self._measured.get(figure) != self._wanted()[figure]
 
     def _tell(self, doing: str, done: int = 0, total: int = 0) -> None:
         """Say what is measured, and how far; a `total` of 0 means that nothing is."""
@@ -233,7 +245,6 @@ class Modes(Board):
         self.again.description = "Cancel" if total else "Measure again"
 
     def _read_text(self) -> None:
-        self.curve = self.rounding = self._raced = None
         self._copies = {}
         super()._read_text()
 
@@ -258,7 +269,8 @@ class Modes(Board):
             tell(0, 1)
             return tell
 
-        if self._raced != (shown, state.layer):
+        wanted = self._wanted()
+        if self._is_stale("race"):
             tell = progress("running the three modes")
             for done, mode in enumerate(MODES):
                 shown.in_mode(mode)
@@ -267,22 +279,23 @@ class Modes(Board):
             for done, mode in enumerate(MODES):
                 times[mode] = step_times(shown, state.layer, mode)
                 tell(len(MODES) + done + 1, 2 * len(MODES))
-            self._raced = shown, state.layer
-            self._draw_race(shown, times)
-        if self.rounding is None or self.rounding.dtype != state.precision:
-            self.rounding = rounding(
-                self.model,
-                shown.ids,
-                state.precision,
-                state.chunk_size,
-                progress(f"rounding in {state.precision}"),
-            )
+            self._draw_race(shown, state.layer, times)
+            self._measured["race"] = wanted["race"]
+        if self._is_stale("rounding"):
+            told = progress(f"rounding in {state.precision}")
+            self.rounding = rounding(self.model, shown.ids, state.precision, state.chunk_size, told)
+            self._measured["rounding"] = wanted["rounding"]
             self._draw_rounding()
-        if self.curve is None or self.curve.layer != state.layer:
-            self.curve = chunk_curve(shown, state.layer, progress=progress("measuring chunk sizes"))
+        if self._is_stale("curve"):
+            told = progress("measuring chunk sizes")
+            self.curve = chunk_curve(shown, state.layer, progress=told)
+            self._measured["curve"] = wanted["curve"]
             self._draw_curve()
         if current():
             self._tell("")
+
+    def _work_failed(self) -> None:
+        self._tell("could not be measured")
 
     # -- drawing ----------------------------------------------------------------------------
 
@@ -322,29 +335,19 @@ class Modes(Board):
                 self.stage.show(*chosen, token=self.selected)
 
     def _draw_side(self) -> None:
-        shown = self.trace
-        if shown is None:
+        if self.trace is None:
             self.race.show({}, 0)
-        if self._raced != (shown, self.state.layer):
-            self._raced = None
+            self.curve = self.rounding = None
+            self._measured = {}
         self._draw_curve()
         self._draw_rounding()
-        stale_curve = self.curve is not None and self.curve.layer != self.state.layer
-        stale_rounding = self.rounding is not None and self.rounding.dtype != self.state.precision
-        if shown is None or not (
-            self._raced is None
-            or self.curve is None
-            or self.rounding is None
-            or stale_curve
-            or stale_rounding
-        ):
-            self._tell("")
-        else:
+        if self.trace is not None and any(map(self._is_stale, self._wanted())):
             self._start_work()
+        else:
+            self._tell("")
 
-    def _draw_race(self, shown: Trace, times: dict[str, tuple[float, ...]]) -> None:
-        layer, head = self._raced[1] if self._raced else 0, self.state.head
-        heads = self.model.config.n_heads
+    def _draw_race(self, shown: Trace, layer: int, times: dict[str, tuple[float, ...]]) -> None:
+        head, heads = self.state.head, self.model.config.n_heads
         runs = {
             mode: run_of(schedule(shown.in_mode(mode), layer, head), heads, times[mode])
             for mode in MODES
@@ -353,8 +356,7 @@ class Modes(Board):
         self.race.show(runs, shown.length, note)
 
     def _draw_curve(self) -> None:
-        stale = self.curve is None or self.curve.layer != self.state.layer
-        self.sizes.stale = stale and self.trace is not None
+        self.sizes.stale = self.trace is not None and self._is_stale("curve")
         if self.curve is None:
             self.sizes.show(readout.nothing(self.page.shown))
         else:
@@ -364,8 +366,8 @@ class Modes(Board):
 
     def _draw_rounding(self) -> None:
         found = self.rounding
-        stale = found is None or found.dtype != self.state.precision
-        self.rounds.stale = stale and self.trace is not None
+        stale = self.trace is not None and self._is_stale("rounding")
+        self.rounds.stale = stale
         self.meter.value = readout.meter(None if stale else found)
         if found is None:
             self.rounds.show(readout.nothing(self.page.shown))

@@ -289,12 +289,11 @@ def test_the_sentence_says_how_far_and_how_often() -> None:
     )
 
 
-def test_what_is_no_number_is_said_not_drawn() -> None:
-    broken = replace(
-        ROUNDING, logits={"parallel": 0.1, "recurrent": math.nan, "chunkwise": math.inf}
-    )
-    figure = draw_rounding(broken)
-    assert [line.y[2] for line in figure.data] == [0.1, None, None]
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_said_not_drawn(value: float) -> None:
+    logits = {"parallel": 0.1, "recurrent": value, "chunkwise": 0.2}
+    figure = draw_rounding(replace(ROUNDING, logits=logits))
+    assert [line.y[2] for line in figure.data] == [0.1, None, 0.2]
     assert "not finite in the logits" in words(figure)
 
 

@@ -1,0 +1,50 @@
+"""The still figure of a step shows the tensors of that step."""
+
+import numpy as np
+import pytest
+import torch
+
+import retnet_viz as rv
+from retnet_viz.figures.stage import stage
+from retnet_viz.model import MODES
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model):
+    return tiny_model(dtype=torch.float32)
+
+
+def drawn(figure, name):
+    return next(np.array(part.z) for part in figure.data if part.name == name)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_has_a_figure_in_every_theme(model, mode, theme):
+    trace = rv.trace(model, torch.arange(10), mode, 4)
+    figure = rv.figures.stage(trace, 1, 1, 6, theme=theme)
+    assert mode in figure.layout.title.text.lower()
+    assert figure.layout.meta["sentence"]
+
+
+def test_the_recurrent_figure_holds_the_states(model):
+    trace = rv.trace(model, torch.arange(10), "recurrent")
+    figure = stage(trace, 0, 1, 6)
+    assert np.array_equal(drawn(figure, "S₅"), trace.state(0, 5)[1].numpy())
+    assert np.array_equal(drawn(figure, "S₆"), trace.state(0, 6)[1].numpy())
+    bars = next(part for part in figure.data if part.type == "bar")
+    assert bars.y == pytest.approx(rv.terms(trace, 0, 1, 6).contributions.tolist())
+    states = [part for part in figure.data if part.name in ("S₅", "γ S₅", "S₆")]
+    assert len({(part.zmin, part.zmax) for part in states}) == 1  # one scale for all of them
+
+
+def test_the_chunkwise_parts_add_up(model):
+    figure = stage(rv.trace(model, torch.arange(10), "chunkwise", 4), 0, 0, 6)
+    total = drawn(figure, "inner") + drawn(figure, "cross")
+    assert np.allclose(total, drawn(figure, "O₁"), atol=1e-5)
+
+
+def test_tokens_are_escaped(model, tiny_tokenizer):
+    model.tokenizer = tiny_tokenizer
+    figure = stage(rv.trace(model, "<b>&</b>", "recurrent"), 0, 0, 2)
+    assert "<b>&" not in figure.to_json().replace("\\u003c", "<").replace("\\u003e", ">")
