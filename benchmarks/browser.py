@@ -28,7 +28,7 @@ from chromium import find  # noqa: E402
 
 WORDS = "the king said to the old man that he would go down to the river and see what was there "
 
-# What both benchmarks do in the page. `drawn` counts what a panel, given by its selector, has drawn.
+# What both benchmarks do in the page. `drawn` counts how often a panel, given by its selector, was.
 PAGE = """
 (() => {
   const drawn = (selector) => Number(document.querySelector(selector)?.dataset.drawn ?? 0);

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -112,6 +112,8 @@ def test_sizes_beyond_the_budgets_are_left_out(
 # -- memory -----------------------------------------------------------------------------------
 
 
+@example(length=111, size=56, heads=1, widths=(8, 16), dtype=torch.float64)  # a last D peaks
+@example(length=55, size=38, heads=6, widths=(2, 64), dtype=torch.bfloat16)  # copies in 32 bits
 @given(
     length=st.integers(1, 70),
     size=st.integers(1, 70),
@@ -211,6 +213,22 @@ def test_no_noise_makes_a_time_negative(
     if curve.step_milliseconds > 0 and curve.flops_per_second < float("inf"):
         ends = (curve.predicted_milliseconds[0], curve.predicted_milliseconds[-1])
         assert ends == pytest.approx((1000 * first, 1000 * last))
+
+
+def test_what_is_timed_is_the_layers_own_retention(model: RetNet) -> None:
+    found = read(model, 9)
+    heard: list[Tensor] = []
+
+    def keep(name: str, tensor: Tensor) -> None:
+        if name == "retention.state":
+            heard.append(tensor[0])
+            assert not tensor.requires_grad
+
+    with listening(keep):
+        chunk_curve(found, 1, sizes=[9])
+    assert len(heard) >= 4  # metered, then timed
+    for state in heard:
+        assert torch.equal(state, found.state(1, -1))
 
 
 def test_a_single_size_is_foretold_as_it_is_measured(model: RetNet) -> None:
