@@ -6,6 +6,7 @@ make test                                   # once: it installs what this needs
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from chromium import find  # noqa: E402
 from explorer_steps import ExplorerPage  # noqa: E402
 from serving import serving  # noqa: E402
 
+MODES = (
+    # file name, width, height, query, mode, view
+    ("modes.png", 1280, 800, "", "recurrent", "Step by step"),
+    ("modes-dark.png", 1920, 1080, "?theme=dark", "chunkwise", "Side by side"),
+)
 SHOTS = (
     # file name, width, height, query, preset, mode
     ("explorer.png", 1280, 800, "", "Dialogue", "parallel"),
@@ -25,7 +31,7 @@ SHOTS = (
 
 
 def main() -> None:
-    """Write every picture of SHOTS."""
+    """Write every picture of SHOTS and MODES."""
     with serving("explore", "--no-browser", "--port", "0") as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=find(),
@@ -50,6 +56,22 @@ def main() -> None:
                 "document.querySelector('.rv-area-cost[aria-busy=true]') === null"
                 " && document.querySelector('.rv-area-agree .rv-pending') === null"
             )
+            page.mouse.move(0, 0)
+            page.screenshot(path=ROOT / "docs" / "images" / name)
+            print(f"docs/images/{name}")
+            page.close()
+        for name, width, height, query, mode, view in MODES:
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.goto(f"{url}voila/render/modes.ipynb{query}")
+            root = page.locator(".rv-explorer")
+            stage = root.locator(".rv-stage-player")
+            expect(stage).to_have_attribute("data-drawn", re.compile(r"\d"))
+            root.get_by_role("button", name=mode.capitalize(), exact=True).click()
+            expect(stage.locator(".rv-origin")).to_contain_text(mode)
+            root.get_by_role("button", name=view, exact=True).click()
+            if view == "Side by side":
+                expect(root.locator(".rv-doing")).to_have_text("", timeout=60_000)
+                expect(root.get_by_role("button", name="Measure again")).to_be_visible()
             page.mouse.move(0, 0)
             page.screenshot(path=ROOT / "docs" / "images" / name)
             print(f"docs/images/{name}")

@@ -38,6 +38,7 @@ def cost_bars(costs: dict[str, Cost], current: str, *, theme: str = "light") -> 
         bars.append(
             {
                 "type": "bar",
+                "name": label,
                 "orientation": "h",
                 "x": values,
                 "y": [f"<b>{mode}</b>" if mode == current else mode for mode in MODES],

@@ -24,6 +24,7 @@ def next_token(trace: Trace, position: int = -1, *, count: int = 10, theme: str 
     values, ids = top.values.tolist(), top.indices.tolist()
     bars = {
         "type": "bar",
+        "name": "probability",
         "orientation": "h",
         "x": values,
         "y": list(range(len(ids))),

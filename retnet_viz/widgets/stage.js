@@ -594,7 +594,7 @@ function render({ model, el }) {
   showPlaying();
   schedule();
   return () => {
-    playing = false;
+    if (playing) pause();
     seen.disconnect();
     resized.disconnect();
     window.removeEventListener("retnet-viz-theme", schedule);
