@@ -58,6 +58,7 @@ class Board(w.VBox):
         self._cut = ""
         self._point = ""
         self._setting = False
+        self._strip_of: Trace | None = None  # whose tokens the strip shows
         self._job = LatestJob(self.job_pause)
         self._build_controls()
         grid = w.Box(self._build_panels())
@@ -298,7 +299,8 @@ class Board(w.VBox):
         with self._writing(), self.strip.hold_sync():
             self.strip.selected = selected
             if shown is None:
-                self.strip.tokens, self.strip.values, self.strip.shades = [], [], b""
+                self.strip.tokens, self.strip.weights, self.strip.shades = [], b"", b""
+                self._strip_of = None
                 self.strip.title, self.strip.note = "Tokens", ""
                 return
             row = slice(selected, selected + 1)
@@ -306,12 +308,11 @@ class Board(w.VBox):
             scale = color_scale(mean[: selected + 1], self.state.scale, signed=True)
             places = raster(mean, scale)
             places[selected + 1 :] = 0
-            self.strip.tokens = [visible(token) for token in shown.tokens]
+            if self._strip_of is not shown:
+                self._strip_of = shown
+                self.strip.tokens = [visible(token) for token in shown.tokens]
             self.strip.shades = places.tobytes()
-            self.strip.values = [
-                f"weight {value:.4g}" if m <= selected else "not read yet"
-                for m, value in enumerate(mean.tolist())
-            ]
+            self.strip.weights = mean[: selected + 1].tobytes()
             self.strip.title = readout.strip_title(shown, selected)
             self.strip.note = readout.strip_note(shown, self.state.layer, heads)
 

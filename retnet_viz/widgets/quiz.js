@@ -1,8 +1,14 @@
 // A question: answers as buttons, or a slider with one; the kernel says whether the choice is right.
 // Buttons, not radio buttons: with those the arrow keys would answer on the way to an answer.
 
+// JupyterLab's own keys rest while this very element has the focus; marking one around it is not
+// enough, as some of its shortcuts are for whatever has the focus.
+function ownKeys(control) {
+  control.dataset.lmSuppressShortcuts = "true";
+  return control;
+}
+
 function render({ model, el }) {
-  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys rest while this has the focus
   const box = element("fieldset", "rv-question");
   box.append(element("legend", "", model.get("question")));
   const answers = element("div", "rv-answers");
@@ -17,9 +23,9 @@ function render({ model, el }) {
   }
 
   const buttons = model.get("labels").map((label, i) => {
-    const button = element("button", "rv-answer");
+    const button = ownKeys(element("button", "rv-answer"));
     button.type = "button";
-    button.append(element("span", "rv-mark"), element("span", "", label));
+    button.append(element("span", "rv-verdict"), element("span", "", label));
     button.addEventListener("click", () => choose(i));
     return button;
   });
@@ -28,7 +34,7 @@ function render({ model, el }) {
 
   function makeSlider() {
     const [low, high, step] = model.get("limits");
-    const input = element("input");
+    const input = ownKeys(element("input"));
     input.type = "range";
     [input.min, input.max, input.step] = [low, high, step];
     input.value = model.get("chosen") ?? Math.round((low + high) / 2);
@@ -36,7 +42,7 @@ function render({ model, el }) {
     const value = element("output");
     const tell = () => (value.textContent = Number(input.value).toLocaleString("en"));
     input.addEventListener("input", tell);
-    const button = element("button", "rv-answer", "Check");
+    const button = ownKeys(element("button", "rv-answer", "Check"));
     button.type = "button";
     button.addEventListener("click", () => choose(Number(input.value)));
     answers.append(input, value, button);
@@ -52,6 +58,7 @@ function render({ model, el }) {
       button.setAttribute("aria-pressed", String(i === chosen));
       const marked = i === answer ? "✓" : i === chosen && answer !== null ? "✗" : "";
       button.firstChild.textContent = marked;
+      button.classList.toggle("rv-right", i === answer);
     });
     if (slider && chosen !== null) {
       slider.input.value = chosen;

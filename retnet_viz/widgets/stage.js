@@ -54,6 +54,17 @@ function render({ model, el }) {
   let plots = []; // the pictures on the page: { picture, box, canvas, mark }
   let barsCanvas = null;
   let shape = ""; // of the pictures: rebuilt only where it changes
+  let lit = false; // whether anything is lit
+  // Sizes and colours are looked up once and not at every step: each would lay the page out anew.
+  let sizes = null;
+  let colors = null;
+  const scratch = element("canvas");
+  const sizeOf = (canvas) => {
+    sizes ??= new Map();
+    if (!sizes.has(canvas)) sizes.set(canvas, [canvas.clientWidth, canvas.clientHeight]);
+    return sizes.get(canvas);
+  };
+  const colorOf = (name) => ((colors ??= {})[name] ??= cssVariable(el, `--rv-${name}`));
 
   const meta = () => model.get("meta");
   const stepOf = (n) => Math.floor(n / meta().stride);
@@ -113,9 +124,9 @@ function render({ model, el }) {
   function goTo(n, mine = true) {
     if (!meta().length) return;
     token = Math.min(Math.max(n, 0), meta().length - 1);
+    askAhead(); // before the kernel draws what else the selection changes
     const now = performance.now();
     if (mine && (!playing || now - told > TELL)) tell(now);
-    askAhead();
     schedule();
   }
 
@@ -179,14 +190,14 @@ function render({ model, el }) {
   function paint(canvas, bytes, at, height, width, signed) {
     if (canvas.width !== width) canvas.width = width;
     if (canvas.height !== height) canvas.height = height;
-    const colors = bytesOf(model, "colors");
+    const rgb = bytesOf(model, "colors");
     const table = signed ? 0 : 768;
     const image = new ImageData(width, height);
     for (let i = 0; i < width * height; i++) {
       const from = table + 3 * bytes[at + i];
-      image.data[4 * i] = colors[from];
-      image.data[4 * i + 1] = colors[from + 1];
-      image.data[4 * i + 2] = colors[from + 2];
+      image.data[4 * i] = rgb[from];
+      image.data[4 * i + 1] = rgb[from + 1];
+      image.data[4 * i + 2] = rgb[from + 2];
       image.data[4 * i + 3] = 255;
     }
     canvas.getContext("2d").putImageData(image, 0, 0);
@@ -224,6 +235,7 @@ function render({ model, el }) {
       }),
     );
     barsCanvas = null;
+    sizes = null;
     if (scene.bars) {
       const box = element("figure", "rv-picture rv-bars");
       box.dataset.term = scene.bars.term;
@@ -280,6 +292,7 @@ function render({ model, el }) {
     if (shape !== `${found}|${scene.bars?.term}`) {
       buildLines(scene);
       shape = `${found}|${scene.bars?.term}`;
+      lit = true; // new pictures, their marks not yet hidden
     }
     const parts = scene.lines.flat().filter((part) => typeof part !== "string");
     parts.forEach((picture, i) => {
@@ -312,17 +325,16 @@ function render({ model, el }) {
   function drawPlane() {
     const { scene, bytes } = drawn;
     const { plane } = scene;
-    const side = Math.min(planeCanvas.clientWidth, planeCanvas.clientHeight);
+    const [width, height] = sizeOf(planeCanvas);
+    const side = Math.min(width, height);
     if (side < 8) return;
-    const context = contextOf(planeCanvas, planeCanvas.clientWidth, planeCanvas.clientHeight);
-    const left = (planeCanvas.clientWidth - side) / 2;
+    const context = contextOf(planeCanvas, width, height);
+    const left = (width - side) / 2;
     context.translate(left, 0);
     const size = plane.last - plane.first;
     const cell = side / size;
     const at = (n) => (Math.min(Math.max(n, plane.first), plane.last) - plane.first) * cell;
-    const ink = cssVariable(el, "--rv-ink");
-    const line = cssVariable(el, "--rv-line");
-    const accent = cssVariable(el, "--rv-accent");
+    const [ink, line, accent] = ["ink", "line", "accent"].map(colorOf);
     // Only cells (n, m) with m <= n exist: a staircase.
     const stairs = new Path2D();
     stairs.moveTo(0, 0);
@@ -338,10 +350,9 @@ function render({ model, el }) {
     for (const [n0, n1, m0, m1] of plane.done) context.fillRect(at(m0), at(n0), at(m1) - at(m0), at(n1) - at(n0));
     if (plane.lit && plane.cells) {
       const [n0, n1, m0, m1] = plane.lit;
-      const picture = document.createElement("canvas");
-      paint(picture, bytes, plane.at, plane.cells[0], plane.cells[1], true);
+      paint(scratch, bytes, plane.at, plane.cells[0], plane.cells[1], true);
       context.imageSmoothingEnabled = false;
-      context.drawImage(picture, at(m0), at(n0), at(m1) - at(m0), at(n1) - at(n0));
+      context.drawImage(scratch, at(m0), at(n0), at(m1) - at(m0), at(n1) - at(n0));
     }
     context.restore();
     context.lineWidth = 1;
@@ -376,35 +387,33 @@ function render({ model, el }) {
 
   function barsLayout() {
     const { bars } = drawn.scene;
-    const width = barsCanvas.clientWidth;
-    const height = barsCanvas.clientHeight;
+    const [width, height] = sizeOf(barsCanvas);
     const labelled = bars.slots <= 40 && width / bars.slots >= 16;
     const foot = labelled ? Math.min(54, height * 0.45) : 16;
     return { bars, width, height, labelled, foot, left: 46, slot: (width - 46) / Math.max(bars.slots, 1) };
   }
 
   function drawBars() {
-    if (!barsCanvas || !drawn.scene.bars || !barsCanvas.clientWidth) return;
+    if (!barsCanvas || !drawn.scene.bars || !sizeOf(barsCanvas)[0]) return;
     const { bars, width, height, labelled, foot, left, slot } = barsLayout();
     barsCanvas.parentElement.querySelector("figcaption").textContent = bars.title;
     const context = contextOf(barsCanvas, width, height);
     const top = 4;
     const floor = height - foot;
     context.font = "11px system-ui, sans-serif";
-    context.fillStyle = cssVariable(el, "--rv-muted");
+    context.fillStyle = colorOf("muted");
     context.textAlign = "right";
     context.textBaseline = "middle";
     const limit = bars.limit || 1;
     context.fillText(limit.toPrecision(2).replace(/\.?0+$/, ""), left - 6, top + 4);
     context.fillText("0", left - 6, floor);
-    context.strokeStyle = cssVariable(el, "--rv-line");
+    context.strokeStyle = colorOf("line");
     context.beginPath();
     context.moveTo(left, floor + 0.5);
     context.lineTo(width, floor + 0.5);
     context.stroke();
     const color = model.get("heads")[model.get("head")];
-    const accent = cssVariable(el, "--rv-accent");
-    const ink = cssVariable(el, "--rv-ink");
+    const [accent, ink] = ["accent", "ink"].map(colorOf);
     bars.values.forEach((value, i) => {
       const m = bars.first + i;
       const tall = (value / limit) * (floor - top);
@@ -422,7 +431,7 @@ function render({ model, el }) {
       }
     });
     if (!labelled && bars.values.length) {
-      context.fillStyle = cssVariable(el, "--rv-muted");
+      context.fillStyle = colorOf("muted");
       context.textAlign = "center";
       const every = Math.max(1, Math.ceil(bars.slots / 8));
       for (let i = 0; i < bars.slots; i += every) {
@@ -437,6 +446,9 @@ function render({ model, el }) {
   let probing = null; // the place whose numbers the kernel was asked for
 
   function drawLight() {
+    const lights = light.term !== null || light.m !== null;
+    if (!lights && !lit) return;
+    lit = lights;
     for (const node of el.querySelectorAll("[data-term]")) {
       const key = node.dataset.term;
       node.classList.toggle("rv-lit", key === light.term || (light.m !== null && key === `m:${light.m}`));
@@ -494,9 +506,10 @@ function render({ model, el }) {
   planeCanvas.addEventListener("pointermove", (event) => {
     if (!drawn) return;
     const { plane } = drawn.scene;
-    const side = Math.min(planeCanvas.clientWidth, planeCanvas.clientHeight);
+    const [width, height] = sizeOf(planeCanvas);
+    const side = Math.min(width, height);
     const cell = side / (plane.last - plane.first);
-    const m = plane.first + Math.floor((event.offsetX - (planeCanvas.clientWidth - side) / 2) / cell);
+    const m = plane.first + Math.floor((event.offsetX - (width - side) / 2) / cell);
     const n = plane.first + Math.floor(event.offsetY / cell);
     if (m < plane.first || n < plane.first || m >= plane.last || n >= plane.last) return;
     const inStep = plane.lit && n >= plane.lit[0] && n < plane.lit[1] && m >= plane.lit[2] && m < plane.lit[3];
@@ -587,9 +600,13 @@ function render({ model, el }) {
     schedule();
   });
   seen.observe(el);
-  const resized = new ResizeObserver(schedule);
+  const restyle = () => {
+    sizes = colors = null;
+    schedule();
+  };
+  const resized = new ResizeObserver(restyle);
   resized.observe(el);
-  window.addEventListener("retnet-viz-theme", schedule);
+  window.addEventListener("retnet-viz-theme", restyle);
   range.max = String(Math.max(0, steps() - 1));
   showPlaying();
   schedule();
@@ -597,7 +614,7 @@ function render({ model, el }) {
     if (playing) pause();
     seen.disconnect();
     resized.disconnect();
-    window.removeEventListener("retnet-viz-theme", schedule);
+    window.removeEventListener("retnet-viz-theme", restyle);
   };
 }
 

@@ -8,11 +8,11 @@ function render({ model, el }) {
   const name = el.querySelector(".rv-name");
   const note = el.querySelector(".rv-origin");
   const list = el.querySelector(".rv-tokens");
+  let painted = []; // what each option shows: its text, its place in the colours
   const prefix = `rv-token-${crypto.randomUUID?.() ?? Math.random()}`; // two explorers on a page
 
   function draw() {
     const tokens = model.get("tokens");
-    const values = model.get("values");
     const shades = bytesOf(model, "shades");
     const colors = bytesOf(model, "colors");
     const selected = model.get("selected");
@@ -23,27 +23,37 @@ function render({ model, el }) {
       sentence.className = "rv-empty";
       sentence.textContent = model.get("empty");
       list.replaceChildren(sentence);
+      painted = [];
     } else {
       if (list.firstChild?.className === "rv-empty") list.replaceChildren();
+      painted.length = Math.min(painted.length, tokens.length);
       while (list.childElementCount > tokens.length) list.lastChild.remove();
       while (list.childElementCount < tokens.length) {
         const option = document.createElement("span");
         option.setAttribute("role", "option");
         option.id = `${prefix}-${list.childElementCount}`;
         option.dataset.n = String(list.childElementCount);
+        option.setAttribute("aria-selected", "false");
         list.append(option);
       }
-      [...list.children].forEach((option, n) => {
-        if (option.textContent !== tokens[n]) option.textContent = tokens[n];
+      const options = list.children;
+      tokens.forEach((token, n) => {
         const place = shades[n] || 0;
+        const before = painted[n];
+        if (before?.token === token && before.place === place) return;
+        if (before?.token !== token) options[n].textContent = token;
         const [r, g, b] = place ? colors.subarray(3 * place, 3 * place + 3) : [];
-        option.style.background = place ? `rgb(${r},${g},${b})` : "";
-        option.style.color = place ? inkOn(r, g, b) : "";
-        option.setAttribute("aria-selected", String(n === selected));
-        option.title = `n = ${n}: ${values[n] ?? ""}`;
+        options[n].style.background = place ? `rgb(${r},${g},${b})` : "";
+        options[n].style.color = place ? inkOn(r, g, b) : "";
+        painted[n] = { token, place };
       });
-      const chosen = list.children[selected];
+      const chosen = options[selected];
+      for (const old of list.querySelectorAll("[aria-selected=true]")) {
+        if (old !== chosen) old.setAttribute("aria-selected", "false");
+      }
       if (chosen) {
+        chosen.setAttribute("aria-selected", "true");
+        explain(chosen);
         list.setAttribute("aria-activedescendant", chosen.id);
         const top = chosen.offsetTop - list.offsetTop;
         if (top < list.scrollTop || top + chosen.offsetHeight > list.scrollTop + list.clientHeight) {
@@ -54,6 +64,15 @@ function render({ model, el }) {
     el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
   }
 
+  // The number behind a shade, for whoever points at it or has it read out.
+  function explain(option) {
+    const n = Number(option.dataset.n);
+    const weights = bytesOf(model, "weights");
+    const read = 4 * n + 4 <= weights.length;
+    const value = read && new DataView(weights.buffer, weights.byteOffset).getFloat32(4 * n, true);
+    option.title = `n = ${n}: ${read ? `weight ${Number(value.toPrecision(4))}` : "not read yet"}`;
+  }
+
   const schedule = perFrame(draw);
 
   function select(n) {
@@ -61,6 +80,9 @@ function render({ model, el }) {
     model.save_changes();
   }
 
+  list.addEventListener("pointerover", (event) => {
+    if (event.target.dataset.n !== undefined) explain(event.target);
+  });
   list.addEventListener("click", (event) => {
     const n = event.target.dataset.n;
     if (n !== undefined) select(Number(n));

@@ -14,7 +14,7 @@ class TokenStrip(anywidget.AnyWidget):
     tokens    visible text of each token; becomes text of the page, never HTML
     shades    a place in `colors` per token, uint8; 0 for tokens that are not read
     colors    256 x 3 bytes, RGB
-    values    what each shade stands for, as text for screen readers and tool tips
+    weights   what each shade stands for, float32, up to the selected token
     selected  the selected token, -1 for none
     title     what the shades mean
     note      over which heads they are taken, and whether the mode computed them
@@ -25,7 +25,7 @@ class TokenStrip(anywidget.AnyWidget):
     tokens = t.List(t.Unicode()).tag(sync=True)
     shades = t.Bytes(b"").tag(sync=True)
     colors = t.Bytes(b"").tag(sync=True)
-    values = t.List(t.Unicode()).tag(sync=True)
+    weights = t.Bytes(b"").tag(sync=True)
     selected = t.Int(-1).tag(sync=True)
     title = t.Unicode("").tag(sync=True)
     note = t.Unicode("").tag(sync=True)
