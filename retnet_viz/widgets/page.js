@@ -65,6 +65,18 @@ function render({ model, el }) {
     if (named.length < 7 && tries > 0) requestAnimationFrame(() => label(tries - 1));
   }
 
+  // JupyterLab takes arrow keys and Space from whatever has the focus in an output, unless it says
+  // that it wants them itself. Where one types, JupyterLab keeps its hands off anyway.
+  function keepKeys(event) {
+    if (event.target.tagName !== "TEXTAREA") event.target.dataset.lmSuppressShortcuts = "true";
+  }
+
+  function listen(tries = 600) {
+    const box = root();
+    if (box) box.addEventListener("focusin", keepKeys);
+    else if (tries > 0) requestAnimationFrame(() => listen(tries - 1));
+  }
+
   function banner(dead) {
     const box = root();
     let line = box?.querySelector(".rv-dead");
@@ -112,6 +124,7 @@ function render({ model, el }) {
   const timer = setInterval(watch, EVERY);
   applyTheme();
   label();
+  listen();
   if (document.body.dataset.voila) linkApps();
   return () => {
     clearInterval(timer);

@@ -8,7 +8,6 @@ const SPEEDS = [1, 2, 4, 8, 30]; // steps a second
 function render({ model, el }) {
   el.classList.add("rv-panel", "rv-stage-player");
   el.tabIndex = 0;
-  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab has other plans for Space and the arrows
   el.setAttribute("role", "group");
   el.setAttribute("aria-label", "The mode at work. Space plays, arrow keys step.");
   el.innerHTML = `
