@@ -73,10 +73,12 @@ class Modes(Board):
     def _build_panels(self) -> list[Any]:
         config = self.model.config
         self.add_class("rv-modes-board")
-        self.view = w.ToggleButtons(options=[name.capitalize() for name in VIEWS])
-        self.view.options = [(name.capitalize(), name) for name in VIEWS]
+        self.view = w.ToggleButtons(options=[(name.capitalize(), name) for name in VIEWS])
         self.view.add_class("rv-views")
-        self.head = w.ToggleButtons(options=[(str(h), h) for h in range(config.n_heads)])
+        self.head = w.ToggleButtons(
+            options=[(str(head), head) for head in range(config.n_heads)],
+            tooltips=[f"head {head}" for head in range(config.n_heads)],
+        )
         self.head.add_class("rv-head-choices")
         self.stage = Stage(config.n_heads)
         self._views = {

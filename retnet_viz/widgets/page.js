@@ -71,10 +71,15 @@ function render({ model, el }) {
     if (event.target.tagName !== "TEXTAREA") event.target.dataset.lmSuppressShortcuts = "true";
   }
 
+  const views = new MutationObserver(() => label()); // the controls of a view come with it
+
   function listen(tries = 600) {
     const box = root();
-    if (box) box.addEventListener("focusin", keepKeys);
-    else if (tries > 0) requestAnimationFrame(() => listen(tries - 1));
+    if (box) {
+      box.addEventListener("focusin", keepKeys);
+      const view = box.querySelector(".rv-area-view");
+      if (view) views.observe(view, { childList: true });
+    } else if (tries > 0) requestAnimationFrame(() => listen(tries - 1));
   }
 
   function banner(dead) {
@@ -129,6 +134,7 @@ function render({ model, el }) {
   return () => {
     clearInterval(timer);
     host.disconnect();
+    views.disconnect();
   };
 }
 

@@ -3,6 +3,7 @@
 
 const AHEAD = 4; // scenes asked for before they are due
 const TELL = 120; // ms between two notes to the kernel of where playing has come to
+const READ = 100; // ms that a sentence and a formula stay at least, while playing
 const SPEEDS = [1, 2, 4, 8, 30]; // steps a second
 
 function render({ model, el }) {
@@ -48,6 +49,8 @@ function render({ model, el }) {
   let told = 0;
   let sent = new Set(); // tokens that this page told the kernel while playing
   let visible = false;
+  let worded = null; // the scene that the sentence and the formula are of
+  let wordedAt = 0;
   let drawn = null; // what stands on the page: { token, scene, bytes }
   let light = { term: null, m: null }; // what is pointed at: a term, or a token that is read
   let plots = []; // the pictures on the page: { picture, box, canvas, mark }
@@ -62,6 +65,10 @@ function render({ model, el }) {
     sizes ??= new Map();
     if (!sizes.has(canvas)) sizes.set(canvas, [canvas.clientWidth, canvas.clientHeight]);
     return sizes.get(canvas);
+  };
+  // A text that is set anew is laid out anew, even where it says the same.
+  const put = (node, text) => {
+    if (node.textContent !== text) node.textContent = text;
   };
   const colorOf = (name) => ((colors ??= {})[name] ??= cssVariable(el, `--rv-${name}`));
 
@@ -168,7 +175,9 @@ function render({ model, el }) {
     saying.setAttribute("aria-live", playing ? "off" : "polite");
     model.set("playing", playing);
     model.save_changes();
-    if (!playing) tables.refresh();
+    if (playing) return;
+    tables.refresh();
+    schedule(); // the words of the step where it rests
   }
 
   const actions = {
@@ -248,7 +257,8 @@ function render({ model, el }) {
 
   function draw() {
     const { length = 0, mode = "", layer = 0 } = meta();
-    origin.textContent = length ? `${mode}, layer ${layer}, head ${model.get("head")}` : "";
+    const said = length ? `${mode}, layer ${layer}, head ${model.get("head")}` : "";
+    put(origin, said);
     heads.hidden = !length;
     heads.querySelectorAll("button").forEach((button, head) =>
       button.setAttribute("aria-checked", String(head === model.get("head"))),
@@ -261,7 +271,7 @@ function render({ model, el }) {
       formula.replaceChildren();
       lines.replaceChildren();
       shape = "";
-      drawn = null;
+      drawn = worded = null;
       planeCanvas.width = planeCanvas.height = 1;
       planeCaption.textContent = readout.textContent = "";
       return;
@@ -269,13 +279,22 @@ function render({ model, el }) {
     const step = stepOf(token);
     range.value = String(step);
     range.setAttribute("aria-valuetext", `step ${step + 1} of ${steps()}`);
-    count.textContent = `step ${(step + 1).toLocaleString()} of ${steps().toLocaleString()}`;
-    count.style.minWidth = `${count.textContent.length + 1}ch`;
+    put(count, `step ${(step + 1).toLocaleString()} of ${steps().toLocaleString()}`);
     const found = scenes.get(token);
     if (!found) return ask(token); // the scene before stays until this one comes
     const isNew = drawn !== found;
     drawn = found;
     if (isNew) drawScene(found);
+    // Nobody reads 30 sentences a second. Once playing rests, they are those of the step.
+    const now = performance.now();
+    if (worded !== found && (!playing || now - wordedAt >= READ)) {
+      worded = found;
+      wordedAt = now;
+      put(saying, found.scene.sentence);
+      saying.title = found.scene.sentence;
+      formula.innerHTML = found.scene.formula; // MathML that the kernel made of numbers and escaped text
+      lit = true; // a new formula, in which nothing is lit yet
+    }
     drawPlane();
     drawBars();
     drawLight();
@@ -285,8 +304,6 @@ function render({ model, el }) {
   }
 
   function drawScene({ scene, bytes }) {
-    saying.textContent = saying.title = scene.sentence;
-    formula.innerHTML = scene.formula; // MathML that the kernel made of numbers and escaped text
     const found = scene.lines.map((line) => line.map((part) => part.term ?? "+")).join();
     if (shape !== `${found}|${scene.bars?.term}`) {
       buildLines(scene);
@@ -298,17 +315,17 @@ function render({ model, el }) {
       const plot = plots[i];
       plot.picture = picture;
       const [name, norm, size] = plot.caption.children;
-      name.textContent = picture.label;
-      norm.textContent = `‖·‖ ${picture.norm}`;
-      size.textContent = `${axisOf(picture.rows, picture.height)}${axisOf(picture.cols, picture.width)}`;
+      put(name, picture.label);
+      put(norm, `‖·‖ ${picture.norm}`);
+      put(size, `${axisOf(picture.rows, picture.height)}${axisOf(picture.cols, picture.width)}`);
       plot.box.title = picture.computed ? "computed by this mode" : "derived from what this mode computed";
       plot.box.dataset.computed = picture.computed ? "all" : "none";
       plot.canvas.setAttribute("aria-label", `${picture.label}, norm ${picture.norm}`);
       paint(plot.canvas, bytes, picture.at, picture.height, picture.width, picture.signed);
     });
     const operators = scene.lines.flat().filter((part) => typeof part === "string");
-    [...lines.querySelectorAll(".rv-operator")].forEach((sign, i) => (sign.textContent = operators[i]));
-    if (!probing) readout.textContent = resting();
+    [...lines.querySelectorAll(".rv-operator")].forEach((sign, i) => put(sign, operators[i]));
+    if (!probing) put(readout, resting());
     tables.refresh();
   }
 
@@ -380,7 +397,7 @@ function render({ model, el }) {
     const state = plane.built
       ? plane.done.length ? "colour: this step; grey: earlier; blank: never" : scene.steps > 1 ? "colour: this step; blank: later or never" : "colour: all at once, in this step"
       : "blank: this mode builds no cells";
-    planeCaption.textContent = `${window}. ${state[0].toUpperCase()}${state.slice(1)}.`;
+    put(planeCaption, `${window}. ${state[0].toUpperCase()}${state.slice(1)}.`);
     planeCanvas.setAttribute("aria-label", `The plane of cells: ${planeCaption.textContent}`);
   }
 
@@ -395,7 +412,7 @@ function render({ model, el }) {
   function drawBars() {
     if (!barsCanvas || !drawn.scene.bars || !sizeOf(barsCanvas)[0]) return;
     const { bars, width, height, labelled, foot, left, slot } = barsLayout();
-    barsCanvas.parentElement.querySelector("figcaption").textContent = bars.title;
+    put(barsCanvas.parentElement.querySelector("figcaption"), bars.title);
     const context = contextOf(barsCanvas, width, height);
     const top = 4;
     const floor = height - foot;
@@ -608,7 +625,6 @@ function render({ model, el }) {
   window.addEventListener("retnet-viz-theme", restyle);
   range.max = String(Math.max(0, steps() - 1));
   showPlaying();
-  schedule();
   return () => {
     if (playing) pause();
     seen.disconnect();
