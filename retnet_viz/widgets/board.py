@@ -24,9 +24,11 @@ from retnet_viz.widgets.page import Page
 from retnet_viz.widgets.presets import PRESETS
 from retnet_viz.widgets.state import (
     CLOCKS,
+    GAINS,
     MAX_CHARACTERS,
     MAX_CHUNK,
     PRECISIONS,
+    SWITCHES,
     THEME_CHOICES,
     VIEWS,
     ExplorerState,
@@ -194,7 +196,8 @@ class Board(w.VBox):
             return
         preset = PRESETS[change["new"]]
         self._point = preset.point
-        self._try_state(self._with_preset(preset.state))
+        # A preset's layer may be one that a smaller model lacks.
+        self._try_state(self._with_preset(preset.state).fitted(self.model.config))
 
     def _with_preset(self, preset: ExplorerState) -> ExplorerState:
         """The state that choosing a preset leads to."""
@@ -261,12 +264,15 @@ class Board(w.VBox):
             with listening(give_way):
                 self._work(current)
         except OutdatedError:
-            pass
+            self._work_dropped()
         except Exception as error:
             # It runs in a thread, where nobody would see it.
             logging.getLogger(__name__).exception("the explorer could not measure %s", self.state)
             self.notice.value = readout.failure(error)
             self._work_failed()
+
+    def _work_dropped(self) -> None:
+        """Called in the thread whose work was outdated, once it has stopped."""
 
     def _work_failed(self) -> None:
         """Take back what says that work is being done."""
@@ -341,7 +347,14 @@ def _checked(state: ExplorerState, model: RetNet) -> ExplorerState:
         "chunk_size": (1, MAX_CHUNK),
         "layer": (0, model.config.n_layers - 1),
         "head": (0, model.config.n_heads - 1),
+        "gain": GAINS,
     }
+    for name in ("token", "compare"):
+        if (getattr(state, name) or 0) < 0:
+            raise ValueError(f"{name} must be 0 or more, not {getattr(state, name)!r}")
+    unknown = [name for name in state.without if name not in SWITCHES]
+    if unknown:
+        raise ValueError(f"without must name some of {SWITCHES}, not {unknown[0]!r}")
     for name, (low, top) in tops.items():
         if getattr(fitted, name) != getattr(state, name):
             raise ValueError(f"{name} must lie in {low} .. {top}, not {getattr(state, name)!r}")

@@ -183,7 +183,8 @@ class Explorer(Board):
         for name, matrix in zip(_PLANES, (self.decay, self.weights), strict=True):
             self._draw_plane(name, matrix)
         state = self.state
-        self.stage.show(self.trace, state.layer, state.head, state.scale, token=self.selected)
+        with self._writing():
+            self.stage.show(self.trace, state.layer, state.head, state.scale, token=self.selected)
         if self.trace is None:
             self.norms.show(readout.nothing(self.page.shown))
         else:

@@ -64,6 +64,7 @@ class Modes(Board):
     def __init__(self, model: RetNet, state: ExplorerState) -> None:
         self.curve: ChunkCurve | None = None
         self.rounding: Rounding | None = None
+        self._cancelled = False
         self._measured: dict[str, tuple[Any, ...]] = {}  # what each figure was measured on
         self._copies: dict[tuple[str, ...], Trace] = {}  # by what is switched off in the copy
         super().__init__(model, state)
@@ -215,6 +216,7 @@ class Modes(Board):
 
     def _measure_or_cancel(self, _button: Any) -> None:
         if self._measuring:
+            self._cancelled = True
             self.stop()
             self._tell("cancelled")
             return
@@ -254,6 +256,7 @@ class Modes(Board):
         if self.trace is None or self.state.view != SIDE:
             self.stop()
             return
+        self._cancelled = False
         super()._start_work()
 
     def _work(self, current: Callable[[], bool]) -> None:
@@ -296,6 +299,10 @@ class Modes(Board):
         if current():
             self._tell("")
 
+    def _work_dropped(self) -> None:
+        if self._cancelled:  # said again: the thread may have had a last word
+            self._tell("cancelled")
+
     def _work_failed(self) -> None:
         self._tell("could not be measured")
 
@@ -310,6 +317,8 @@ class Modes(Board):
                 self.compare.value = min(self.state.compare, self.compare.max)
         if self.state.view == SIDE:
             self._draw_side()
+        else:
+            self.stop()
         self._draw_selection()
 
     def _draw_selection(self) -> None:

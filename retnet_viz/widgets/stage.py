@@ -89,7 +89,7 @@ class Stage(anywidget.AnyWidget):
         if not isinstance(content, dict) or content.get("version") != self.version:
             return  # asked before the last edit
         token = content.get("token")
-        shown = self.scene(token) if isinstance(token, int) else None
+        shown = self.scene(token) if type(token) is int else None  # True is an int too
         if shown is None:
             return
         answer = {key: content[key] for key in ("kind", "version", "token") if key in content}
@@ -105,7 +105,7 @@ class Stage(anywidget.AnyWidget):
     def _probe(self, shown: Scene, at: list[Any]) -> str:
         """What stands at [term, row, column] of a picture, or at ["plane", n, m]."""
         term, row, column = [*at, 0, 0, 0][:3]
-        if not (isinstance(row, int) and isinstance(column, int)):
+        if type(row) is not int or type(column) is not int:
             return ""
         if term == "plane" and self._trace is not None:
             return readout.stage_cell(self._trace, shown, row, column)
