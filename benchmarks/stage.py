@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import statistics
 from dataclasses import dataclass, field
@@ -53,7 +54,8 @@ ON_STAGE = """
       const readout = bench.slider("chunk size").querySelector(".widget-readout");
       if (readout.textContent === String(size)) return;
       readout.textContent = String(size);
-      await bench.edit(() => readout.dispatchEvent(new FocusEvent("blur")), [".rv-strip"]);
+      const left = new Event("blur", { bubbles: true });
+      await bench.edit(() => readout.dispatchEvent(left), [".rv-strip"]);
     },
     // Another head at the first step, with no scenes kept; done when it stands there.
     async fresh() {
@@ -220,9 +222,11 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=30)
     parser.add_argument("--lengths", type=int, nargs="+", default=[64, 512, 2048], help="tokens")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     with serving() as (url, socket):
         cases = asyncio.run(measure(url, socket, options.repeat, options.lengths))
-    print(machine())
+    # On a machine that has other work to do the figures say little.
+    print(f"{machine()}, {os.cpu_count()} cores, load before {load:.1f}")
     report(cases)
 
 

@@ -47,7 +47,6 @@ function render({ model, el }) {
   let playing = false;
   let due = 0;
   let told = 0;
-  let sent = new Set(); // tokens that this page told the kernel while playing
   let visible = false;
   let worded = null; // the scene that the sentence and the formula are of
   let wordedAt = 0;
@@ -102,7 +101,7 @@ function render({ model, el }) {
       // A text's scenes are asked for again in a moment; keeping all of a long one would fill the page.
       while (scenes.size > 96) scenes.delete(scenes.keys().next().value);
       if (message.token === token) schedule();
-    } else if (message.kind === "probe" && String(message.at) === String(probing)) {
+    } else if (message.kind === "probe" && message.token === drawn?.token && String(message.at) === String(probing)) {
       readout.textContent = message.text || resting();
     }
   });
@@ -110,8 +109,7 @@ function render({ model, el }) {
   function forget() {
     scenes = new Map();
     asked = new Set();
-    if (playing) pause();
-    token = model.get("token");
+    rest(model.get("token"));
     range.max = String(Math.max(0, steps() - 1));
     tables.refresh();
     schedule();
@@ -122,7 +120,6 @@ function render({ model, el }) {
   function tell(now) {
     if (model.get("token") === token) return;
     told = now;
-    sent.add(token);
     model.set("token", token);
     model.save_changes();
   }
@@ -149,12 +146,12 @@ function render({ model, el }) {
     // On from when it was due, so that one late frame is not lost for good.
     due = Math.max(due + 1000 / rate, now - 1000 / rate);
     toStep(next);
+    draw(); // in this frame, so that no step is skipped
   }
 
   function play() {
     if (!meta().length) return;
     playing = true;
-    sent = new Set();
     if (stepOf(token) >= steps() - 1) toStep(0);
     due = performance.now() + 1000 / Number(speed.value);
     showPlaying();
@@ -166,6 +163,12 @@ function render({ model, el }) {
     playing = false;
     tell(performance.now());
     showPlaying();
+  }
+
+  // Stop where the kernel says, not where playing has come to.
+  function rest(n) {
+    token = n;
+    if (playing) pause();
   }
 
   function showPlaying() {
@@ -216,10 +219,10 @@ function render({ model, el }) {
     lines.replaceChildren(
       ...scene.lines.map((line) => {
         const row = element("div", "rv-line");
-        row.classList.toggle("rv-flat", line.every((part) => typeof part === "string" || part.height === 1));
+        row.classList.toggle("rv-flat", line.every((part) => typeof part === "string" || !part.rows));
         for (const part of line) {
           if (typeof part === "string") {
-            row.append(element("span", "rv-operator", part));
+            row.append(element("span", part.length > 3 ? "rv-operator rv-wide" : "rv-operator", part));
             continue;
           }
           const box = element("figure", "rv-picture");
@@ -230,7 +233,7 @@ function render({ model, el }) {
           canvas.setAttribute("role", "img");
           const mark = element("div", "rv-mark");
           frame.append(canvas, mark);
-          frame.classList.toggle("rv-flat", part.height === 1);
+          frame.classList.toggle("rv-flat", !part.rows); // a vector
           box.classList.toggle("rv-square", part.rows === "token n" && part.cols === "token m");
           caption.append(element("b"), element("span", "rv-norm"), element("span", "rv-size"));
           box.append(caption, frame);
@@ -325,7 +328,8 @@ function render({ model, el }) {
     });
     const operators = scene.lines.flat().filter((part) => typeof part === "string");
     [...lines.querySelectorAll(".rv-operator")].forEach((sign, i) => put(sign, operators[i]));
-    if (!probing) put(readout, resting());
+    if (probing) askProbe();
+    else put(readout, resting());
     tables.refresh();
   }
 
@@ -494,11 +498,15 @@ function render({ model, el }) {
     drawBars();
   }
 
+  function askProbe() {
+    if (drawn) model.send({ kind: "probe", version: model.get("version"), token: drawn.token, at: probing });
+  }
+
   function probe(at) {
     if (String(at) === String(probing)) return;
     probing = at;
-    if (at && drawn) model.send({ kind: "probe", version: model.get("version"), token: drawn.token, at });
-    if (!at) readout.textContent = resting();
+    if (at) askProbe();
+    else readout.textContent = resting();
   }
 
   function pointAtEntry({ picture, canvas }, event) {
@@ -605,8 +613,8 @@ function render({ model, el }) {
   model.on("change:head", schedule);
   model.on("change:token", () => {
     const n = model.get("token");
-    if (n === token || (playing && sent.has(n))) return;
-    if (playing) pause();
+    if (n === token) return;
+    rest(n); // chosen elsewhere: it stops there
     goTo(n, false);
   });
   const seen = new IntersectionObserver(([entry]) => {

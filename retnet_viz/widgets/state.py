@@ -14,7 +14,7 @@ from retnet_viz.model import MODES, RetNetConfig
 MAX_CHARACTERS = 50_000
 MAX_CHUNK = 2048
 THEME_CHOICES = ("auto", "light", "dark")
-VIEWS = ("step by step", "side by side", "state", "normalization and position")
+VIEWS = ("step by step", "side by side", "state", "normalisation and position")
 PRECISIONS = ("float32", "float64", "bfloat16")
 CLOCKS = ("steps", "measured time")
 SWITCHES = ("rotation", "decay", "head norm")
