@@ -222,7 +222,7 @@ function render({ model, el }) {
         row.classList.toggle("rv-flat", line.every((part) => typeof part === "string" || !part.rows));
         for (const part of line) {
           if (typeof part === "string") {
-            row.append(element("span", part.length > 3 ? "rv-operator rv-wide" : "rv-operator", part));
+            row.append(element("span", part.length > 5 ? "rv-operator rv-wide" : "rv-operator", part));
             continue;
           }
           const box = element("figure", "rv-picture");
