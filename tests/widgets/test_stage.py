@@ -246,18 +246,18 @@ def test_a_scene_is_coloured_by_the_chosen_scale(traces, case, scale):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_limit_for_all_steps_which_the_largest_value_reaches(traces, case):
+def test_the_limit_of_a_scale_is_the_largest_value_that_any_step_shows(traces, case):
     trace = traces[case]
-    page = shown(trace, 1, 1)
-    largest = {}
+    stage = shown(trace, 1, 1).stage
+    largest = {"decay": 1.0} if trace.mode == "parallel" else {}
     for n in range(trace.length):
-        scene, places = page.scene(n)
-        for term, part in pictures(scene).items():
-            found = matrix(places, part)
-            strength = np.abs(found - 128) if part["signed"] else found // 2
-            largest[SCALE_OF[term]] = max(largest.get(SCALE_OF[term], 0), strength.max())
-        assert scene["limits"] == page.scene(0)[0]["limits"]
-    assert largest == dict.fromkeys(largest, 127)
+        for term, (values, _, _) in whole(rv.terms(trace, 1, 1, n), trace, 1, 1).items():
+            found = values.abs().max().item()
+            largest[SCALE_OF[term]] = max(largest.get(SCALE_OF[term], 0.0), found)
+        assert stage.scene(n).limits == stage.scene(0).limits
+    for name, limit in stage.scene(0).limits.items():
+        assert limit == pytest.approx(largest.get(name, limit), rel=1e-5)
+    assert stage.scene(0).limits.keys() >= largest.keys()
 
 
 @pytest.mark.parametrize(
