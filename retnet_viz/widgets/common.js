@@ -16,15 +16,19 @@ function inkOn(r, g, b) {
   return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff";
 }
 
-// A function that asks for `draw` before the next repaint: once, however often it is called.
+// A function that asks for `draw` before the next repaint: once, however often it is called. Its
+// `now` draws at once, and so answers what was asked for.
 function perFrame(draw) {
   let frame = 0;
-  return () => {
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
-      draw();
-    });
+  const schedule = () => {
+    frame ||= requestAnimationFrame(schedule.now);
   };
+  schedule.now = () => {
+    cancelAnimationFrame(frame);
+    frame = 0;
+    draw();
+  };
+  return schedule;
 }
 
 // The context of a canvas of so many CSS pixels, sharp on this screen. Setting the size of a canvas

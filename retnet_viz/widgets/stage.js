@@ -3,6 +3,7 @@
 
 const AHEAD = 4; // scenes asked for before they are due
 const TELL = 120; // ms between two notes to the kernel of where playing has come to
+const LATE = 50; // ms of lateness that playing makes good
 const READ = 100; // ms that a sentence and a formula stay at least, while playing
 const SPEEDS = [1, 2, 4, 8, 30]; // steps a second
 
@@ -135,25 +136,26 @@ function render({ model, el }) {
 
   const toStep = (step) => goTo(lastOf(Math.min(Math.max(step, 0), steps() - 1)));
 
+  const period = () => 1000 / (calm.matches ? Math.min(2, Number(speed.value)) : Number(speed.value));
+
   function tick(now) {
     if (!playing) return;
     requestAnimationFrame(tick);
-    if (now < due) return;
+    if (now < due || drawn?.token !== token) return;
     const next = stepOf(token) + 1;
     if (next >= steps()) return pause();
     if (!scenes.has(lastOf(next))) return askAhead(); // the kernel is behind: wait for it
-    const rate = calm.matches ? Math.min(2, Number(speed.value)) : Number(speed.value);
-    // On from when it was due, so that one late frame is not lost for good.
-    due = Math.max(due + 1000 / rate, now - 1000 / rate);
+    // On from when it was due, so that one late frame is not lost for good; no burst after a long wait.
+    due = Math.max(due, now - LATE) + period();
     toStep(next);
-    draw(); // in this frame, so that no step is skipped
+    schedule.now(); // in this frame, so that no step is skipped
   }
 
   function play() {
     if (!meta().length) return;
     playing = true;
     if (stepOf(token) >= steps() - 1) toStep(0);
-    due = performance.now() + 1000 / Number(speed.value);
+    due = performance.now() + period();
     showPlaying();
     askAhead();
     requestAnimationFrame(tick);

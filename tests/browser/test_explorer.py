@@ -82,6 +82,11 @@ def test_a_cell_tells_its_numbers_under_the_pointer_and_by_keyboard(
     anywhere.show_only_head(2)
     expect(anywhere.tokens).to_have_count(trace.length)
     readout = anywhere.weights.locator(".rv-readout")
+    last = trace.length - 1
+    at_rest = re.compile(
+        rf"^Token {last} .* retains most from .* in head 2 "
+    )  # the panel's sentence
+    expect(readout).to_have_text(at_rest)
     canvas = anywhere.weights.locator(".rv-stage canvas")
     canvas.scroll_into_view_if_needed()
 
@@ -94,9 +99,8 @@ def test_a_cell_tells_its_numbers_under_the_pointer_and_by_keyboard(
     for part in said(7, 3):
         expect(readout).to_contain_text(part)
     anywhere.page.mouse.move(0, 0)
-    expect(readout).to_contain_text("Point at a cell")
+    expect(readout).to_have_text(at_rest)
     canvas.focus()
-    last = trace.length - 1
     for key in ("ArrowUp", "ArrowRight", "ArrowRight"):
         anywhere.page.keyboard.press(key)
     for part in said(last - 1, 2):
@@ -104,7 +108,7 @@ def test_a_cell_tells_its_numbers_under_the_pointer_and_by_keyboard(
     anywhere.page.keyboard.press("Enter")  # pins the cell, and so selects its token everywhere
     expect(anywhere.tokens.nth(last - 1)).to_have_attribute("aria-selected", "true")
     anywhere.page.keyboard.press("Escape")
-    expect(readout).to_contain_text("Point at a cell")
+    expect(readout).to_contain_text("retains most from")
 
 
 def test_the_colours_of_the_canvas_are_those_of_the_weights(explorer: ExplorerPage, model) -> None:
