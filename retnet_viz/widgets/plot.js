@@ -17,6 +17,8 @@ function library(model) {
   return globalThis.retnetVizPlotly;
 }
 
+const AXIS = 33; // pixels that the numbers and the title of an axis need below it
+
 const CONFIG = {
   displaylogo: false,
   responsive: false,
@@ -196,11 +198,12 @@ async function render({ model, el }) {
     const { data, layout } = model.get("figure");
     const [width, height] = [drawing.clientWidth, drawing.clientHeight];
     if (!data || !width || !height) return;
-    const react = () => {
+    const react = (room = 0) => {
       // plotly writes into what it is given, and the model's value must stay as the kernel sent it.
       const copy = structuredClone({ data, layout });
       const title = fitted(copy.layout.title, width);
       const full = { ...copy.layout, title, width, height, autosize: false };
+      if (room) full.margin = { ...full.margin, b: room };
       return Plotly.react(box, copy.data, full, CONFIG);
     };
     const size = `${width} x ${height}`;
@@ -209,6 +212,11 @@ async function render({ model, el }) {
     await react();
     // plotly places a legend within the margins of its last drawing: a new size takes two.
     if (resizes && !gone) await react();
+    if (gone) return;
+    // A legend along the bottom that wraps in a narrow panel must not push the axis into its numbers.
+    const { legend, showlegend, margin } = box._fullLayout;
+    const needed = AXIS + (legend?._height ?? 0);
+    if (showlegend && legend?.yref === "container" && needed > margin.b) await react(needed);
     if (gone) return;
     if (!listening) {
       listening = true;
