@@ -22,6 +22,7 @@ from retnet_viz.widgets import readout
 from retnet_viz.widgets.background import LatestJob
 from retnet_viz.widgets.page import Page
 from retnet_viz.widgets.presets import PRESETS
+from retnet_viz.widgets.stage import Stage
 from retnet_viz.widgets.state import (
     CLOCKS,
     GAINS,
@@ -147,6 +148,19 @@ class Board(w.VBox):
     def _bind(self, control: Any, field: str, trait: str = "value") -> None:
         """Take what a control's trait becomes as the user's choice of a field."""
         control.observe(lambda change: self._chosen(**{field: change["new"]}), trait)
+
+    def _bind_stage(self, stage: Stage) -> None:
+        """Take the stage's token and head as choices, unless they are of an earlier text."""
+
+        def moved(change: Any) -> None:
+            if self._setting or not stage.is_outdated:
+                self._chosen(token=change["new"])
+                return
+            with self._writing():
+                stage.token = self.selected
+
+        stage.observe(moved, "token")
+        self._bind(stage, "head", "head")
 
     # -- events -----------------------------------------------------------------------------
 

@@ -120,8 +120,7 @@ class Explorer(Board):
     def _listen(self) -> None:
         super()._listen()
         self._bind(self.norms, "token", "clicked")
-        self._bind(self.stage, "token", "token")
-        self._bind(self.stage, "head", "head")
+        self._bind_stage(self.stage)
         self.stage.observe(self._stage_paused, "playing")
         for matrix in (self.decay, self.weights):
             matrix.observe(self._cell_chosen, ["cell", "selected"])

@@ -121,7 +121,7 @@ function render({ model, el }) {
   function tell(now) {
     if (model.get("token") === token) return;
     told = now;
-    model.set("token", token);
+    model.set({ token, told: model.get("version") });
     model.save_changes();
   }
 

@@ -25,6 +25,7 @@ class Stage(anywidget.AnyWidget):
     version  grows with everything that makes earlier scenes wrong
     meta     mode, layer, length T, tokens per step, colour scale; length 0 for an empty text
     token    the selected token; the step is the one that gives its output
+    told     the version in which the page selected it, see `is_outdated`
     head     the head whose computation is shown
     playing  whether the page is stepping on by itself
     colors   256 x 3 bytes for signed values, then 256 x 3 for magnitudes
@@ -38,6 +39,7 @@ class Stage(anywidget.AnyWidget):
     version = t.Int(0).tag(sync=True)
     meta = t.Dict().tag(sync=True)
     token = t.Int(-1).tag(sync=True)
+    told = t.Int(None, allow_none=True).tag(sync=True)
     head = t.Int(0).tag(sync=True)
     playing = t.Bool(False).tag(sync=True)
     colors = t.Bytes(b"").tag(sync=True)
@@ -73,6 +75,11 @@ class Stage(anywidget.AnyWidget):
             }
             self.head, self.token = head, token
             self.version += 1
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the page selected the token before it knew what is shown now."""
+        return self.told is not None and self.told != self.version
 
     def scene(self, token: int) -> Scene | None:
         """The scene of the step that gives the output of `token`; None where there is none."""

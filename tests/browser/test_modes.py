@@ -211,7 +211,9 @@ def test_playing_goes_on_to_the_end_and_stops(anywhere: ModesPage, mode: str) ->
 def test_playing_pauses_in_the_middle_and_goes_on(anywhere: ModesPage) -> None:
     player = shown(anywhere, "recurrent")
     player.speed.select_option("2")
-    player.press("Home", " ")
+    player.press("Home")
+    expect_step(player, "recurrent", 0)
+    player.press(" ")
     player.expect_playing(True)
     player.wait_for_step(3)
     player.press(" ")
@@ -226,7 +228,9 @@ def test_playing_pauses_in_the_middle_and_goes_on(anywhere: ModesPage) -> None:
     assert stopped < player.step() < LENGTH
     expect_step(player, "recurrent", player.step())
     # A step by hand stops playing too.
-    player.press("Home", " ")
+    player.press("Home")
+    expect_step(player, "recurrent", 0)
+    player.press(" ")
     player.wait_for_step(2)
     player.press("End")
     player.expect_playing(False)
@@ -250,7 +254,9 @@ def test_a_token_chosen_while_playing_stops_it_there(board: ModesPage, token: in
 def test_a_new_text_while_playing_is_shown_from_its_end(board: ModesPage, model, text: str) -> None:
     player = shown(board, "recurrent")
     player.speed.select_option("8")
-    player.press("Home", " ")
+    player.press("Home")
+    expect_step(player, "recurrent", 0)
+    player.press(" ")
     player.wait_for_step(6)
     board.text.fill(text)
     length = rv.trace(model, text).length

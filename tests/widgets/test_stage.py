@@ -533,6 +533,16 @@ def test_an_edit_makes_earlier_scenes_stale(board, reader, control, value):
     check_scene(page, trace, state.layer, state.head, 0, state.scale)
 
 
+def test_a_token_picked_while_a_new_text_came_is_not_taken(board):
+    earlier = board.stage.version
+    board.text.value += " The fox ran."
+    board.stage.set_state({"token": 2, "told": earlier})  # what a playing page had sent by then
+    assert board.state.token is None
+    assert board.stage.token == board.selected == board.trace.length - 1
+    board.stage.set_state({"token": 2, "told": board.stage.version})
+    assert board.state.token == board.stage.token == board.selected == 2
+
+
 def test_selecting_a_token_makes_no_scene_stale(board):
     old = board.stage.version
     board.strip.selected = 3
