@@ -143,7 +143,7 @@ def predicted_bytes(
         making D      2 B² w              log γ times n - m, and its exponential, beside the
                       + (2 B² + B) 8 / H  distances n - m and the positions, int64, of all heads
         inner         2 B² e + B d_v e    scores and weights, and what they give
-        next state    B d_v w + S, or 3 S   V times ζ with K^T of it; the new state as it is summed
+        next state    B d_k w + S, or 3 S   K times ζ with its product; the new state, summed
         joining       T d_v e             the outputs again, as one tensor
 
     with `inner` and `cross` of a chunk, B d_v e each, held until the next chunk's replace them, and
@@ -174,8 +174,8 @@ def predicted_bytes(
         part = b * d_v * e
         earlier = min(size, read) * d_v * e  # inner or cross of the chunk before
         inner = 2 * earlier + 2 * b * b * e + part
-        scaled = 3 * part + b * (d_k * widened + d_v * (widened + w))  # V times ζ
-        summed = 3 * part + max(b * (d_k * widened + d_v * w) + state, 3 * state)
+        scaled = 3 * part + b * d_k * (widened + w)  # K times ζ
+        summed = 3 * part + max(b * (d_k * w + d_v * widened) + state, 3 * state)
         moments += [held + moment for moment in (inner, scaled, summed)]
     moments.append(state + decay(last) + 2 * (length + last) * d_v * e)  # joining
     return round(heads * max(moments))

@@ -4,6 +4,7 @@ from retnet_viz.model.config import ConfigError, RetNetConfig
 from retnet_viz.model.generate import generate, stream
 from retnet_viz.model.retention import MODES, chunkwise, parallel, recurrent
 from retnet_viz.model.retnet import RetNet, RetNetOutput, RetNetState
+from retnet_viz.model.step import Stepper
 
 __all__ = [
     "MODES",
@@ -12,6 +13,7 @@ __all__ = [
     "RetNetConfig",
     "RetNetOutput",
     "RetNetState",
+    "Stepper",
     "chunkwise",
     "generate",
     "parallel",

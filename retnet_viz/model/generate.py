@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from retnet_viz.model.observe import observed
 from retnet_viz.model.retnet import RetNet, RetNetState
+from retnet_viz.model.step import Stepper
 
 
 @torch.inference_mode()
@@ -59,8 +61,9 @@ def stream(
     """Yield the next token of each row, (B,), `max_new_tokens` times.
 
     `ids` is read once in `prefill_mode` (after `state`, if given); then each token costs one
-    recurrent step (equation 6). temperature 0 takes the likeliest token; above 0 a token is drawn
-    from softmax(logits / temperature) cut to the `top_k` likeliest and to the smallest set whose
+    recurrent step (equation 6), which a `Stepper` takes where there is one row and no listener.
+    temperature 0 takes the likeliest token; above 0 a token is drawn from
+    softmax(logits / temperature) cut to the `top_k` likeliest and to the smallest set whose
     probability reaches `top_p`. `seed` makes the draw repeatable. Raises ValueError, before any
     token is made, where an argument is out of range.
     """
@@ -84,13 +87,21 @@ def _steps(
     mode: str,
     draw: Callable[[Tensor], Tensor],
 ) -> Iterator[Tensor]:
-    step = ids
-    for _ in range(count):
-        output = model(step, state, mode=mode)
-        state, mode = output.state, "recurrent"
+    if count == 0:
+        return
+    output = model(ids, state, mode=mode)
+    token = draw(output.logits[:, -1])
+    yield token
+    if len(ids) == 1 and not observed():
+        stepper = Stepper(model, output.state)
+        for _ in range(count - 1):
+            token = draw(stepper.step(int(token))[None])
+            yield token
+        return
+    for _ in range(count - 1):
+        output = model(token[:, None], output.state, mode="recurrent")
         token = draw(output.logits[:, -1])
         yield token
-        step = token[:, None]
 
 
 def sample(

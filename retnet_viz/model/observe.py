@@ -24,6 +24,11 @@ def publish(name: str, tensor: Tensor) -> None:
         listener(name, tensor)
 
 
+def observed() -> bool:
+    """Whether somebody watches in this context."""
+    return _listener.get() is not None
+
+
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Call `listener(name, tensor)` for all that is published inside the `with` block."""

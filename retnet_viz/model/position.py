@@ -34,8 +34,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, layout: str) -> Tensor:
     """
     if layout == "none":
         return x
+    if layout == "interleaved" and x.dtype in (torch.float32, torch.float64):
+        pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+        return torch.view_as_real(pairs * torch.complex(cos, sin).to(pairs.dtype)).flatten(-2)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    if layout == "interleaved":
+    if layout == "interleaved":  # there are no complex numbers of two 16-bit halves
         a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
         return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
     a, b = x.chunk(2, dim=-1)

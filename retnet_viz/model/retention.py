@@ -22,7 +22,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from retnet_viz.model.observe import publish
+from retnet_viz.model.observe import observed, publish
 from retnet_viz.model.position import StretchDecay, stretch_decay
 
 MODES = ("parallel", "recurrent", "chunkwise")
@@ -67,9 +67,14 @@ def recurrent(
     if state is None:
         state = empty_state(k, v)
     decay = gamma.to(state).view(-1, 1, 1)
+    # Nobody needs the states on the way, neither a listener nor the backward pass.
+    in_place = not (observed() or torch.is_grad_enabled())
+    state = state.clone() if in_place else state
     outputs = []
     for q_n, k_n, v_n in zip(*(x.to(state).unbind(dim=-2) for x in (q, k, v)), strict=True):
-        state = torch.addcmul(decay * state, k_n[..., :, None], v_n[..., None, :])
+        faded = state.mul_(decay) if in_place else decay * state
+        added = (k_n[..., :, None], v_n[..., None, :])
+        state = faded.addcmul_(*added) if in_place else torch.addcmul(faded, *added)
         publish("retention.state", state)
         outputs.append(q_n[..., None, :] @ state)
     return torch.cat(outputs, dim=-2).to(v.dtype), state
@@ -118,8 +123,12 @@ def empty_state(k: Tensor, v: Tensor) -> Tensor:
 
 
 def next_state(k: Tensor, v: Tensor, state: Tensor | None, decay: StretchDecay) -> Tensor:
-    """The state after a whole stretch of B tokens: K^T (V * zeta) + gamma^B S (equation 7)."""
-    added = k.to(decay.zeta.dtype).mT @ (v.to(decay.zeta.dtype) * decay.zeta)
+    """The state after a whole stretch of B tokens: K^T (V * zeta) + gamma^B S (equation 7).
+
+    zeta belongs to the token, so that K may carry it as well as V, and K is the narrower one.
+    """
+    zeta = decay.zeta
+    added = (k.to(zeta.dtype) * zeta).mT @ v.to(zeta.dtype)
     return added if state is None else added + decay.whole * state
 
 
@@ -134,5 +143,8 @@ def _within(q: Tensor, k: Tensor, v: Tensor, decay: StretchDecay) -> Tensor:
 
 
 def _across(q: Tensor, state: Tensor, decay: StretchDecay) -> Tensor:
-    """What the state carried into a stretch of text gives its tokens: (Q S) * xi (equation 7)."""
-    return ((q.to(state.dtype) @ state) * decay.xi).to(q.dtype)
+    """What the state carried into a stretch of text gives its tokens: (Q S) * xi (equation 7).
+
+    Q carries xi, for the same reason as K carries zeta in `next_state`.
+    """
+    return ((q.to(state.dtype) * decay.xi) @ state).to(q.dtype)

@@ -8,15 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retnet_viz.model.config import RetNetConfig
-from retnet_viz.model.observe import publish
+from retnet_viz.model.observe import observed, publish
 from retnet_viz.model.position import rotate, rotation_angles
 from retnet_viz.model.retention import MODES, retain
 
 LONGEST_CHUNK = 2**31 - 1
+SEGMENT = 1024  # tokens whose activations a processor's cache holds, nearly
 
 
 @dataclass
@@ -204,6 +206,23 @@ class RetNet(nn.Module):
         read = state.layers[0]
         if read is not None and read.shape[0] != ids.shape[0]:
             raise ValueError(f"the state is of {read.shape[0]} texts, but ids are {ids.shape[0]}")
+        step = ids.shape[1]
+        if mode == "chunkwise" and not (observed() or torch.is_grad_enabled()):
+            # A long text goes through all layers in segments of whole chunks, so that what one
+            # layer hands to the next does not leave the cache. The numbers are the same.
+            step = max(1, SEGMENT // chunk_size) * chunk_size
+        parts = []
+        for segment in ids.split(step, dim=1):
+            x, state = self._read(segment, state, mode, chunk_size)
+            parts.append(self.norm(x))
+        logits = self.head(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+        publish("logits", logits)
+        return RetNetOutput(logits, state)
+
+    def _read(
+        self, ids: Tensor, state: RetNetState, mode: str, chunk_size: int
+    ) -> tuple[Tensor, RetNetState]:
+        """ids (B, T) -> what the last block hands on (B, T, d), and the state after them."""
         angles = rotation_angles(
             self.config.head_dim,
             state.position,
@@ -219,9 +238,7 @@ class RetNet(nn.Module):
             x, layer_state = block(x, angles, layer_state, mode, chunk_size)
             publish("layer.output", x)
             layers.append(layer_state)
-        logits = self.head(self.norm(x))
-        publish("logits", logits)
-        return RetNetOutput(logits, RetNetState(layers, state.position + ids.shape[1]))
+        return x, RetNetState(layers, state.position + ids.shape[1])
 
 
 def check_call(ids: Tensor, mode: str, chunk_size: int) -> None:

@@ -138,12 +138,12 @@ class _Counts:
         return 2 * b * b * self.d_k + b * b + 2 * b * b * self.d_v
 
     def across(self, b: int) -> int:
-        """(Q S) * xi, and its sum with what comes from within."""
-        return 2 * b * self.d_k * self.d_v + 2 * b * self.d_v
+        """(Q * xi) S, and its sum with what comes from within."""
+        return b * self.d_k + 2 * b * self.d_k * self.d_v + b * self.d_v
 
     def summed(self, b: int) -> int:
-        """K^T (V * zeta)."""
-        return b * self.d_v + 2 * b * self.d_k * self.d_v
+        """(K * zeta)^T V."""
+        return b * self.d_k + 2 * b * self.d_k * self.d_v
 
     @property
     def faded(self) -> int:

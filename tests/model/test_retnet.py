@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from retnet_viz.model import MODES, RetNet, RetNetState
+from retnet_viz.model import retnet as retnet_module
 from retnet_viz.model.observe import listening
+from retnet_viz.trace.cost import measure
 
 ModelFactory = Callable[..., RetNet]
 
@@ -329,3 +331,46 @@ def test_listening_does_not_change_the_result(tiny_model: ModelFactory) -> None:
     for mode in MODES:
         heard = dict(record(model, random_ids(2, 9), mode=mode))
         assert torch.equal(heard["logits"], model(random_ids(2, 9), mode=mode).logits)
+
+
+@given(
+    length=st.integers(1, 50),
+    chunk_size=st.integers(1, 60),
+    segment=st.integers(1, 30),
+    before=st.integers(0, 3),
+)
+def test_a_text_read_in_segments_gives_what_one_reading_gives(
+    tiny_model: ModelFactory, length: int, chunk_size: int, segment: int, before: int
+) -> None:
+    model = tiny_model().double()
+    ids = torch.arange(2 * (before + length)).view(2, -1) * 7 % model.config.vocab_size
+    with torch.no_grad():
+        state = model(ids[:, :before]).state if before else None
+        with listening(lambda _, __: None):  # who watches gets the text in one piece
+            whole = model(ids[:, before:], state, "chunkwise", chunk_size)
+        usual, retnet_module.SEGMENT = retnet_module.SEGMENT, segment
+        try:
+            parts = model(ids[:, before:], state, "chunkwise", chunk_size)
+        finally:
+            retnet_module.SEGMENT = usual
+    assert parts.state.position == whole.state.position == before + length
+    assert (parts.logits - whole.logits).abs().max() < 1e-10
+    for part, layer in zip(parts.state.layers, whole.state.layers, strict=True):
+        assert part is not None
+        assert layer is not None
+        assert (part - layer).abs().max() < 1e-10
+
+
+def test_the_memory_of_a_long_chunkwise_reading_is_that_of_its_segments(
+    tiny_model: ModelFactory,
+) -> None:
+    """Beyond the logits, and what the last layer hands to them, nothing grows with the text."""
+    model = tiny_model(dtype=torch.float32)
+
+    def beyond(length: int) -> int:
+        ids = torch.zeros(1, length, dtype=torch.long)
+        _, peak = measure(lambda: model(ids, mode="chunkwise", chunk_size=64))
+        numbers = model.config.vocab_size + 2 * (model.config.d_model + 1)
+        return peak - 4 * length * numbers
+
+    assert beyond(8 * retnet_module.SEGMENT) < 1.1 * beyond(2 * retnet_module.SEGMENT)

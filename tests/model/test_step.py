@@ -1,0 +1,143 @@
+"""The fast step against the plain recurrent mode, for every variant and any hand-over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retnet_viz.model import RetNet, RetNetState, Stepper, generate
+from retnet_viz.model import step as step_module
+from retnet_viz.model.config import FEED_FORWARDS, HEAD_NORMS, NORMS, ROTATIONS
+from retnet_viz.model.observe import listening
+
+ModelFactory = Callable[..., RetNet]
+TEXT = torch.tensor([[5, 17, 200, 3, 3, 80, 9, 1, 250, 40, 2, 66]])
+
+
+def plain(model: RetNet, ids: torch.Tensor, state: RetNetState) -> tuple[torch.Tensor, RetNetState]:
+    with torch.no_grad():
+        output = model(ids, state, mode="recurrent")
+    return output.logits[0], output.state
+
+
+def read(model: RetNet, ids: torch.Tensor) -> RetNetState:
+    with torch.no_grad():
+        return model(ids).state
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    assert found.dtype == wanted.dtype
+    limit = 1e-10 if wanted.dtype == torch.float64 else 1e-4 * wanted.abs().max().item()
+    return (found - wanted).abs().max().item() <= limit
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("rotation", "norm", "head_norm", "feed_forward", "tied"),
+    [
+        *((rotation, "layer", "layer", "gelu", True) for rotation in ROTATIONS),
+        *product(["interleaved"], NORMS, HEAD_NORMS, FEED_FORWARDS, [False]),
+    ],
+)
+def test_steps_give_what_recurrent_mode_gives(
+    tiny_model: ModelFactory, dtype, rotation, norm, head_norm, feed_forward, tied
+) -> None:
+    model = tiny_model(
+        rotation=rotation,
+        norm=norm,
+        head_norm=head_norm,
+        feed_forward=feed_forward,
+        tie_embeddings=tied,
+    ).to(dtype)
+    state = read(model, TEXT[:, :4])
+    wanted, wanted_state = plain(model, TEXT[:, 4:], state)
+    stepper = Stepper(model, state)
+    for n, token in enumerate(TEXT[0, 4:].tolist()):
+        assert close(stepper.step(token), wanted[n])
+    assert stepper.state.position == wanted_state.position == TEXT.shape[1]
+    for found, layer in zip(stepper.state.layers, wanted_state.layers, strict=True):
+        assert found is not None
+        assert layer is not None
+        assert close(found, layer)
+
+
+def test_sixteen_bits_keep_a_state_of_thirty_two(tiny_model: ModelFactory) -> None:
+    model = tiny_model().to(torch.bfloat16)
+    state = read(model, TEXT[:, :4])
+    wanted, _ = plain(model, TEXT[:, 4:], state)
+    stepper = Stepper(model, state)
+    found = torch.stack([stepper.step(token) for token in TEXT[0, 4:].tolist()])
+    assert stepper.state.layers[0] is not None
+    assert stepper.state.layers[0].dtype == torch.float32
+    # Rounding by the other order of the same sums: a few units in the last of 8 places.
+    assert (found - wanted).abs().max() <= 2**-5 * wanted.abs().max()
+
+
+@given(split=st.integers(1, 11), angles=st.integers(1, 5))
+def test_any_hand_over_in_either_direction(
+    tiny_model: ModelFactory, split: int, angles: int
+) -> None:
+    """From a reading to steps and back to a reading, whatever number of angles is made at once."""
+    model = tiny_model().double()
+    wanted, _ = plain(model, TEXT, model.empty_state())
+    stepper = Stepper(model, read(model, TEXT[:, :split]))
+    usual, step_module._ANGLES = step_module._ANGLES, angles
+    try:
+        for n in range(split, 11):
+            assert close(stepper.step(int(TEXT[0, n])), wanted[n])
+    finally:
+        step_module._ANGLES = usual
+    last, _ = plain(model, TEXT[:, 11:], stepper.state)
+    assert close(last[0], wanted[11])
+
+
+def test_nothing_that_was_given_is_written_to(tiny_model: ModelFactory) -> None:
+    model = tiny_model()
+    weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+    state = read(model, TEXT)
+    before = [layer.clone() for layer in state.layers if layer is not None]
+    stepper = Stepper(model, state)
+    kept = stepper.state
+    logits = stepper.step(7)
+    copies = logits.clone()
+    stepper.step(8)
+    assert torch.equal(logits, copies)
+    for given_layer, kept_layer, layer in zip(state.layers, kept.layers, before, strict=True):
+        assert given_layer is not None
+        assert kept_layer is not None
+        assert torch.equal(given_layer, layer)
+        assert torch.equal(kept_layer, layer)
+    assert all(torch.equal(weight, weights[name]) for name, weight in model.state_dict().items())
+
+
+def test_it_continues_with_the_weights_that_it_was_made_of(tiny_model: ModelFactory) -> None:
+    model, same = tiny_model(), tiny_model()
+    state = read(model, TEXT)
+    stepper = Stepper(model, state)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(3)
+    wanted, _ = plain(same, torch.tensor([[7]]), state)
+    assert close(stepper.step(7), wanted[0])
+
+
+def test_a_state_that_it_cannot_continue_is_refused(tiny_model: ModelFactory) -> None:
+    model = tiny_model()
+    with pytest.raises(ValueError, match="one text that has been read"):
+        Stepper(model, model.empty_state())
+    with pytest.raises(ValueError, match="one text that has been read"):
+        Stepper(model, read(model, TEXT.repeat(2, 1)))
+
+
+def test_who_watches_sees_each_step_of_a_generation(tiny_model: ModelFactory) -> None:
+    model = tiny_model()
+    seen: list[str] = []
+    with listening(lambda name, _: seen.append(name)):
+        watched = generate(model, TEXT, 5)
+    assert seen.count("logits") == 5
+    assert torch.equal(watched, generate(model, TEXT, 5))
