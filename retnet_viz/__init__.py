@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from retnet_viz.checkpoints import CheckpointError, load
 from retnet_viz.model import RetNet, RetNetConfig, generate
-from retnet_viz.trace import Schedule, Step, Trace, schedule, terms, trace
+from retnet_viz.trace import Live, Recomputed, Schedule, Step, Trace, live, schedule, terms, trace
 
 if TYPE_CHECKING:
     from retnet_viz import figures
@@ -25,6 +25,8 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 __all__ = [
     "CheckpointError",
+    "Live",
+    "Recomputed",
     "RetNet",
     "RetNetConfig",
     "Schedule",
@@ -33,6 +35,7 @@ __all__ = [
     "explore",
     "figures",
     "generate",
+    "live",
     "load",
     "modes",
     "schedule",

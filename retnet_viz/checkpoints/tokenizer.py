@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tokenizers
+from tokenizers import pre_tokenizers
 
 from retnet_viz.checkpoints.errors import CheckpointError
 
@@ -23,6 +24,7 @@ def _byte_of_character() -> dict[str, int]:
 
 
 _BYTES = _byte_of_character()
+_LETTER, _NUMBER, _OTHER, _SPACE = "a", "1", "!", " "  # one character of each kind
 
 
 class Tokenizer:
@@ -30,7 +32,15 @@ class Tokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self.backend = backend
-        self._literal = set(backend.get_added_tokens_decoder())  # added tokens are plain text
+        added = backend.get_added_tokens_decoder()
+        self._literal = set(added)  # added tokens are plain text
+        self._regular = _splits_as_gpt2(backend) and not any(
+            token.lstrip or token.rstrip or token.single_word for token in added.values()
+        )
+        self._inside_added = {
+            token.content[i : i + 2] for token in added.values() for i in range(len(token.content))
+        }
+        self._kinds: dict[str, str] = {}
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
@@ -56,6 +66,51 @@ class Tokenizer:
         clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return list(self.backend.encode(clean).ids)
 
+    def is_boundary(self, before: str, after: str) -> bool:
+        r"""Whether a text may be cut between these two neighbouring characters of it.
+
+        Where that is so, encode(left + right) == encode(left) + encode(right), whatever else the
+        text holds. A byte-level tokenizer cuts a text into words before it looks for tokens, by
+
+            's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+
+        and never joins characters of two words. No alternative matches two characters of different
+        kinds (letter, number, space, other) in a row, but for a space before a word and for the
+        apostrophe of a contraction; so what ends in neither ends a word before any other kind. The
+        words of the left part stay as they are without the right one: a run of one kind ends at the
+        cut either way, a contraction goes on with letters only, and the look-ahead after spaces
+        sees no further than the first character that is none. Those of the right part do too: the
+        pattern looks at nothing before it. Added tokens are found before all this, so no cut is
+        made between two characters that are neighbours in one of them.
+
+        False wherever this is not certain, and always for a tokenizer that splits differently.
+        """
+        if not self._regular or before + after in self._inside_added:
+            return False
+        if _is_surrogate(before) or _is_surrogate(after):  # two of them may be one character
+            return False
+        kind = self._kind(before)
+        return before != "'" and kind != _SPACE and kind != self._kind(after)
+
+    def next_boundary(self, text: str, position: int) -> int:
+        """The first place from `position` (1 or more) on to cut `text`; its length if none."""
+        while position < len(text) and not self.is_boundary(text[position - 1], text[position]):
+            position += 1
+        return min(position, len(text))
+
+    def _kind(self, character: str) -> str:
+        """Which of the pre-tokenizer's runs a character belongs to.
+
+        The pre-tokenizer itself is asked: its Unicode tables are not those of Python.
+        """
+        if character not in self._kinds:
+            split = self.backend.pre_tokenizer.pre_tokenize_str
+            joining = [
+                run for run in (_LETTER, _NUMBER, _OTHER) if len(split(run + character)) == 1
+            ]
+            self._kinds[character] = joining[0] if joining else _SPACE
+        return self._kinds[character]
+
     def decode(self, ids: list[int]) -> str:
         """The text of `ids`, special tokens included."""
         return b"".join(self._bytes(token_id) for token_id in ids).decode("utf-8", "replace")
@@ -71,3 +126,21 @@ class Tokenizer:
         if token_id in self._literal:
             return token.encode("utf-8")
         return bytes(_BYTES[character] for character in token)
+
+
+def _splits_as_gpt2(backend: tokenizers.Tokenizer) -> bool:
+    """Whether text becomes ids word by word, the words being those of GPT-2's pattern."""
+    words = backend.pre_tokenizer
+    return (
+        isinstance(words, pre_tokenizers.ByteLevel)
+        and words.use_regex
+        and not words.add_prefix_space
+        and backend.normalizer is None
+        and backend.post_processor is None
+        and backend.truncation is None
+        and backend.padding is None
+    )
+
+
+def _is_surrogate(character: str) -> bool:
+    return "\ud800" <= character <= "\udfff"

@@ -3,6 +3,7 @@
 from retnet_viz.trace.agreement import Agreement
 from retnet_viz.trace.cost import Cost
 from retnet_viz.trace.equations import ChunkTerms, ParallelTerms, RecurrentTerms, terms
+from retnet_viz.trace.live import Live, Recomputed, live
 from retnet_viz.trace.observables import Cell, Trace, trace
 from retnet_viz.trace.steps import Schedule, Step, schedule
 
@@ -11,11 +12,14 @@ __all__ = [
     "Cell",
     "ChunkTerms",
     "Cost",
+    "Live",
     "ParallelTerms",
+    "Recomputed",
     "RecurrentTerms",
     "Schedule",
     "Step",
     "Trace",
+    "live",
     "schedule",
     "terms",
     "trace",

@@ -2,11 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
 from torch import Tensor
+
+from retnet_viz.model import RetNet
 
 # A state per token is d_k * d_v floats per head, by far the largest thing a recurrent pass
 # publishes. Beyond this many bytes every n-th is kept and those between are replayed on demand.
 STATE_BUDGET = 64 * 2**20
+
+
+class LayerRecord(Protocol):
+    """What a `Trace` reads of one layer; `states` holds at least every `stride`-th step."""
+
+    @property
+    def states(self) -> Mapping[int, Tensor]:
+        """step -> S (H, d_k, d_v) after that step."""
+
+    @property
+    def last_state(self) -> Tensor:
+        """S (H, d_k, d_v) after the last token."""
+
+    @property
+    def stride(self) -> int:
+        """How many steps lie between two kept states."""
+
+    @property
+    def steps(self) -> int:
+        """In how many steps the layer was computed."""
+
+    def __getitem__(self, name: str) -> Sequence[Tensor]:
+        """What was published under a name, one item per step or all steps in one."""
+
+
+class Record(Protocol):
+    """What a `Trace` reads of a forward pass."""
+
+    @property
+    def layers(self) -> Sequence[LayerRecord]:
+        """One record per layer."""
+
+    @property
+    def logits(self) -> Tensor:
+        """(T - first_logits, vocab)."""
+
+    @property
+    def first_logits(self) -> int:
+        """The token whose logits are the first that were kept."""
+
+    @property
+    def keeps_blocks(self) -> bool:
+        """Whether the scores, decay and weights that the mode computed were kept."""
+
+    def check(self) -> None:
+        """Raise RuntimeError where the record is no longer that of the pass."""
 
 
 class LayerCapture:
@@ -38,14 +89,16 @@ class LayerCapture:
 class Capture:
     """A listener (see model.observe) that keeps everything, layer by layer.
 
-    `steps` is the number of states that each layer is expected to publish; it decides how many of
-    them fit into STATE_BUDGET.
+    Of the states every `stride`-th one; see `state_stride`.
     """
 
-    def __init__(self, n_layers: int, state_bytes: int, steps: int) -> None:
+    logits: Tensor
+    first_logits = 0
+    keeps_blocks = True
+
+    def __init__(self, stride: int) -> None:
         self.layers: list[LayerCapture] = []
-        self.logits: Tensor | None = None
-        self._stride = max(1, -(-n_layers * steps * state_bytes // STATE_BUDGET))
+        self._stride = stride
 
     def __call__(self, name: str, tensor: Tensor) -> None:
         """Keep a published tensor with the layer that published it."""
@@ -56,3 +109,14 @@ class Capture:
                 self.layers.append(LayerCapture())
                 self.layers[-1].stride = self._stride
             self.layers[-1].add(name, tensor)
+
+    def check(self) -> None:
+        """Nothing to check: a capture is of one pass for good."""
+
+
+def state_stride(model: RetNet, steps: int) -> int:
+    """Of how many states one is kept, so that those of `steps` steps fit into STATE_BUDGET."""
+    config = model.config
+    state_bytes = max(4, model.embedding.weight.element_size())
+    state_bytes *= config.n_heads * config.head_dim * config.value_dim
+    return max(1, -(-config.n_layers * steps * state_bytes // STATE_BUDGET))

@@ -20,11 +20,12 @@ from retnet_viz.model.position import decay_matrix, stretch_decay
 from retnet_viz.model.retention import chunkwise, next_state, recurrent
 from retnet_viz.model.retnet import MultiScaleRetention, check_call
 from retnet_viz.trace.agreement import Agreement
-from retnet_viz.trace.capture import Capture, LayerCapture
+from retnet_viz.trace.capture import Capture, LayerCapture, LayerRecord, Record, state_stride
 from retnet_viz.trace.cost import Cost, measure, median_milliseconds
 
 COMPUTED, DERIVED = "computed", "derived"
 _EVERY_MODE = ("q", "k", "v", "gamma", "head_output", "normed", "gate", "output", "logits")
+_PLANES = ("decay", "scores", "retention")
 _ORIGINS = {
     "decay": (COMPUTED, DERIVED, "computed inside chunks, derived elsewhere"),
     "scores": (COMPUTED, DERIVED, "computed inside chunks, derived elsewhere"),
@@ -68,35 +69,40 @@ def trace(
         ids = torch.tensor(model.tokenizer.encode(text), dtype=torch.long)
     else:
         ids = text
-    _check_ids(ids, model.config.vocab_size)
+    check_ids(ids, model.config.vocab_size)
     return Trace(model, ids, mode, chunk_size)
 
 
 class Trace:
-    """Made by `trace`. Accessors give what the pass computed, or derive it when first asked.
+    """Made by `trace` or a `Live`. Accessors give what the pass computed, or derive it when asked.
 
     `origin(name)` tells which. What the mode computed is the very tensor that the pass used; treat
     it as read-only. `rows` and `cols` select tokens n (reading) and m (read) by a slice, and no
     more than the selected window is ever built.
+
+    With a `record` of a pass over these ids nothing is run, and the ids are not copied. Where that
+    record is outdated, whatever would read it raises RuntimeError.
     """
 
-    def __init__(self, model: RetNet, ids: Tensor, mode: str, chunk_size: int) -> None:
+    def __init__(
+        self,
+        model: RetNet,
+        ids: Tensor,
+        mode: str,
+        chunk_size: int,
+        record: Record | None = None,
+    ) -> None:
         self.model = model
         self.config = model.config
-        self.ids = ids.detach().to("cpu", torch.long, copy=True)
+        self._ids = ids.detach().to("cpu", torch.long, copy=True) if record is None else ids
+        self._length = len(ids)
         self.mode = mode
         self.chunk_size = chunk_size
-        check_call(self.ids[None], mode, chunk_size)
+        check_call(self._ids[None], mode, chunk_size)
         self._gammas = [
             part.gamma.clone() for part in model.modules() if isinstance(part, MultiScaleRetention)
         ]
-        state_bytes = max(4, model.embedding.weight.element_size())
-        state_bytes *= model.config.n_heads * model.config.head_dim * model.config.value_dim
-        steps = len(ids) if mode == "recurrent" else -(-len(ids) // chunk_size)
-        self._capture = Capture(model.config.n_layers, state_bytes, steps)
-        with torch.no_grad(), listening(self._capture):
-            output = self._forward()
-        self._state_bytes = output.state.nbytes
+        self._capture = self._captured() if record is None else record
         self._derived: dict[tuple[str, int], Tensor] = {}
 
     def __repr__(self) -> str:
@@ -108,9 +114,15 @@ class Trace:
     # -- the text ---------------------------------------------------------------------------
 
     @property
+    def ids(self) -> Tensor:
+        """(T,) int64 on the CPU, the ids of the tokens."""
+        self._capture.check()
+        return self._ids
+
+    @property
     def length(self) -> int:
         """T, the number of tokens."""
-        return len(self.ids)
+        return self._length
 
     @property
     def n_layers(self) -> int:
@@ -138,9 +150,31 @@ class Trace:
 
     @property
     def logits(self) -> Tensor:
-        """(T, vocab), the scores of the next token after each token."""
-        assert self._capture.logits is not None
+        """(T, vocab), the scores of the next token after each token.
+
+        Raises RuntimeError where they were not kept for all tokens; see `logits_after`.
+        """
+        if self._capture.first_logits:
+            raise RuntimeError(
+                f"of {self.length:,} tokens only the last {len(self._capture.logits):,} have their "
+                "logits kept: ask logits_after(position) for one of those, or for keep_logits=None"
+            )
         return self._capture.logits
+
+    def logits_after(self, position: int) -> Tensor:
+        """(vocab,), the scores of the next token after one token (negative counts from the end).
+
+        Raises IndexError on a token that there is not, RuntimeError where they were not kept.
+        """
+        if not -self.length <= position < self.length:
+            raise IndexError(f"position {position} is outside a text of {self.length} tokens")
+        first = self._capture.first_logits
+        if position % self.length < first:
+            raise RuntimeError(
+                f"the logits after token {position:,} were not kept, only those from token "
+                f"{first:,} on"
+            )
+        return self._capture.logits[position % self.length - first]
 
     def gamma(self, layer: int) -> Tensor:
         """(H,) float64, the decay per token of each head."""
@@ -225,7 +259,7 @@ class Trace:
             torch.tensor(n, dtype=torch.long, device=device),
             torch.tensor(m, dtype=torch.long, device=device),
         )
-        if self.mode == "chunkwise" and len(n) and len(m):
+        if self.mode == "chunkwise" and self._capture.keeps_blocks and len(n) and len(m):
             # What the chunks computed, in place of what was derived. Blocks stand on the diagonal,
             # so only those count whose tokens are among the rows and the columns.
             size = self.chunk_size
@@ -278,9 +312,9 @@ class Trace:
     def state_norm(self, layer: int) -> Tensor:
         """(H, T), the Frobenius norm of S after each token."""
         key = ("state_norm", layer)
+        capture = self._layer(layer)
         if key not in self._derived:
             norms: list[Tensor] = []
-            capture = self._layer(layer)
             if self.mode == "recurrent" and capture.stride == 1:
                 norms = [_frobenius(capture.states[n]) for n in range(self.length)]
             else:
@@ -335,11 +369,12 @@ class Trace:
         key = (name, layer)
         if key not in self._derived:
             if self.mode != "chunkwise":
-                capture = LayerCapture()
+                capture = derived = LayerCapture()
                 q, k, v = (x[None] for x in (self.q(layer), self.k(layer), self.v(layer)))
-                with torch.no_grad(), listening(capture.add):
+                with torch.no_grad(), listening(derived.add):
                     chunkwise(q, k, v, self.gamma(layer), None, self.chunk_size)
-            self._derived[key] = torch.cat(capture[name], dim=-2)
+            parts = capture[name]
+            self._derived[key] = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-2)
         return self._derived[key]
 
     # -- what is known about all this -------------------------------------------------------
@@ -351,6 +386,8 @@ class Trace:
         if name not in _ORIGINS:
             known = ", ".join(sorted([*_EVERY_MODE, *_ORIGINS]))
             raise ValueError(f"unknown quantity {name!r}; a trace has {known}")
+        if name in _PLANES and not self._capture.keeps_blocks:
+            return DERIVED
         return _ORIGINS[name][MODES.index(self.mode)]
 
     def in_mode(self, mode: str) -> Trace:
@@ -383,27 +420,37 @@ class Trace:
     @cached_property
     def cost(self) -> Cost:
         """What such a pass costs, measured by running it again: metered, then timed."""
+        self._capture.check()
         flops, peak_bytes = measure(self._forward)
         return Cost(
             milliseconds=median_milliseconds(self._forward),
             flops=flops,
             peak_bytes=peak_bytes,
-            state_bytes=self._state_bytes,
+            state_bytes=sum(layer.last_state.nbytes for layer in self._capture.layers),
             steps=self._layer(0).steps,
         )
 
+    def _captured(self) -> Capture:
+        steps = self.length if self.mode == "recurrent" else -(-self.length // self.chunk_size)
+        capture = Capture(state_stride(self.model, steps))
+        with torch.no_grad(), listening(capture):
+            self._forward()
+        return capture
+
     def _forward(self) -> RetNetOutput:
-        ids = self.ids.to(self.model.embedding.weight.device)[None]
+        ids = self._ids.to(self.model.embedding.weight.device)[None]
         output: RetNetOutput = self.model(ids, mode=self.mode, chunk_size=self.chunk_size)
         return output
 
-    def _layer(self, layer: int) -> LayerCapture:
+    def _layer(self, layer: int) -> LayerRecord:
+        self._capture.check()
         if not 0 <= layer < self.n_layers:
             raise IndexError(f"layer {layer} is outside 0 .. {self.n_layers - 1}")
         return self._capture.layers[layer]
 
 
-def _check_ids(ids: Tensor, vocab_size: int) -> None:
+def check_ids(ids: Tensor, vocab_size: int) -> None:
+    """Raise ValueError, with a sentence, on ids that are no text of such a vocabulary."""
     if not isinstance(ids, Tensor):
         raise ValueError(f"a text must be a str or a LongTensor of ids, not {type(ids).__name__}")
     if ids.dim() != 1 or ids.dtype not in (torch.int64, torch.int32):

@@ -1,0 +1,558 @@
+"""A live text after any edits is what a fresh trace of it is, and ran no more than it had to."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from retnet_viz.checkpoints import Tokenizer
+from retnet_viz.model import MODES, RetNet
+from retnet_viz.trace import Live, Recomputed, Trace, capture, live, trace
+
+ModelFactory = Callable[..., RetNet]
+live_module = importlib.import_module("retnet_viz.trace.live")  # the package has the function
+
+SMALL = {"d_model": 4, "n_layers": 2, "n_heads": 2, "decay": (0.9, 1.0)}
+LINE = "The fox had a red kite, and the kite had a long tail. It's 12 o'clock!\n"
+PARTS = [
+    *("fox", " fox", " the", "kite", "'s", "'", "'ll", "s", "12", "1", "!", ", ", ".\n", "\n", " "),
+    *("  ", "\t", "é", "e\u0301", "字", "🦊", "👩‍👧", "\u3000", "\xa0", "\ud83e", "\udd8a"),
+    *("<|endofstory|>", "<|", "|>", "endofstory", LINE, "x" * 70),
+]
+WORDS = st.lists(
+    st.one_of(st.sampled_from(PARTS), st.text(st.characters(), max_size=2)), max_size=4
+).map("".join)
+EDITS = st.lists(
+    st.tuples(
+        st.sampled_from(["insert", "delete", "replace", "append", "edit"]),
+        st.floats(0, 1),
+        st.integers(0, 90),
+        WORDS,
+    ),
+    max_size=7,
+)
+LIMITS = st.fixed_dictionaries(
+    {
+        "SEGMENT": st.sampled_from([1, 7, 64]),
+        "STRETCH": st.sampled_from([1, 10, 2048]),
+        "RECENT": st.sampled_from([1, 32]),
+        "BLOCK_BUDGET": st.sampled_from([0, 3000, 2**26]),
+        "STATE_BUDGET": st.sampled_from([3000, 2**26]),
+    }
+)
+ROWS = ("q", "k", "v", "head_output", "normed", "gate", "output", "state_norm", "inner", "cross")
+
+
+def reader(make: ModelFactory, tokenizer: Tokenizer, **fields: Any) -> tuple[RetNet, list[int]]:
+    """A model, and a list that grows by the number of tokens of each call of it."""
+    model = make(**{**SMALL, **fields})
+    model.tokenizer = tokenizer
+    counts: list[int] = []
+    model.register_forward_pre_hook(lambda _, inputs: counts.append(inputs[0].shape[-1]))
+    return model, counts
+
+
+def limited(patch: pytest.MonkeyPatch, limits: dict[str, int]) -> None:
+    for name, value in limits.items():
+        patch.setattr(capture if name == "STATE_BUDGET" else live_module, name, value)
+
+
+def apply(found: Live, edit: tuple[str, float, int, str]) -> tuple[str, Recomputed]:
+    """The text after an edit, made by hand, and what the edit told."""
+    kind, share, count, words = edit
+    text = found.text
+    start = round(share * len(text))
+    if kind == "append":
+        return text + words, found.append(words)
+    stop = start if kind == "insert" else min(start + count, len(text))
+    words = "" if kind == "delete" else words
+    wanted = text[:start] + words + text[stop:]
+    if kind == "edit":
+        return wanted, found.edit(wanted)
+    return wanted, found.splice(start, stop, words)
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool((a - b).abs().max() <= 1e-10 * max(1, b.abs().max()))
+
+
+def assert_equal(found: Trace, wanted: Trace, keep: int | None, at: list[float]) -> None:
+    """All accessors agree, windows and positions at the given shares of the text."""
+    length = wanted.length
+    assert len(found) == length
+    assert (found.mode, found.chunk_size) == (wanted.mode, wanted.chunk_size)
+    assert found.ids.tolist() == wanted.ids.tolist()
+    assert found.ids.dtype == torch.int64
+    assert found.tokens == wanted.tokens
+    positions = sorted({round(share * (length - 1)) for share in at} | {0, length - 1})
+    if keep is None or keep >= length or found.mode == "parallel":
+        keep = length
+        assert close(found.logits, wanted.logits)
+    for n in {*positions, length - keep}:
+        if n >= length - keep:
+            assert close(found.logits_after(n), wanted.logits[n])
+            assert close(found.logits_after(n - length), wanted.logits[n])
+        else:
+            with pytest.raises(RuntimeError, match=f"from token {length - keep:,} on"):
+                found.logits_after(n)
+    rows = slice(positions[0], positions[-1] + 1, max(1, length // 20))
+    cols = slice(positions[len(positions) // 2], None)
+    for layer in range(wanted.n_layers):
+        for name in ROWS:
+            assert close(getattr(found, name)(layer), getattr(wanted, name)(layer)), name
+        for name in ("retention", "scores", "decay"):
+            window = getattr(found, name)(layer, rows, cols)
+            assert close(window, getattr(wanted, name)(layer, rows, cols)), name
+        for n in positions:
+            assert close(found.state(layer, n), wanted.state(layer, n))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=20)
+@given(
+    text=WORDS,
+    edits=EDITS,
+    chunk_size=st.sampled_from([1, 3, 7, 16, 64, 1000]),
+    keep=st.sampled_from([1, 5, 20, 4096, None]),
+    limits=LIMITS,
+    at=st.lists(st.floats(0, 1), min_size=3, max_size=3),
+)
+@example(  # longer, shorter, longer: logits and states that were dropped are needed again
+    text=LINE,
+    edits=[("append", 0, 0, LINE * 3), ("delete", 0.4, 90, ""), ("delete", 0.3, 500, ""),
+        ("append", 0, 0, "a"), ("delete", 0, 500, ""), ("append", 0, 0, LINE)],
+    chunk_size=7, keep=20, at=[0.2, 0.5, 0.9],
+    limits={"SEGMENT": 7, "STRETCH": 10, "RECENT": 1, "BLOCK_BUDGET": 3000, "STATE_BUDGET": 3000},
+)  # fmt: skip
+def test_a_live_text_equals_a_fresh_trace_after_any_edits(
+    mode: str,
+    text: str,
+    edits: list[tuple[str, float, int, str]],
+    chunk_size: int,
+    keep: int | None,
+    limits: dict[str, int],
+    at: list[float],
+    tiny_model: ModelFactory,
+    tiny_tokenizer: Tokenizer,
+) -> None:
+    model, counts = reader(tiny_model, tiny_tokenizer)
+    with pytest.MonkeyPatch.context() as patch:
+        limited(patch, limits)
+        found = live(model, LINE + text + LINE, mode, chunk_size, keep_logits=keep)
+        for edit in [("append", 0.0, 0, ""), *edits]:
+            before, old_ids = found.trace, tiny_tokenizer.encode(found.text)
+            counts.clear()
+            wanted, told = apply(found, edit)
+            ran = sum(counts)
+            ids = tiny_tokenizer.encode(wanted)
+            assert found.text == wanted
+            assert found.length == len(found) == told.of == len(ids)
+            assert told.tokens == ran
+            if ids == old_ids:
+                assert ran == 0
+                assert found.trace is before
+            elif before is not None:
+                with pytest.raises(RuntimeError, match="edited since"):
+                    before.q(0)
+            if not ids:
+                assert found.trace is None
+                continue
+            assert_equal(found.trace, trace(model, wanted, mode, chunk_size), keep, at)
+            for layer in found._pass.layers if mode != "parallel" else ():
+                # none is missing, and none of a longer text before is left
+                assert list(layer.states) == list(range(0, layer.steps, layer.stride))
+                assert set(layer.recent) <= set(range(layer.steps))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=40)
+@given(text=WORDS, edits=EDITS, chunk_size=st.sampled_from([1, 3, 16, 1000]))
+def test_no_token_before_the_first_change_is_run_again(
+    mode: str,
+    text: str,
+    edits: list[tuple[str, float, int, str]],
+    chunk_size: int,
+    tiny_model: ModelFactory,
+    tiny_tokenizer: Tokenizer,
+) -> None:
+    model, _ = reader(tiny_model, tiny_tokenizer)
+    found = live(model, text, mode, chunk_size)
+    for edit in edits:
+        old = tiny_tokenizer.encode(found.text)
+        new, told = apply(found, edit)
+        ids = tiny_tokenizer.encode(new)
+        pairs = zip(old, ids, strict=False)
+        shared = min(len(old), len(ids))
+        first = next((i for i, (a, b) in enumerate(pairs) if a != b), shared)
+        step = {"parallel": len(ids) + 1, "recurrent": 1, "chunkwise": chunk_size}[mode]
+        assert told.tokens == (0 if ids == old else len(ids) - first // step * step)
+
+
+@pytest.mark.parametrize("segment", [1, 4, 64])
+def test_the_ids_after_any_edit_of_a_text_are_those_of_the_whole(
+    segment: int, tiny_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # words that are one token each, so that a cut in one of them would be seen in the ids
+    monkeypatch.setattr(live_module, "SEGMENT", segment)
+    text = "the red ki 1kite's had it'll 2"
+    ids = tiny_tokenizer.encode(text)
+    for start in range(len(text) + 1):
+        for stop in range(start, min(len(text), start + 9) + 1):
+            for words in ("", " ", "te", " the", "'", "1", "river!"):
+                wanted = text[:start] + words + text[stop:]
+                segments = live_module._Segments(tiny_tokenizer)
+                segments.accept(segments.splice(0, 0, text, 0))
+                change = segments.splice(start, stop, words, len(ids))
+                first, last = change.tokens
+                assert ids[:first] + change.ids + ids[last:] == tiny_tokenizer.encode(wanted)
+                segments.accept(change)
+                assert segments.whole == wanted
+                assert segments.length == len(wanted)
+                pieces = segments._segments
+                assert segments._starts == [len("".join(pieces[:i])) for i in range(len(pieces))]
+                assert segments._token_starts == [
+                    len(tiny_tokenizer.encode("".join(pieces[:i]))) for i in range(len(pieces))
+                ]
+
+
+@pytest.mark.parametrize("budget", [1, 20_000])
+@pytest.mark.parametrize(("mode", "step"), [("recurrent", 1), ("chunkwise", 3)])
+def test_beyond_the_budget_states_are_thinned_out_and_an_edit_starts_at_the_nearest(
+    mode: str,
+    step: int,
+    budget: int,
+    tiny_model: ModelFactory,
+    tiny_tokenizer: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(capture, "STATE_BUDGET", budget)
+    model, _ = reader(tiny_model, tiny_tokenizer)
+    found = live(model, LINE, mode, step)
+    state_bytes = 2 * 2 * 2 * 4 * 8  # layers, heads, d_k, d_v, float64
+    for _ in range(5):
+        found.append(found.text)
+        strides = {layer.stride for layer in found.trace._capture.layers}
+        assert len(strides) == 1
+        stride = strides.pop()
+        steps = -(-found.length // step)
+        assert stride >= steps * state_bytes / budget
+        assert stride == 1 or stride < 2 * steps * state_bytes / budget
+        for layer in found._pass.layers:
+            assert list(layer.states) == list(range(0, steps, stride))
+            assert list(layer.recent) == list(range(max(0, steps - 32), steps))
+    for place in (len(found.text) - 9, len(found.text) - 70, len(found.text) // 2, 40, 1):
+        layer, old = found._pass.layers[1], tiny_tokenizer.encode(found.text)
+        kept = list(layer.states | layer.recent)
+        told = found.splice(place, place + 1, "~")
+        ids = tiny_tokenizer.encode(found.text)
+        first = next(i for i, (a, b) in enumerate(zip(old, ids, strict=False)) if a != b)
+        starts = [0, *((i + 1) * step for i in kept)]
+        assert told.tokens == len(ids) - max(start for start in starts if start <= first)
+
+
+@pytest.mark.parametrize("mode", ["recurrent", "chunkwise"])
+def test_appending_costs_the_same_at_any_length(
+    mode: str,
+    tiny_model: ModelFactory,
+    tiny_tokenizer: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(capture, "STATE_BUDGET", 40_000)  # states far back are few
+    model, counts = reader(tiny_model, tiny_tokenizer, n_layers=1)
+    given_: list[str] = []
+    encode = tiny_tokenizer.encode
+
+    def spy(text: str) -> list[int]:
+        given_.append(text)
+        return encode(text)
+
+    per_line = len(encode(LINE))
+    costs = {}
+    for lines in (4, 4 + 64 * 12):
+        found = live(model, LINE * lines, mode, 64)
+        monkeypatch.setattr(tiny_tokenizer, "encode", spy)
+        ran = []
+        for word in (" kite", " fox", "!", " long", " tail"):
+            counts.clear()
+            given_.clear()
+            length = found.length
+            told = found.append(word)
+            ran.append((sum(counts), found.length - length))
+            assert told.tokens == sum(counts) <= found.length - length + 64
+            assert told.encoded == len("".join(given_)) <= 2 * 64 + 80
+            assert str(told) == f"recomputed {told.tokens} of {found.length:,} tokens"
+        monkeypatch.undo()
+        monkeypatch.setattr(capture, "STATE_BUDGET", 40_000)
+        costs[lines] = ran
+        assert len(found._pass.layers[0].rows["retention.q"].tensor[0]) == found.length
+    short, long = costs.values()
+    assert short == long
+    assert mode == "chunkwise" or all(tokens == new for tokens, new in short)
+    assert per_line * (4 + 64 * 12) > 20_000
+
+
+@pytest.mark.parametrize("mode", ["recurrent", "chunkwise"])
+def test_appending_copies_no_more_than_is_new(
+    mode: str, tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model, _ = reader(tiny_model, tiny_tokenizer)
+    found = live(model, LINE * 4, mode, 8)
+    found.append(LINE)  # now every buffer has room
+    places = [
+        found.trace.q(0).data_ptr(),
+        found.trace.ids.data_ptr(),
+        found.trace.logits.data_ptr(),
+    ]
+    assert found.trace is found.trace
+    found.append(" and more")
+    after = [found.trace.q(0).data_ptr(), found.trace.ids.data_ptr(), found.trace.logits.data_ptr()]
+    assert places == after
+    grown = {layer.rows["retention.q"]._data.shape[-2] for layer in found._pass.layers}
+    assert all(size <= 2 * found.length for size in grown)
+
+
+@given(cut=st.integers(0, 60), keep=st.sampled_from([1, 10]))
+@settings(max_examples=15)
+def test_of_the_logits_the_last_are_kept(
+    cut: int, keep: int, tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model, _ = reader(tiny_model, tiny_tokenizer)
+    found = live(model, LINE * 3, "recurrent", keep_logits=keep)
+    for _ in range(30):
+        found.append("!")
+        assert found._pass._logits._data.shape[-2] <= 2 * keep + 1
+    found.edit(found.text[: len(found.text) - cut])
+    wanted = trace(model, found.text, "recurrent").logits
+    with pytest.raises(RuntimeError, match=f"only the last {keep} have their logits kept"):
+        found.trace.logits  # noqa: B018
+    for n in range(found.length - keep, found.length):
+        assert close(found.trace.logits_after(n), wanted[n])
+    with pytest.raises(RuntimeError, match=f"only those from token {found.length - keep} on"):
+        found.trace.logits_after(-keep - 1)
+    with pytest.raises(IndexError, match=f"outside a text of {found.length} tokens"):
+        found.trace.logits_after(found.length)
+
+
+def test_blocks_of_chunks_are_kept_within_a_budget_and_derived_beyond(
+    tiny_model: ModelFactory, tiny_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = reader(tiny_model, tiny_tokenizer)
+    length = len(tiny_tokenizer.encode(LINE * 8))
+    monkeypatch.setattr(live_module, "BLOCK_BUDGET", 3 * 2 * 2 * 32 * 8 * length)
+    found = live(model, LINE * 8, "chunkwise", 32)
+    fresh = trace(model, LINE * 8, "chunkwise", 32)
+    assert found.trace.origin("scores") == fresh.origin("scores") != "derived"
+    for i, block in enumerate(found.trace._capture.layers[1]["retention.scores"]):
+        assert close(block, fresh._capture.layers[1]["retention.scores"][i])
+    found.append(" a")
+    for name in ("scores", "decay", "retention"):
+        assert found.trace.origin(name) == "derived"
+    assert found.trace.origin("inner") == "computed"
+    assert not any(layer.blocks for layer in found._pass.layers)
+    window = found.trace.scores(1, slice(30, 70), slice(20, 90))
+    wanted = trace(model, found.text, "chunkwise", 32)
+    assert close(window, wanted.scores(1, slice(30, 70), slice(20, 90)))
+    found.edit("~" + LINE)  # all of it is run again, and it is short
+    assert found.trace.origin("scores") == fresh.origin("scores")
+
+
+def test_what_is_kept_grows_with_the_length_alone(
+    tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model, _ = reader(tiny_model, tiny_tokenizer, n_layers=1)
+    found = live(model, LINE * 180, "chunkwise", 2000)
+    assert found.length > 4096
+    layer = found._pass.layers[0]
+    assert not layer.blocks
+    assert len(layer.states | layer.recent) == -(-found.length // 2000)
+    per_token = 3 * 4 + 6 * 8  # q, k and output; v, head output, normed, gate, inner and cross
+    assert sum(rows._data.numel() for rows in layer.rows.values()) <= found.length * 2 * per_token
+    assert found._pass.logits.shape == (4096, 300)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("stop_after", [0, 1, 2, 3])
+def test_a_cancelled_edit_leaves_all_as_it_was(
+    mode: str, stop_after: int, tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model, _ = reader(tiny_model, tiny_tokenizer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live_module, "STRETCH", 10)
+        found = live(model, LINE * 3, mode, 4, keep_logits=30)
+        calls: list[tuple[int, int]] = []
+
+        def progress(done: int, total: int) -> None:
+            calls.append((done, total))
+            if len(calls) > stop_after:
+                raise Stop
+
+        for edit in (found.edit, found.append):
+            before, text, length = found.trace, found.text, found.length
+            calls.clear()
+            new = "~" + LINE * 4
+            if mode == "parallel" and stop_after > 1:
+                break  # called before and after its one pass, never a third time
+            with pytest.raises(Stop):
+                edit(new, progress)
+            assert (found.text, found.length, found.trace) == (text, length, before)
+            assert [done for done, _ in calls] == sorted({done for done, _ in calls})
+            assert_equal(before, trace(model, text, mode, 4), 30, [0.3, 0.6])
+        found.splice(5, 9, " owl")
+        wanted = LINE[:5] + " owl" + LINE[9:] + LINE * 2
+        assert found.text == wanted
+        assert_equal(found.trace, trace(model, wanted, mode, 4), 30, [0.3, 0.6])
+
+
+def test_a_failing_model_or_tokenizer_leaves_all_as_it_was(
+    tiny_model: ModelFactory, tiny_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = reader(tiny_model, tiny_tokenizer)
+    found = live(model, LINE * 3, "chunkwise", 4)
+    before = found.trace
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    for target, name in (
+        (model.blocks[1], "forward"), (tiny_tokenizer, "encode"), (live_module._Rows, "room")
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, fail)
+            with pytest.raises(MemoryError):
+                found.splice(20, 22, "xyz")
+    assert found.text == LINE * 3
+    assert found.trace is before
+    assert_equal(before, trace(model, LINE * 3, "chunkwise", 4), None, [0.5])
+
+
+def test_progress_tells_how_far_a_run_is(
+    tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model, counts = reader(tiny_model, tiny_tokenizer, n_layers=1)
+    calls: list[tuple[int, int]] = []
+    found = live(model, LINE * 200, "chunkwise", 64, progress=lambda *call: calls.append(call))
+    total = found.length
+    assert calls == [*((done, total) for done in range(0, total, 2048)), (total, total)]
+    assert len(counts) == -(-total // 2048)
+    calls.clear()
+    found.append("", lambda *call: calls.append(call))
+    assert calls == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_outdated_trace_says_so(
+    mode: str, tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model, _ = reader(tiny_model, tiny_tokenizer)
+    found = live(model, LINE, mode, 8)
+    old = found.trace
+    old.state_norm(0), old.inner(0), old.logits  # what was derived before is outdated too
+    length = old.length
+    found.append(" more")
+    reads: list[Callable[[], object]] = [
+        *(lambda name=name: getattr(old, name)(0) for name in (*ROWS, "gamma", "half_life")),
+        *(lambda name=name: getattr(old, name)(0) for name in ("decay", "scores", "retention")),
+        *(lambda name=name: getattr(old, name) for name in ("ids", "logits", "tokens", "cost")),
+        lambda: old.logits_after(0),
+        lambda: old.state(0, 0),
+        lambda: old.cell(0, 0, 1, 0),
+        lambda: old.in_mode("parallel" if mode != "parallel" else "recurrent"),
+        lambda: old.origin("scores"),
+    ]
+    for read in reads:
+        with pytest.raises(RuntimeError, match="live text that was edited since"):
+            read()
+    assert repr(old) == f"<Trace of {length} tokens, {mode} mode, 2 layers>"
+    assert found.trace.length > length
+
+
+def test_other_characters_with_the_same_ids_run_nothing(
+    tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model, counts = reader(tiny_model, tiny_tokenizer)
+    found = live(model, "a\ud800b", "recurrent")
+    before = found.trace
+    counts.clear()
+    assert found.edit("a\ufffdb").tokens == 0
+    assert counts == []
+    assert found.text == "a\ufffdb"
+    assert found.trace is before
+    assert before.q(0).shape[1] == before.length
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_empty_text_has_no_trace(
+    mode: str, tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model, counts = reader(tiny_model, tiny_tokenizer)
+    found = live(model, "", mode, 4)
+    assert (found.length, found.text, found.trace, counts) == (0, "", None, [])
+    assert found.append("") == Recomputed(0, 0, 0)
+    told = found.append("once")
+    assert told == Recomputed(found.length, found.length, 4)
+    old = found.trace
+    assert found.edit("") == Recomputed(0, 0, 0)
+    assert (found.length, found.text, found.trace) == (0, "", None)
+    with pytest.raises(RuntimeError, match="edited since"):
+        old.q(0)
+    found.append(LINE)
+    assert_equal(found.trace, trace(model, LINE, mode, 4), None, [0.5])
+
+
+def test_a_live_text_takes_what_a_trace_takes(
+    tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model, counts = reader(tiny_model, tiny_tokenizer)
+    with pytest.raises(ValueError, match="mode must be one of parallel, recurrent, chunkwise"):
+        live(model, "a", "attention")
+    for chunk_size in (0, -1, 2.5, True):
+        with pytest.raises(ValueError, match="chunk_size must be a whole number of 1 or more"):
+            live(model, "a", "chunkwise", chunk_size)
+    with pytest.raises(ValueError, match="keep_logits must be 1 or more"):
+        live(model, "a", keep_logits=0)
+    with pytest.raises(ValueError, match="has no tokenizer"):
+        live(tiny_model(), "a")
+    for text in (None, 3, torch.tensor([1])):
+        with pytest.raises(ValueError, match="a live text must be a str, not"):
+            live(model, text)
+    small, _ = reader(tiny_model, tiny_tokenizer, vocab_size=70)
+    with pytest.raises(ValueError, match=r"is outside the vocabulary 0 \.\. 69"):
+        live(small, "zebra")
+    assert counts == []
+    found = live(model, "once")
+    for start, stop in ((-1, 2), (3, 2), (0, 5)):
+        with pytest.raises(IndexError, match=f"characters {start} .. {stop} are not"):
+            found.splice(start, stop, "x")
+    for call in (found.edit, found.append):
+        with pytest.raises(ValueError, match="a live text must be a str, not NoneType"):
+            call(None)
+    assert found.text == "once"
+
+
+@pytest.mark.parametrize("mode", ["recurrent", "chunkwise"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_any_precision_goes_on_from_its_states(
+    dtype: torch.dtype, mode: str, tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model, _ = reader(tiny_model, tiny_tokenizer, dtype=dtype)
+    found = live(model, LINE * 2, mode, 8)
+    found.splice(40, 44, " owl")
+    wanted = trace(model, found.text, mode, 8)
+    tolerance = {torch.float32: 1e-4, torch.bfloat16: 0.1}[dtype]
+    for name in ROWS:
+        a, b = getattr(found.trace, name)(1), getattr(wanted, name)(1)
+        assert a.dtype == b.dtype
+        assert not a.requires_grad
+        assert (a - b).abs().max() <= tolerance * b.abs().max()
+    assert found.trace.state(1, 5).dtype == wanted.state(1, 5).dtype == torch.float32
