@@ -15,6 +15,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_explore(commands)
     _add_lab(commands)
     _add_train(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -111,4 +112,35 @@ def _train(options: argparse.Namespace) -> int:
         **{name: chosen[name] for name in TrainingConfig.__dataclass_fields__ if name in chosen}
     )
     train(config, model_config, resume=options.resume, about=options.about)
+    return 0
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("bench", help="time the model beside others on this machine")
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", metavar="T", help="tokens to read (128 to 32,768)"
+    )
+    parser.add_argument(
+        "--positions", type=int, nargs="+", metavar="N", help="tokens to generate behind"
+    )
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each (%(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="of each process (%(default)s)")
+    parser.set_defaults(run=_bench)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from retnet_viz.lab.speed import LENGTHS, POSITIONS, measure_speed
+    from retnet_viz.lab.speed_table import speed_table
+
+    def report(doing: str) -> None:
+        print(f"{doing} ...", file=sys.stderr, flush=True)
+
+    speed = measure_speed(
+        options.lengths or LENGTHS,
+        options.positions or POSITIONS,
+        options.repeat,
+        options.threads,
+        report,
+    )
+    print(speed_table(speed))
     return 0

@@ -1,0 +1,394 @@
+"""How fast RetNets and a Transformer run on this machine, against its own limits.
+
+Each contender has a process of its own, so that one's memory is not another's, and all run in
+turn: what else the machine does meanwhile falls on all alike. Times are medians.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import multiprocessing
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from retnet_viz.lab.contenders import CHUNK_SIZES, CONFIG, CONTENDERS, Contender, build, missing
+
+LENGTHS = (128, 512, 2048, 8192, 32768)
+POSITIONS = (10, 1000, 30000)
+PLANE_BUDGET = 4 * 2**30  # bytes that the T x T arrays of a parallel pass may take
+STEPS = 25  # that are timed one after the other
+_MATMULS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
+_REPORT = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One way to read a text: the median seconds, and how much memory and arithmetic it took.
+
+    peak_bytes  resident memory at its highest, beyond that before; None where it cannot be read
+    flops       of the matrix products
+    """
+
+    name: str
+    mode: str
+    length: int
+    chunk_size: int
+    seconds: float
+    peak_bytes: int | None
+    flops: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Median and 95th percentile of the seconds that one more token takes behind `position`."""
+
+    name: str
+    position: int
+    seconds: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The limits of this machine, measured with the same threads.
+
+    matmul_flops   floating-point operations a second, product of two 2,048 x 2,048 matrices
+    bytes_second   bytes read and written a second, copying 256 MB
+    weight_seconds time to multiply each weight matrix of the model once by a vector
+    weight_bytes   bytes of those matrices
+    """
+
+    threads: int
+    matmul_flops: float
+    bfloat16_flops: float
+    bytes_second: float
+    weight_seconds: float
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """All that `measure_speed` found.
+
+    matmul_share  of the measured peak that the matrix products of a chunkwise pass reach, and how
+                  much of its time they take, at `shared_at` tokens
+    rounding      max |difference| of bfloat16 logits, relative to the largest float32 logit
+    """
+
+    machine: Machine
+    forwards: tuple[Forward, ...]
+    generations: tuple[Generation, ...]
+    matmul_rate: float
+    matmul_time: float
+    shared_at: int
+    rounding: float
+    absent: tuple[str, ...]
+
+
+def measure_speed(
+    lengths: Sequence[int] = LENGTHS,
+    positions: Sequence[int] = POSITIONS,
+    repeat: int = 5,
+    threads: int = 2,
+    report: _REPORT = lambda _: None,
+) -> Speed:
+    """Run all contenders that are installed; `report` is told what is being done.
+
+    Raises ValueError where a length, a position, `repeat` or `threads` is below 1.
+    """
+    for name, values in {
+        "lengths": lengths,
+        "positions": positions,
+        "repeat": [repeat],
+        "threads": [threads],
+    }.items():
+        if not values or min(values) < 1:
+            raise ValueError(f"{name} must be 1 or more, not {', '.join(map(str, values))}")
+    names = [name for name in CONTENDERS if not missing(name)]
+    with _workers(["machine", *names], threads) as workers:
+        report("the machine's own limits")
+        machine = workers.pop("machine")("machine", threads)
+        forwards: list[Forward] = []
+        for length in lengths:
+            report(f"reading {length:,} tokens")
+            forwards += _forwards(workers, length, repeat)
+        generations: list[Generation] = []
+        for position in positions:
+            report(f"generating after {position:,} tokens")
+            generations += _generations(workers, position, repeat)
+        shared_at = min(8192, max(lengths))
+        report(f"where the time goes, and bfloat16 against float32, at {shared_at:,} tokens")
+        rate, share = workers["retnet_viz"]("profile", shared_at)
+        rounding = workers["retnet_viz, bfloat16"]("rounding", min(2048, shared_at))
+    absent = tuple(name for name in CONTENDERS if missing(name))
+    return Speed(
+        machine,
+        tuple(forwards),
+        tuple(generations),
+        rate,
+        share,
+        shared_at,
+        rounding,
+        absent,
+    )
+
+
+_Ask = Callable[..., Any]
+
+
+class _Case(NamedTuple):
+    name: str
+    mode: str
+    chunk_size: int
+
+
+def _forwards(workers: dict[str, _Ask], length: int, repeat: int) -> Iterator[Forward]:
+    """Every contender in every mode, in turn; of the chunk sizes the fastest."""
+    cases = []
+    for name, ask in workers.items():
+        for mode in ask("modes"):
+            sizes = [size for size in CHUNK_SIZES if size <= length] or [length]
+            if fits(name, mode, length):
+                chosen = sizes if mode == "chunkwise" else [length]
+                cases += [_Case(name, mode, size) for size in chosen]
+    first = {
+        case: workers[case.name]("first", case.mode, case.chunk_size, length) for case in cases
+    }
+    times: dict[_Case, list[float]] = {case: [] for case in cases}
+    for _ in range(repeat):
+        for case in cases:
+            ask = workers[case.name]
+            times[case].append(ask("forward", case.mode, case.chunk_size, length))
+    medians = {case: statistics.median(found) for case, found in times.items()}
+    for way in dict.fromkeys(case[:2] for case in cases):
+        best = min((case for case in cases if case[:2] == way), key=medians.__getitem__)
+        peak, flops = first[best]
+        yield Forward(best.name, best.mode, length, best.chunk_size, medians[best], peak, flops)
+
+
+def fits(name: str, mode: str, length: int) -> bool:
+    """Whether the T x T arrays of a parallel pass fit into PLANE_BUDGET; attention makes none."""
+    if mode != "parallel" or name == "Transformer, KV cache":
+        return True
+    scores_decay_weights = 3
+    return scores_decay_weights * CONFIG.n_heads * length**2 * 4 <= PLANE_BUDGET
+
+
+def _generations(workers: dict[str, _Ask], position: int, repeat: int) -> Iterator[Generation]:
+    rounds = 4 * repeat
+    for ask in workers.values():
+        ask("begin", position, (rounds + 1) * STEPS)
+        ask("steps")
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    for _ in range(rounds):
+        for name, ask in workers.items():
+            times[name] += ask("steps")
+    for name, found in times.items():
+        ordered = sorted(found)
+        p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
+        yield Generation(name, position, statistics.median(found), p95)
+
+
+# -- the processes -------------------------------------------------------------------------------
+
+
+@contextmanager
+def _workers(names: list[str], threads: int) -> Iterator[dict[str, _Ask]]:
+    """A process per name, each as a function that asks it something and waits for the answer."""
+    context = multiprocessing.get_context("spawn")
+    started = []
+
+    def ask_through(connection: Connection) -> _Ask:
+        def ask(*question: Any) -> Any:
+            connection.send(question)
+            failed, answer = connection.recv()
+            if failed:
+                raise RuntimeError(answer)
+            return answer
+
+        return ask
+
+    try:
+        asks = {}
+        for name in names:
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, name, threads), daemon=True)
+            process.start()
+            started.append((process, here))
+            asks[name] = ask_through(here)
+        yield asks
+    finally:
+        for process, connection in started:
+            connection.close()
+            process.terminate()
+            process.join()
+
+
+def _serve(connection: Connection, name: str, threads: int) -> None:
+    """Answer questions until the other end closes."""
+    torch.set_num_threads(threads)
+    with torch.inference_mode():
+        answers = _Machine() if name == "machine" else _Answers(build(name))
+        while True:
+            try:
+                question, *arguments = connection.recv()
+            except EOFError:
+                return
+            try:
+                connection.send((False, getattr(answers, question)(*arguments)))
+            except Exception as error:  # said where somebody reads it
+                connection.send((True, f"{name}, {question}: {error}"))
+
+
+class _Answers:
+    """What the process of a contender can be asked."""
+
+    def __init__(self, contender: Contender) -> None:
+        self.contender = contender
+
+    def _ids(self, length: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(1)
+        return torch.randint(CONFIG.vocab_size, (1, length), generator=generator)
+
+    def modes(self) -> tuple[str, ...]:
+        """The modes in which it reads."""
+        return self.contender.modes
+
+    def first(self, mode: str, chunk_size: int, length: int) -> tuple[int | None, int]:
+        """(peak bytes, flops) of a pass; it warms what the next ones use."""
+        ids = self._ids(length)
+        counter: Any = FlopCounterMode(display=False)
+        if mode == "recurrent":  # the counter would take minutes; each token costs the same
+            sample = min(length, 64)
+            with counter:
+                self.contender.forward(ids[:, :sample], mode, chunk_size)
+            flops = counter.get_total_flops() * length // sample
+        else:
+            with counter:
+                self.contender.forward(ids, mode, chunk_size)
+            flops = counter.get_total_flops()
+        return peak_bytes(lambda: self.contender.forward(ids, mode, chunk_size)), flops
+
+    def forward(self, mode: str, chunk_size: int, length: int) -> float:
+        """Seconds of a pass."""
+        ids = self._ids(length)
+        start = time.perf_counter()
+        self.contender.forward(ids, mode, chunk_size)
+        return time.perf_counter() - start
+
+    def begin(self, position: int, steps: int) -> None:
+        """Stand behind `position` tokens."""
+        self.contender.begin(position, steps)
+
+    def steps(self) -> list[float]:
+        """Seconds of each of STEPS tokens."""
+        times = []
+        for token in range(STEPS):
+            start = time.perf_counter()
+            self.contender.step(token)
+            times.append(time.perf_counter() - start)
+        return times
+
+    def profile(self, length: int) -> tuple[float, float]:
+        """Of a chunkwise pass: flops a second inside its matrix products, their share of time."""
+        ids = self._ids(length)
+        counter: Any = FlopCounterMode(display=False)
+        with counter:
+            self.contender.forward(ids, "chunkwise", 128)
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            self.contender.forward(ids, "chunkwise", 128)
+        events = profiled.key_averages()
+        total = sum(event.self_cpu_time_total for event in events)
+        products = sum(event.self_cpu_time_total for event in events if event.key in _MATMULS)
+        return counter.get_total_flops() / (products / 1e6), products / total
+
+    def rounding(self, length: int) -> float:
+        """max |logit difference| to the same weights in float32, relative to the largest."""
+        ids = self._ids(length)
+        exact = build("retnet_viz").forward(ids, "chunkwise", 128)
+        found = self.contender.forward(ids, "chunkwise", 128).float()
+        return ((found - exact).abs().max() / exact.abs().max()).item()
+
+
+class _Machine:
+    """The process that measures what the machine itself can do."""
+
+    def machine(self, threads: int) -> Machine:
+        """Its limits."""
+        weights = [p for p in build("retnet_viz").model.parameters() if p.dim() == 2]
+        vectors = [torch.randn(weight.shape[1]) for weight in weights]
+        source = torch.ones(2**26)
+        target = torch.empty_like(source)
+
+        def read_weights() -> None:
+            for weight, vector in zip(weights, vectors, strict=True):
+                torch.mv(weight, vector)
+
+        return Machine(
+            threads=threads,
+            matmul_flops=_matmul(torch.float32),
+            bfloat16_flops=_matmul(torch.bfloat16),
+            bytes_second=2 * source.nbytes / _median(lambda: target.copy_(source), 7),
+            weight_seconds=_median(read_weights, 200),
+            weight_bytes=sum(weight.nbytes for weight in weights),
+        )
+
+
+def _matmul(dtype: torch.dtype, size: int = 2048) -> float:
+    a, b = torch.randn(2, size, size).to(dtype)
+    return 2 * size**3 / _median(lambda: a @ b, 9)
+
+
+def _median(run: Callable[[], Any], times: int) -> float:
+    run()
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
+
+
+def peak_bytes(run: Callable[[], Any]) -> int | None:
+    """Resident memory of this process at its highest during `run()`, beyond that before it.
+
+    None where the system does not tell (it is Linux that does).
+    """
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    gc.collect()
+    _trim()
+    try:
+        reset.write_text("5")
+        before = _kilobytes(status, "VmRSS")
+        run()
+        return 1024 * (_kilobytes(status, "VmHWM") - before)
+    except (OSError, LookupError):
+        run()
+        return None
+
+
+def _kilobytes(status: Path, field: str) -> int:
+    for line in status.read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1])
+    raise LookupError(field)
+
+
+def _trim() -> None:
+    """Give freed memory back, so that it is not counted as held before."""
+    import ctypes
+
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

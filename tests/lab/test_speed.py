@@ -1,0 +1,127 @@
+"""The benchmark's own promises: same work, honest ratios, absence said. Never a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from retnet_viz.cli import main
+from retnet_viz.lab import contenders, speed
+from retnet_viz.lab.contenders import CONFIG, CONTENDERS, build, missing
+from retnet_viz.lab.speed import Forward, measure_speed, peak_bytes
+from retnet_viz.lab.speed_table import slope, speed_table
+
+INSTALLED = [name for name in CONTENDERS if not missing(name)]
+OWN = ["retnet_viz", "retnet_viz, bfloat16", "Transformer, KV cache"]
+
+
+@pytest.fixture(scope="module")
+def found() -> speed.Speed:
+    said: list[str] = []
+    result = measure_speed((64, 130), (5, 40), repeat=1, threads=1, report=said.append)
+    assert len(said) >= 6
+    return result
+
+
+def test_every_contender_ran_in_all_its_modes(found) -> None:
+    assert set(OWN) <= set(INSTALLED)
+    wanted = [(n, mode) for n in INSTALLED for mode in build(n).modes]
+    for length in (64, 130):
+        ran = [(each.name, each.mode) for each in found.forwards if each.length == length]
+        assert ran == wanted
+    assert found.absent == tuple(name for name in CONTENDERS if missing(name))
+    assert [(g.name, g.position) for g in found.generations] == [
+        (name, position) for position in (5, 40) for name in INSTALLED
+    ]
+    for each in (*found.forwards, *found.generations):
+        assert each.seconds > 0
+
+
+def test_the_arithmetic_is_that_of_the_products_in_the_network(found) -> None:
+    """Written out for recurrent mode: each weight matrix once a token, and q S for each head."""
+    weights = sum(p.numel() for p in build("retnet_viz").model.parameters() if p.dim() == 2)
+    reads = CONFIG.n_layers * CONFIG.n_heads * CONFIG.head_dim * CONFIG.value_dim
+    (recurrent,) = (
+        each
+        for each in found.forwards
+        if (each.name, each.mode, each.length) == ("retnet_viz", "recurrent", 64)
+    )
+    assert recurrent.flops == 64 * 2 * (weights + reads)
+
+
+def test_all_have_the_same_number_of_weights_in_their_layers() -> None:
+    """Embeddings are left out: one of two peers ties them to the head, the other does not."""
+    for name in INSTALLED:
+        sizes = [
+            p.numel() for p in build(name).model.parameters() if CONFIG.vocab_size not in p.shape
+        ]
+        assert sum(sizes) == pytest.approx(CONFIG.n_layers * 12 * CONFIG.d_model**2, rel=0.01)
+
+
+@pytest.mark.parametrize("name", OWN)
+@torch.inference_mode()
+def test_a_contender_goes_on_from_its_position(name: str) -> None:
+    contender = build(name)
+    contender.begin(7, 3)
+    logits = [contender.step(token) for token in (3, 4, 5)]
+    assert {each.shape for each in logits} == {(CONFIG.vocab_size,)}
+    assert not torch.equal(logits[0], logits[1])
+
+
+def test_the_table_says_what_is_absent_and_what_the_ratios_are_to(found) -> None:
+    table = speed_table(replace(found, absent=("torchscale",)))
+    assert "torchscale is not installed: pip install --no-deps" in table
+    forwards = (
+        Forward("retnet_viz", "chunkwise", 4096, 64, 2.0, 10**6, 10**9),
+        Forward("yet-another-retnet", "chunkwise", 4096, 64, 3.0, 10**6, 10**9),
+        Forward("torchscale", "chunkwise", 4096, 64, 4.0, None, 10**9),
+    )
+    lines = speed_table(replace(found, forwards=forwards)).splitlines()
+    ratios = [line.split()[-1] for line in lines if "chunk 64" in line]
+    assert ratios == ["1.50", "1.00", "0.75"]
+    alone = speed_table(replace(found, forwards=forwards[:1])).splitlines()
+    assert [line.split()[-1] for line in alone if "chunk 64" in line] == ["-"]
+
+
+def test_the_slope_of_a_power_is_its_exponent() -> None:
+    points = [Forward("a", "b", t, 1, 3e-9 * t**1.5, None, 0) for t in (10, 70, 900)]
+    assert math.isclose(slope(points), 1.5)
+
+
+def test_the_peak_is_what_a_run_held_at_most() -> None:
+    size = 64 * 2**20
+    peak = peak_bytes(lambda: torch.ones(size // 4).sum())
+    if peak is None:  # not a Linux system: the table shows a dash
+        return
+    assert size <= peak < 1.2 * size
+
+
+def test_a_plane_that_would_not_fit_is_left_out() -> None:
+    assert speed.fits("retnet_viz", "parallel", 8192)
+    assert not speed.fits("retnet_viz", "parallel", 32768)
+    assert speed.fits("retnet_viz", "chunkwise", 32768)
+    assert speed.fits("Transformer, KV cache", "parallel", 32768)
+
+
+def test_a_failure_in_a_process_says_whose(monkeypatch) -> None:
+    with (
+        speed._workers(["retnet_viz"], 1) as workers,
+        pytest.raises(RuntimeError, match="retnet_viz, forward: mode must be one of"),
+    ):
+        workers["retnet_viz"]("forward", "sideways", 8, 8)
+
+
+def test_a_peer_that_is_not_there_is_missing(monkeypatch) -> None:
+    monkeypatch.setattr(contenders, "_PACKAGES", {"torchscale": "no_such_package"})
+    assert missing("torchscale")
+    assert not missing("retnet_viz")
+
+
+def test_the_command_refuses_what_cannot_be_run(capsys) -> None:
+    assert main(["bench", "--repeat", "0"]) == 2
+    assert "repeat must be 1 or more" in capsys.readouterr().err
+    assert main(["bench", "--lengths", "0"]) == 2
+    assert "lengths must be 1 or more" in capsys.readouterr().err
