@@ -123,6 +123,13 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--positions", type=int, nargs="+", metavar="N", help="tokens to generate behind"
     )
+    parser.add_argument(
+        "--modes",
+        nargs="+",
+        choices=("parallel", "recurrent", "chunkwise"),
+        default=["parallel", "recurrent", "chunkwise"],
+        help="of reading (all)",
+    )
     parser.add_argument("--repeat", type=int, default=5, help="runs of each (%(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of each process (%(default)s)")
     parser.set_defaults(run=_bench)
@@ -140,6 +147,7 @@ def _bench(options: argparse.Namespace) -> int:
         options.positions or POSITIONS,
         options.repeat,
         options.threads,
+        options.modes,
         report,
     )
     print(speed_table(speed))

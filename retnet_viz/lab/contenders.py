@@ -22,6 +22,7 @@ from retnet_viz.model import RetNet, RetNetConfig, RetNetState, Stepper
 
 CONFIG = RetNetConfig()
 CHUNK_SIZES = (64, 128, 256)
+ATTENTION = "Transformer, KV cache"
 
 
 class Contender(ABC):
@@ -219,7 +220,7 @@ CONTENDERS: dict[str, Callable[[], Contender]] = {
     "retnet_viz, bfloat16": lambda: Ours(torch.bfloat16),
     "yet-another-retnet": YetAnotherRetNet,
     "torchscale": TorchScale,
-    "Transformer, KV cache": KVCache,
+    ATTENTION: KVCache,
 }
 _PACKAGES = {"yet-another-retnet": "yet_another_retnet", "torchscale": "torchscale"}
 

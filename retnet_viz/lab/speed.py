@@ -23,7 +23,16 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from retnet_viz.lab.contenders import CHUNK_SIZES, CONFIG, CONTENDERS, Contender, build, missing
+from retnet_viz.lab.contenders import (
+    ATTENTION,
+    CHUNK_SIZES,
+    CONFIG,
+    CONTENDERS,
+    Contender,
+    build,
+    missing,
+)
+from retnet_viz.model import MODES
 
 LENGTHS = (128, 512, 2048, 8192, 32768)
 POSITIONS = (10, 1000, 30000)
@@ -102,9 +111,13 @@ def measure_speed(
     positions: Sequence[int] = POSITIONS,
     repeat: int = 5,
     threads: int = 2,
+    modes: Sequence[str] = MODES,
     report: _REPORT = lambda _: None,
 ) -> Speed:
-    """Run all contenders that are installed; `report` is told what is being done.
+    """Run all contenders that are installed in those of `modes` that they have.
+
+    The Transformer knows one way to read, which is there whatever the modes. `report` is told what
+    is being done.
 
     Raises ValueError where a length, a position, `repeat` or `threads` is below 1.
     """
@@ -123,7 +136,7 @@ def measure_speed(
         forwards: list[Forward] = []
         for length in lengths:
             report(f"reading {length:,} tokens")
-            forwards += _forwards(workers, length, repeat)
+            forwards += _forwards(workers, length, repeat, modes)
         generations: list[Generation] = []
         for position in positions:
             report(f"generating after {position:,} tokens")
@@ -154,13 +167,16 @@ class _Case(NamedTuple):
     chunk_size: int
 
 
-def _forwards(workers: dict[str, _Ask], length: int, repeat: int) -> Iterator[Forward]:
+def _forwards(
+    workers: dict[str, _Ask], length: int, repeat: int, modes: Sequence[str]
+) -> Iterator[Forward]:
     """Every contender in every mode, in turn; of the chunk sizes the fastest."""
     cases = []
     for name, ask in workers.items():
         for mode in ask("modes"):
             sizes = [size for size in CHUNK_SIZES if size <= length] or [length]
-            if fits(name, mode, length):
+            wanted = mode in modes or name == ATTENTION
+            if wanted and fits(name, mode, length):
                 chosen = sizes if mode == "chunkwise" else [length]
                 cases += [_Case(name, mode, size) for size in chosen]
     first = {
@@ -180,7 +196,7 @@ def _forwards(workers: dict[str, _Ask], length: int, repeat: int) -> Iterator[Fo
 
 def fits(name: str, mode: str, length: int) -> bool:
     """Whether the T x T arrays of a parallel pass fit into PLANE_BUDGET; attention makes none."""
-    if mode != "parallel" or name == "Transformer, KV cache":
+    if mode != "parallel" or name == ATTENTION:
         return True
     scores_decay_weights = 3
     return scores_decay_weights * CONFIG.n_heads * length**2 * 4 <= PLANE_BUDGET

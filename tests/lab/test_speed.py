@@ -86,6 +86,15 @@ def test_the_table_says_what_is_absent_and_what_the_ratios_are_to(found) -> None
     assert [line.split()[-1] for line in alone if "chunk 64" in line] == ["-"]
 
 
+def test_only_the_modes_that_were_asked_for_run(monkeypatch) -> None:
+    with speed._workers(["retnet_viz", contenders.ATTENTION], 1) as workers:
+        found = list(speed._forwards(workers, 32, 1, ["chunkwise"]))
+    assert [(each.name, each.mode, each.chunk_size) for each in found] == [
+        ("retnet_viz", "chunkwise", 32),
+        (contenders.ATTENTION, "parallel", 32),
+    ]
+
+
 def test_the_slope_of_a_power_is_its_exponent() -> None:
     points = [Forward("a", "b", t, 1, 3e-9 * t**1.5, None, 0) for t in (10, 70, 900)]
     assert math.isclose(slope(points), 1.5)
