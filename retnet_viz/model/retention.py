@@ -67,14 +67,15 @@ def recurrent(
     if state is None:
         state = empty_state(k, v)
     decay = gamma.to(state).view(-1, 1, 1)
-    # Nobody needs the states on the way, neither a listener nor the backward pass.
+    # A listener and the backward pass need every state; else each is written over the one before.
     in_place = not (observed() or torch.is_grad_enabled())
-    state = state.clone() if in_place else state
+    is_ours = False  # the first state is the caller's
     outputs = []
     for q_n, k_n, v_n in zip(*(x.to(state).unbind(dim=-2) for x in (q, k, v)), strict=True):
-        faded = state.mul_(decay) if in_place else decay * state
+        faded = state.mul_(decay) if is_ours else decay * state
         added = (k_n[..., :, None], v_n[..., None, :])
         state = faded.addcmul_(*added) if in_place else torch.addcmul(faded, *added)
+        is_ours = in_place
         publish("retention.state", state)
         outputs.append(q_n[..., None, :] @ state)
     return torch.cat(outputs, dim=-2).to(v.dtype), state

@@ -105,7 +105,7 @@ def test_the_peak_is_what_a_run_held_at_most() -> None:
     peak = peak_bytes(lambda: torch.ones(size // 4).sum())
     if peak is None:  # not a Linux system: the table shows a dash
         return
-    assert size <= peak < 1.2 * size
+    assert 0.98 * size <= peak < 1.2 * size  # the system counts pages in batches
 
 
 def test_a_plane_that_would_not_fit_is_left_out() -> None:
