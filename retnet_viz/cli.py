@@ -127,7 +127,6 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--modes",
         nargs="+",
         choices=("parallel", "recurrent", "chunkwise"),
-        default=["parallel", "recurrent", "chunkwise"],
         help="of reading (all)",
     )
     parser.add_argument("--repeat", type=int, default=5, help="runs of each (%(default)s)")
@@ -138,6 +137,7 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _bench(options: argparse.Namespace) -> int:
     from retnet_viz.lab.speed import LENGTHS, POSITIONS, measure_speed
     from retnet_viz.lab.speed_table import speed_table
+    from retnet_viz.model import MODES
 
     def report(doing: str) -> None:
         print(f"{doing} ...", file=sys.stderr, flush=True)
@@ -147,7 +147,7 @@ def _bench(options: argparse.Namespace) -> int:
         options.positions or POSITIONS,
         options.repeat,
         options.threads,
-        options.modes,
+        options.modes or MODES,
         report,
     )
     print(speed_table(speed))

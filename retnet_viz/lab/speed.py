@@ -73,7 +73,8 @@ class Generation:
 class Machine:
     """The limits of this machine, measured with the same threads.
 
-    matmul_flops   floating-point operations a second, product of two 2,048 x 2,048 matrices
+    matmul_flops   floating-point operations a second, product of two 2,048 x 2,048 matrices in
+                   float32; bfloat16_flops in bfloat16
     bytes_second   bytes read and written a second, copying 256 MB
     weight_seconds time to multiply each weight matrix of the model once by a vector
     weight_bytes   bytes of those matrices
@@ -91,9 +92,11 @@ class Machine:
 class Speed:
     """All that `measure_speed` found.
 
-    matmul_share  of the measured peak that the matrix products of a chunkwise pass reach, and how
-                  much of its time they take, at `shared_at` tokens
-    rounding      max |difference| of bfloat16 logits, relative to the largest float32 logit
+    matmul_rate  floating-point operations a second inside the matrix products of a chunkwise pass
+                 over `profiled` tokens
+    matmul_time  their share of the time of that pass
+    rounding     max |difference| of bfloat16 logits, relative to the largest float32 logit
+    absent       names of the contenders that are not installed
     """
 
     machine: Machine
@@ -101,7 +104,7 @@ class Speed:
     generations: tuple[Generation, ...]
     matmul_rate: float
     matmul_time: float
-    shared_at: int
+    profiled: int
     rounding: float
     absent: tuple[str, ...]
 
@@ -141,10 +144,10 @@ def measure_speed(
         for position in positions:
             report(f"generating after {position:,} tokens")
             generations += _generations(workers, position, repeat)
-        shared_at = min(8192, max(lengths))
-        report(f"where the time goes, and bfloat16 against float32, at {shared_at:,} tokens")
-        rate, share = workers["retnet_viz"]("profile", shared_at)
-        rounding = workers["retnet_viz, bfloat16"]("rounding", min(2048, shared_at))
+        profiled = min(8192, max(lengths))
+        report(f"where the time goes, and bfloat16 against float32, at {profiled:,} tokens")
+        rate, share = workers["retnet_viz"]("profile", profiled)
+        rounding = workers["retnet_viz, bfloat16"]("rounding", min(2048, profiled))
     absent = tuple(name for name in CONTENDERS if missing(name))
     return Speed(
         machine,
@@ -152,7 +155,7 @@ def measure_speed(
         tuple(generations),
         rate,
         share,
-        shared_at,
+        profiled,
         rounding,
         absent,
     )
@@ -285,17 +288,16 @@ class _Answers:
     def first(self, mode: str, chunk_size: int, length: int) -> tuple[int | None, int]:
         """(peak bytes, flops) of a pass; it warms what the next ones use."""
         ids = self._ids(length)
-        counter: Any = FlopCounterMode(display=False)
-        if mode == "recurrent":  # the counter would take minutes; each token costs the same
-            sample = min(length, 64)
-            with counter:
-                self.contender.forward(ids[:, :sample], mode, chunk_size)
-            flops = counter.get_total_flops() * length // sample
-        else:
-            with counter:
-                self.contender.forward(ids, mode, chunk_size)
-            flops = counter.get_total_flops()
+        # In recurrent mode the counter would take minutes, and each token costs the same.
+        sample = min(length, 64) if mode == "recurrent" else length
+        flops = self._flops(ids[:, :sample], mode, chunk_size) * length // sample
         return peak_bytes(lambda: self.contender.forward(ids, mode, chunk_size)), flops
+
+    def _flops(self, ids: torch.Tensor, mode: str, chunk_size: int) -> int:
+        counter: Any = FlopCounterMode(display=False)
+        with counter:
+            self.contender.forward(ids, mode, chunk_size)
+        return int(counter.get_total_flops())
 
     def forward(self, mode: str, chunk_size: int, length: int) -> float:
         """Seconds of a pass."""
@@ -320,15 +322,13 @@ class _Answers:
     def profile(self, length: int) -> tuple[float, float]:
         """Of a chunkwise pass: flops a second inside its matrix products, their share of time."""
         ids = self._ids(length)
-        counter: Any = FlopCounterMode(display=False)
-        with counter:
-            self.contender.forward(ids, "chunkwise", 128)
+        flops = self._flops(ids, "chunkwise", 128)
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             self.contender.forward(ids, "chunkwise", 128)
         events = profiled.key_averages()
         total = sum(event.self_cpu_time_total for event in events)
         products = sum(event.self_cpu_time_total for event in events if event.key in _MATMULS)
-        return counter.get_total_flops() / (products / 1e6), products / total
+        return flops / (products / 1e6), products / total
 
     def rounding(self, length: int) -> float:
         """max |logit difference| to the same weights in float32, relative to the largest."""

@@ -6,9 +6,10 @@ import math
 import platform
 import statistics
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from retnet_viz.lab.contenders import CONTENDERS
-from retnet_viz.lab.speed import Forward, Generation, Speed
+from retnet_viz.lab.speed import Forward, Speed
 
 OURS = "retnet_viz"
 _PEERS = ("yet-another-retnet", "torchscale")
@@ -78,7 +79,7 @@ def _summary(speed: Speed) -> str:
     machine = speed.machine
     share = speed.matmul_rate / machine.matmul_flops
     lines = [
-        f"matrix products inside a chunkwise pass of {speed.shared_at:,} tokens: "
+        f"matrix products inside a chunkwise pass of {speed.profiled:,} tokens: "
         f"{speed.matmul_rate / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the peak, "
         f"in {100 * speed.matmul_time:.0f} % of the time",
         f"bfloat16: logits differ by up to {100 * speed.rounding:.1f} % of the largest one",
@@ -103,14 +104,10 @@ def _summary(speed: Speed) -> str:
         )
         peers = [g for g in speed.generations if g.position == last.position and g.name in _PEERS]
         if peers:
-            fastest = min(peers, key=_seconds)
+            fastest = min(peers, key=attrgetter("seconds"))
             ratio = fastest.seconds / last.seconds
             lines.append(f"one more token: {ratio:.2f} times as fast as {fastest.name}")
     return "\n".join(lines)
-
-
-def _seconds(generation: Generation) -> float:
-    return generation.seconds
 
 
 def slope(forwards: Iterable[Forward]) -> float:

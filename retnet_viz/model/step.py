@@ -49,7 +49,12 @@ class Stepper:
 
     @torch.inference_mode()
     def step(self, token: int) -> Tensor:
-        """Read one token id: the logits (vocab,) of the one that follows."""
+        """Read one token id: the logits (vocab,) of the one that follows.
+
+        Raises IndexError on an id outside the vocabulary.
+        """
+        if not 0 <= token < len(self._embedding):
+            raise IndexError(f"token id {token} is outside 0 .. {len(self._embedding) - 1}")
         if self.position - self._angles_from >= _ANGLES:
             self._angles_from = self.position
             base, width = self.config.rotation_base, self.config.head_dim

@@ -134,6 +134,22 @@ def test_a_state_that_it_cannot_continue_is_refused(tiny_model: ModelFactory) ->
         Stepper(model, read(model, TEXT.repeat(2, 1)))
 
 
+@pytest.mark.parametrize("token", [-1, 300])
+def test_an_id_outside_the_vocabulary_is_refused_and_nothing_is_read(
+    tiny_model: ModelFactory, token: int
+) -> None:
+    stepper = Stepper(tiny_model(), read(tiny_model(), TEXT))
+    before = stepper.state
+    with pytest.raises(IndexError, match=f"token id {token} is outside 0 .. 299"):
+        stepper.step(token)
+    after = stepper.state
+    assert after.position == before.position
+    for one, other in zip(before.layers, after.layers, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
+
+
 def test_who_watches_sees_each_step_of_a_generation(tiny_model: ModelFactory) -> None:
     model = tiny_model()
     seen: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +13,9 @@ from torch import Tensor
 
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import MODES, RetNet
-from retnet_viz.trace import Live, Recomputed, Trace, capture, live, trace
+from retnet_viz.trace import Live, Recomputed, Trace, capture, carried, live, segments, trace
 
 ModelFactory = Callable[..., RetNet]
-live_module = importlib.import_module("retnet_viz.trace.live")  # the package has the function
 
 SMALL = {"d_model": 4, "n_layers": 2, "n_heads": 2, "decay": (0.9, 1.0)}
 LINE = "The fox had a red kite, and the kite had a long tail. It's 12 o'clock!\n"
@@ -47,6 +45,13 @@ LIMITS = st.fixed_dictionaries(
         "STATE_BUDGET": st.sampled_from([3000, 2**26]),
     }
 )
+HOMES = {
+    "SEGMENT": segments,
+    "STRETCH": carried,
+    "RECENT": carried,
+    "BLOCK_BUDGET": carried,
+    "STATE_BUDGET": capture,
+}
 ROWS = ("q", "k", "v", "head_output", "normed", "gate", "output", "state_norm", "inner", "cross")
 
 
@@ -61,7 +66,7 @@ def reader(make: ModelFactory, tokenizer: Tokenizer, **fields: Any) -> tuple[Ret
 
 def limited(patch: pytest.MonkeyPatch, limits: dict[str, int]) -> None:
     for name, value in limits.items():
-        patch.setattr(capture if name == "STATE_BUDGET" else live_module, name, value)
+        patch.setattr(HOMES[name], name, value)
 
 
 def apply(found: Live, edit: tuple[str, float, int, str]) -> tuple[str, Recomputed]:
@@ -200,24 +205,24 @@ def test_the_ids_after_any_edit_of_a_text_are_those_of_the_whole(
     segment: int, tiny_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # words that are one token each, so that a cut in one of them would be seen in the ids
-    monkeypatch.setattr(live_module, "SEGMENT", segment)
+    monkeypatch.setattr(segments, "SEGMENT", segment)
     text = "the red ki 1kite's had it'll 2"
     ids = tiny_tokenizer.encode(text)
     for start in range(len(text) + 1):
         for stop in range(start, min(len(text), start + 9) + 1):
             for words in ("", " ", "te", " the", "'", "1", "river!"):
                 wanted = text[:start] + words + text[stop:]
-                segments = live_module._Segments(tiny_tokenizer)
-                segments.accept(segments.splice(0, 0, text, 0))
-                change = segments.splice(start, stop, words, len(ids))
+                whole = segments.Segments(tiny_tokenizer)
+                whole.accept(whole.splice(0, 0, text, 0))
+                change = whole.splice(start, stop, words, len(ids))
                 first, last = change.tokens
                 assert ids[:first] + change.ids + ids[last:] == tiny_tokenizer.encode(wanted)
-                segments.accept(change)
-                assert segments.whole == wanted
-                assert segments.length == len(wanted)
-                pieces = segments._segments
-                assert segments._starts == [len("".join(pieces[:i])) for i in range(len(pieces))]
-                assert segments._token_starts == [
+                whole.accept(change)
+                assert whole.whole == wanted
+                assert whole.length == len(wanted)
+                pieces = whole._segments
+                assert whole._starts == [len("".join(pieces[:i])) for i in range(len(pieces))]
+                assert whole._token_starts == [
                     len(tiny_tokenizer.encode("".join(pieces[:i]))) for i in range(len(pieces))
                 ]
 
@@ -345,7 +350,7 @@ def test_blocks_of_chunks_are_kept_within_a_budget_and_derived_beyond(
 ) -> None:
     model, _ = reader(tiny_model, tiny_tokenizer)
     length = len(tiny_tokenizer.encode(LINE * 8))
-    monkeypatch.setattr(live_module, "BLOCK_BUDGET", 3 * 2 * 2 * 32 * 8 * length)
+    monkeypatch.setattr(carried, "BLOCK_BUDGET", 3 * 2 * 2 * 32 * 8 * length)
     found = live(model, LINE * 8, "chunkwise", 32)
     fresh = trace(model, LINE * 8, "chunkwise", 32)
     assert found.trace.origin("scores") == fresh.origin("scores") != "derived"
@@ -388,7 +393,7 @@ def test_a_cancelled_edit_leaves_all_as_it_was(
 ) -> None:
     model, _ = reader(tiny_model, tiny_tokenizer)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live_module, "STRETCH", 10)
+        patch.setattr(carried, "STRETCH", 10)
         found = live(model, LINE * 3, mode, 4, keep_logits=30)
         calls: list[tuple[int, int]] = []
 
@@ -425,7 +430,7 @@ def test_a_failing_model_or_tokenizer_leaves_all_as_it_was(
         raise MemoryError
 
     for target, name in (
-        (model.blocks[1], "forward"), (tiny_tokenizer, "encode"), (live_module._Rows, "room")
+        (model.blocks[1], "forward"), (tiny_tokenizer, "encode"), (carried.Rows, "room")
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(target, name, fail)
