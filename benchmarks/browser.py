@@ -59,7 +59,11 @@ PAGE = """
       set.call(area, text);
       area.dispatchEvent(new Event("input", { bubbles: true }));
     },
-    tokens: () => document.querySelectorAll(".rv-strip [role=option]").length,
+    // Of a long text only some stand in the strip.
+    tokens() {
+      const shown = document.querySelectorAll(".rv-strip [role=option]");
+      return Number(shown[0]?.getAttribute("aria-setsize") ?? shown.length);
+    },
     press(label, among = ".rv-modes") {
       const buttons = [...document.querySelectorAll(`${among} button`)];
       buttons.find((button) => button.textContent === label).click();
@@ -123,14 +127,14 @@ def serving() -> Iterator[tuple[str, str]]:
     """The address of a server of the apps, and the debugging socket of a browser's page."""
     with ExitStack() as stack:
         server, url = _start_server()
-        stack.callback(_end, server)
+        stack.callback(end, server)
         folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        browser, socket = _start_browser(folder)
-        stack.callback(_end, browser)
+        browser, socket = start_browser(folder)
+        stack.callback(end, browser)
         yield url, socket
 
 
-def _end(process: subprocess.Popen[Any]) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
     process.terminate()
     process.wait(30)
 
@@ -147,7 +151,7 @@ def _start_server() -> tuple[subprocess.Popen[str], str]:
     raise RuntimeError("the server did not start")
 
 
-def _start_browser(folder: str) -> tuple[subprocess.Popen[bytes], str]:
+def start_browser(folder: str) -> tuple[subprocess.Popen[bytes], str]:
     browser = subprocess.Popen(
         [
             find(),

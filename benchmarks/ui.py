@@ -25,7 +25,7 @@ bench.layer = (step) => {
   handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 }
 """
-STRIP, WEIGHTS, NEXT = ".rv-strip", ".rv-area-weights", ".rv-area-next"
+STRIP, WEIGHTS, NEXT = ".rv-strip", ".rv-area-weights .rv-matrix", ".rv-area-next"
 # The next token is the same whatever layer is shown.
 LAYER = [STRIP, ".rv-area-decay .rv-matrix", WEIGHTS, ".rv-area-norms"]
 ALL = [*LAYER, NEXT]

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import re
 import sys
+import tempfile
 from pathlib import Path
 
-from playwright.sync_api import expect, sync_playwright
+import torch
+from playwright.sync_api import Page, expect, sync_playwright
+
+import retnet_viz as rv
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 from chromium import find  # noqa: E402
 from explorer_steps import ExplorerPage  # noqa: E402
 from serving import serving  # noqa: E402
+from training_steps import TrainingPage  # noqa: E402
 
 MODES = (
     # file name, width, height, query, mode, view
@@ -30,8 +35,15 @@ SHOTS = (
 )
 
 
+TRAINING = (
+    # file name, width, height, query, task, accuracy in percent that it waits for
+    ("training.png", 1280, 800, "", "Copy", 95),
+    ("training-dark.png", 1920, 1080, "?theme=dark", "Induction", 80),
+)
+
+
 def main() -> None:
-    """Write every picture of SHOTS and MODES."""
+    """Write every picture of SHOTS, MODES and TRAINING."""
     with serving("explore", "--no-browser", "--port", "0") as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=find(),
@@ -76,7 +88,62 @@ def main() -> None:
             page.screenshot(path=ROOT / "docs" / "images" / name)
             print(f"docs/images/{name}")
             page.close()
+        for name, width, height, query, task, accuracy in TRAINING:
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.goto(f"{url}voila/render/training.ipynb{query}")
+            _shoot_training(page, name, task, accuracy)
+            page.close()
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(url)
+        _shoot_long(page)
         browser.close()
+
+
+def _shoot_training(page: Page, name: str, task: str, accuracy: int) -> None:
+    """A task that has been learned, to some extent, and then all half-lives at one token."""
+    board = TrainingPage(page)
+    board.wait()
+    board.button(task).click()
+    expect(board.button(task)).to_have_class(re.compile("mod-active"))
+    board.button("▶ Play").click()
+    page.wait_for_function(
+        """least => {
+            const said = document.querySelector(".rv-area-curve .rv-sentence")?.textContent;
+            return Number(/([\\d.]+) % of the held-out/.exec(said)?.[1]) >= least;
+        }""",
+        arg=accuracy,
+        timeout=300_000,
+    )
+    if task == "Copy":
+        board.button("all short").click()
+        expect(board.lags.locator(".rv-sentence")).to_contain_text("No better", timeout=60_000)
+    board.button("❚❚ Pause").click()
+    expect(board.status).to_contain_text("paused")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)
+    page.screenshot(path=ROOT / "docs" / "images" / name)
+    print(f"docs/images/{name}")
+
+
+def _shoot_long(page: Page) -> None:
+    """131,072 tokens that the model wrote, over and over, zoomed to single weights."""
+    model = rv.load()
+    ids = [*model.tokenizer.encode("Once upon a time")]
+    ids += rv.generate(model, torch.tensor([ids]), 8192, temperature=1.0, seed=0)[0].tolist()
+    explorer = ExplorerPage(page)
+    explorer.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "story.txt"
+        path.write_text(model.tokenizer.decode(ids) * 18)
+        explorer.root.locator(".rv-file input").set_input_files(path)
+        expect(explorer.notice).to_contain_text("131,072 ×", timeout=300_000)
+    matrix = explorer.root.locator(".rv-area-weights .rv-tiled")
+    expect(matrix.locator(".rv-tiled-note")).to_contain_text("pixel", timeout=120_000)
+    matrix.get_by_role("button", name="to the selected token").click()
+    expect(matrix.locator(".rv-tiled-note")).to_contain_text("one weight", timeout=120_000)
+    expect(matrix.locator(".rv-tiled-status")).to_be_hidden(timeout=120_000)
+    page.screenshot(path=ROOT / "docs" / "images" / "long.png")
+    print("docs/images/long.png")
 
 
 if __name__ == "__main__":

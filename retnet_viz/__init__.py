@@ -17,7 +17,7 @@ from retnet_viz.trace import Live, Recomputed, Schedule, Step, Trace, live, sche
 
 if TYPE_CHECKING:
     from retnet_viz import figures
-    from retnet_viz.widgets import explore, modes
+    from retnet_viz.widgets import compare, cost, explore, modes, practice
 
 # plotly and the servers import jsonschema, which would build a grammar of internationalised
 # addresses, two seconds of work that nothing here uses. It does without where that is missing.
@@ -32,12 +32,15 @@ __all__ = [
     "Schedule",
     "Step",
     "Trace",
+    "compare",
+    "cost",
     "explore",
     "figures",
     "generate",
     "live",
     "load",
     "modes",
+    "practice",
     "schedule",
     "terms",
     "trace",
@@ -50,7 +53,7 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module("retnet_viz.figures")
-    if name in ("explore", "modes"):
+    if name in ("compare", "cost", "explore", "modes", "practice"):
         from retnet_viz import widgets
 
         return getattr(widgets, name)

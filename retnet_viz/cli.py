@@ -73,14 +73,16 @@ def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "train",
-        help="train a RetNet on text",
+        help="train a RetNet, or what it is compared with, on text",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--data", required=True, help="a .txt or .txt.xz file, or a folder of them")
     parser.add_argument("--out", required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    parser.add_argument("--tokenizer", default="", help="a tokenizer.json (learned from the data)")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch-size", type=int, default=8, help="rows per step")
+    parser.add_argument("--accumulate", type=int, default=1, help="parts that they are read in")
     parser.add_argument("--context", type=int, default=512, help="tokens per row")
     parser.add_argument("--chunk-size", type=int, default=128, help="tokens per chunk")
     parser.add_argument("--learning-rate", type=float, default=1.5e-3, help="peak")
@@ -89,30 +91,53 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--clip", type=float, default=1.0, help="largest norm of a gradient")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--device", default="cpu", help="torch's name of it")
     parser.add_argument("--validate-every", type=int, default=250, help="steps")
     parser.add_argument("--validation-tokens", type=int, default=65536, help="until the last step")
-    parser.add_argument("--vocab-size", type=int, default=4096)
-    parser.add_argument("--d-model", type=int, default=256)
-    parser.add_argument("--n-layers", type=int, default=4)
-    parser.add_argument("--n-heads", type=int, default=4)
-    parser.add_argument("--decay", choices=("paper", "torchscale"), default="paper")
+    parser.add_argument("--sample-tokens", type=int, default=40, help="written at a validation")
+    parser.add_argument("--model", choices=("retnet", "transformer", "mamba"), default="retnet")
+    shape = parser.add_argument_group("the model (None: as in the library)")
+    for name in ("vocab_size", "d_model", "n_layers", "n_heads"):
+        shape.add_argument(f"--{name.replace('_', '-')}", type=int)
+    shape.add_argument(
+        "--decay", help="paper, torchscale, a γ for all heads, or one for each, with commas between"
+    )
+    shape.add_argument("--head-norm", help="layer, rms or none")
+    shape.add_argument("--gate", help="swish or none")
     parser.add_argument("--about", default="no description given", help="the data, in a phrase")
     parser.set_defaults(run=_train)
 
 
 def _train(options: argparse.Namespace) -> int:
-    from retnet_viz.model import RetNetConfig
+    from retnet_viz.checkpoints.native import KINDS
     from retnet_viz.training import TrainingConfig, train
 
     chosen = vars(options)
-    model_config = RetNetConfig(
-        **{name: chosen[name] for name in RetNetConfig.__dataclass_fields__ if name in chosen}
-    )
+    kind = KINDS[options.model][0]
+    shape = {
+        name: chosen[name]
+        for name in ("vocab_size", "d_model", "n_layers", "n_heads", "decay", "head_norm", "gate")
+        if chosen[name] is not None
+    }
+    for name in shape:
+        if name not in kind.__dataclass_fields__:
+            raise ValueError(f"a {options.model} has no --{name.replace('_', '-')}")
+    if "decay" in shape:
+        shape["decay"] = _decay(options.decay, options.n_heads or kind.n_heads)
     config = TrainingConfig(
         **{name: chosen[name] for name in TrainingConfig.__dataclass_fields__ if name in chosen}
     )
-    train(config, model_config, resume=options.resume, about=options.about)
+    train(config, kind(**shape), resume=options.resume, about=options.about)
     return 0
+
+
+def _decay(text: str, n_heads: int) -> str | tuple[float, ...]:
+    """The name of a schedule, or γ of each head."""
+    try:
+        gammas = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return text
+    return gammas * n_heads if len(gammas) == 1 else gammas
 
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -130,6 +155,9 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="of reading (all)",
     )
     parser.add_argument("--repeat", type=int, default=5, help="runs of each (%(default)s)")
+    parser.add_argument(
+        "--compile", action="store_true", help="also ours through torch.compile: minutes more"
+    )
     parser.add_argument("--threads", type=int, default=2, help="of each process (%(default)s)")
     parser.set_defaults(run=_bench)
 
@@ -149,6 +177,7 @@ def _bench(options: argparse.Namespace) -> int:
         options.threads,
         options.modes or MODES,
         report,
+        options.compile,
     )
     print(speed_table(speed))
     return 0

@@ -7,19 +7,26 @@ and finite values of the tensors, fields of the config, vocabulary of the tokeni
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from retnet_viz.baselines import Mamba, MambaConfig, Transformer, TransformerConfig
 from retnet_viz.checkpoints.errors import CheckpointError
 from retnet_viz.checkpoints.files import read_json, replaced_folder, write_json
 from retnet_viz.checkpoints.tokenizer import Tokenizer
-from retnet_viz.model import ConfigError, RetNet, RetNetConfig
+from retnet_viz.model import ConfigError, LanguageModel, RetNet, RetNetConfig
 
 FORMAT = "retnet_viz"
 VERSION = 1
+KINDS: dict[str, tuple[type[Any], type[LanguageModel[Any]]]] = {
+    "retnet": (RetNetConfig, RetNet),
+    "transformer": (TransformerConfig, Transformer),
+    "mamba": (MambaConfig, Mamba),
+}
 DEFAULT = Path(__file__).parent / "default"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
@@ -38,6 +45,26 @@ def load(
     the tensor where one is at fault; nothing is loaded then.
     """
     folder = DEFAULT if path is None else Path(path)
+    model = load_model(folder, dtype=dtype, device=device)
+    if not isinstance(model, RetNet):
+        raise CheckpointError(f"{folder} holds a {kind_of(model.config)}, not a retnet")
+    return model
+
+
+def shipped() -> dict[str, Path]:
+    """The folders of the trained models that ship, by kind: the RetNet's, and its baselines'."""
+    folders = {kind: DEFAULT if kind == "retnet" else DEFAULT.with_name(kind) for kind in KINDS}
+    return {kind: path for kind, path in folders.items() if (path / "config.json").is_file()}
+
+
+def load_model(
+    path: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> LanguageModel[Any]:
+    """`load` for a model of any of the KINDS."""
+    folder = Path(path)
     _refuse_pickle(folder)
     if not folder.exists():
         raise CheckpointError(f"there is no checkpoint folder at {folder}")
@@ -59,7 +86,7 @@ def load(
         )
     try:
         with torch.device("meta"):  # shapes only: a wrong config must not take memory
-            model = RetNet(config)
+            model = build(config)
     except (RuntimeError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{folder / 'config.json'} asks for too large a model") from error
     check(model, tensors, path)
@@ -72,7 +99,9 @@ def load(
     return model.eval()
 
 
-def save(model: RetNet, folder: str | Path, *, dtype: torch.dtype = torch.float16) -> None:
+def save(
+    model: LanguageModel[Any], folder: str | Path, *, dtype: torch.dtype = torch.float16
+) -> None:
     """Write the model and its tokenizer into `folder`, whole or not at all.
 
     Raises CheckpointError on weights that `dtype` cannot hold, since `load` would refuse them, and
@@ -82,7 +111,7 @@ def save(model: RetNet, folder: str | Path, *, dtype: torch.dtype = torch.float1
         write_model(model, scratch, dtype)
 
 
-def write_model(model: RetNet, folder: Path, dtype: torch.dtype) -> None:
+def write_model(model: LanguageModel[Any], folder: Path, dtype: torch.dtype) -> None:
     """Write config.json, model.safetensors and tokenizer.json into an existing folder."""
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous()
@@ -91,14 +120,19 @@ def write_model(model: RetNet, folder: Path, dtype: torch.dtype) -> None:
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f"tensor {name} is not finite in {dtype}; it cannot be saved")
-    content = {"format": FORMAT, "version": VERSION, "model": model.config.to_dict()}
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": kind_of(model.config),
+        "model": model.config.to_dict(),
+    }
     write_json(folder / "config.json", content)
     save_file(tensors, folder / "model.safetensors", metadata={"format": FORMAT})
     if model.tokenizer is not None:
         model.tokenizer.backend.save(str(folder / "tokenizer.json"))
 
 
-def stored(model: RetNet) -> dict[str, Tensor]:
+def stored(model: LanguageModel[Any]) -> dict[str, Tensor]:
     """The tensors that a file holds: the state dict without the second name of a tied weight."""
     tensors = model.state_dict()
     if model.config.tie_embeddings:
@@ -106,7 +140,17 @@ def stored(model: RetNet) -> dict[str, Tensor]:
     return tensors
 
 
-def load_config(folder: Path) -> RetNetConfig:
+def kind_of(config: Any) -> str:
+    """Which of the KINDS a config is of."""
+    return next(kind for kind, (made_of, _) in KINDS.items() if isinstance(config, made_of))
+
+
+def build(config: Any) -> LanguageModel[Any]:
+    """The model of a config, with random weights."""
+    return KINDS[kind_of(config)][1](config)
+
+
+def load_config(folder: Path) -> Any:
     """The checked config of a native checkpoint folder."""
     path = folder / "config.json"
     content = read_json(path)
@@ -116,10 +160,13 @@ def load_config(folder: Path) -> RetNetConfig:
         raise CheckpointError(
             f"{path} has version {content.get('version')!r}; this program reads version {VERSION}"
         )
+    kind = content.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise CheckpointError(f"{path} has kind {kind!r}; this program reads {', '.join(KINDS)}")
     if not isinstance(content.get("model"), dict):
         raise CheckpointError(f"{path} has no object 'model'")
     try:
-        return RetNetConfig.from_dict(content["model"])
+        return KINDS[kind][0].from_dict(content["model"])
     except (ConfigError, TypeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -137,7 +184,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
 
 
-def check(model: RetNet, tensors: dict[str, Tensor], path: Path) -> None:
+def check(model: LanguageModel[Any], tensors: dict[str, Tensor], path: Path) -> None:
     """Raise CheckpointError unless `tensors` are exactly the model's own, and finite floats."""
     wanted = stored(model)
     for name in wanted:

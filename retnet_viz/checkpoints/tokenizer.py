@@ -46,7 +46,7 @@ class Tokenizer:
     def from_file(cls, path: Path) -> Tokenizer:
         """The tokenizer of a `tokenizer.json`; CheckpointError where the file is none."""
         try:
-            tokenizer = cls(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
+            tokenizer = cls.from_json(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
         except Exception as error:  # the library raises bare Exception on a malformed file
@@ -55,6 +55,16 @@ class Tokenizer:
             if token_id not in tokenizer._literal and not _BYTES.keys() >= set(token):
                 raise CheckpointError(f"{path} is not a byte-level vocabulary: token {token!r}")
         return tokenizer
+
+    @classmethod
+    def from_json(cls, content: str) -> Tokenizer:
+        """The tokenizer of what `to_json` gave."""
+        return cls(tokenizers.Tokenizer.from_str(content))
+
+    def to_json(self) -> str:
+        """What `from_json` makes the same tokenizer of."""
+        content: str = self.backend.to_str()
+        return content
 
     @property
     def vocab_size(self) -> int:

@@ -1,8 +1,16 @@
-"""Pure functions: Trace -> plotly figure. What a notebook draws is what the dashboard shows."""
+"""Pure functions: Trace or Report -> plotly figure. A notebook draws what the dashboard shows."""
 
 from retnet_viz.figures.chunk_sizes import chunk_sizes
 from retnet_viz.figures.cost import cost
 from retnet_viz.figures.gate import gate
+from retnet_viz.figures.generation_cost import state_size, step_time
+from retnet_viz.figures.learning import (
+    accuracy_by_lag,
+    decay_by_lag,
+    heads_by_lag,
+    learning_curve,
+)
+from retnet_viz.figures.memory import memory
 from retnet_viz.figures.next_token import next_token
 from retnet_viz.figures.normalization import normalization
 from retnet_viz.figures.phase import phase
@@ -12,13 +20,19 @@ from retnet_viz.figures.rounding import rounding
 from retnet_viz.figures.singular_values import singular_values
 from retnet_viz.figures.stage import stage
 from retnet_viz.figures.state import state
+from retnet_viz.figures.state_decay import state_decay
 from retnet_viz.figures.state_norm import state_norm
 
 __all__ = [
+    "accuracy_by_lag",
     "chunk_sizes",
     "cost",
     "decay",
+    "decay_by_lag",
     "gate",
+    "heads_by_lag",
+    "learning_curve",
+    "memory",
     "next_token",
     "normalization",
     "phase",
@@ -29,5 +43,8 @@ __all__ = [
     "singular_values",
     "stage",
     "state",
+    "state_decay",
     "state_norm",
+    "state_size",
+    "step_time",
 ]

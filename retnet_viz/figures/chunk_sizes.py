@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from retnet_viz.figures.layout import Drawing, Spec, make
+from retnet_viz.figures.panel import round_ticks
 from retnet_viz.figures.theme import INK, MODE_COLORS, MUTED
 from retnet_viz.figures.words import counted, number
 from retnet_viz.lab import ChunkCurve
@@ -172,15 +173,7 @@ def _value_axis(values: Sequence[float]) -> dict[str, Any]:
     """A logarithmic axis with room at the top for the label of the current chunk size."""
     low, high = math.log10(min(values)), math.log10(max(values))
     bottom, top = low - max(0.12 * (high - low), 0.1), high + max(0.35 * (high - low), 0.15)
-    for digits in ((1,), (1, 2, 5), range(1, 10)):
-        ticks = [
-            digit * 10.0**decade
-            for decade in range(math.floor(bottom), math.ceil(top) + 1)
-            for digit in digits
-            if bottom <= decade + math.log10(digit) <= top
-        ]
-        if len(ticks) >= 3:
-            break
+    ticks = round_ticks(bottom, top)
     return {
         "type": "log",
         "range": [bottom, top],

@@ -89,3 +89,8 @@ def note(text: str, theme: str) -> dict[str, Any]:
 def hovers(trace: Trace) -> list[str]:
     """The tokens as hover text."""
     return [f"“{escaped(token)}”" for token in trace.tokens]
+
+
+def hover_at(trace: Trace, n: int) -> str:
+    """Token n as hover text."""
+    return f"“{escaped(trace.pieces(n, n + 1)[0])}”"

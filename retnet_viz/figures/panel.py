@@ -89,6 +89,21 @@ def log_axis(values: list[float], floor: float = 0.0) -> dict[str, Any]:
     }
 
 
+def round_ticks(low: float, high: float) -> list[float]:
+    """The roundest three or more numbers between two powers of 10, for a short log axis."""
+    ticks: list[float] = []
+    for digits in ((1,), (1, 2, 5), range(1, 10)):
+        ticks = [
+            digit * 10.0**decade
+            for decade in range(math.floor(low), math.ceil(high) + 1)
+            for digit in digits
+            if low <= decade + math.log10(digit) <= high
+        ]
+        if len(ticks) >= 3:
+            break
+    return ticks
+
+
 def legend_below(theme: str) -> dict[str, Any]:
     """A legend in one line along the bottom edge, at any height of the panel."""
     return {

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from retnet_viz.figures import words
 from retnet_viz.figures.layout import Drawing, Spec, heads_shown, make
-from retnet_viz.figures.scale import ColorScale, color_scale
+from retnet_viz.figures.scale import ColorScale, color_scale, raster
 from retnet_viz.figures.theme import DIVERGING, INK, SEQUENTIAL, head_color
 from retnet_viz.figures.tokens import escaped
 from retnet_viz.trace import Trace
@@ -135,8 +135,27 @@ def plane_values(
     values = getattr(trace, name)(layer)[heads].float().cpu().numpy()
     causal = np.tri(trace.length, dtype=bool)
     limit = 1.0 if name == "decay" else None
-    colors = color_scale(values[:, causal], scale, signed=SIGNED[name], limit=limit)
+    # D is 0 above the diagonal, and so are the weights: what is masked sets no end of the scale.
+    masked = values * causal if name == "scores" else values
+    colors = color_scale(masked, scale, signed=SIGNED[name], limit=limit)
     return np.where(causal, values, np.nan), colors
+
+
+def plane_places(
+    trace: Trace, name: str, layer: int, heads: list[int], scale: str, most: int | None = None
+) -> tuple[np.ndarray, ColorScale]:
+    """The places of a plane in its colour table, as `raster` gives them, and their colour scale.
+
+    (len(heads), T, T) uint8, 0 above the diagonal. Of the decay only (len(heads), T), the place of
+    each distance n - m: D is the same along every diagonal. Of a long text that of the distances
+    under `most`.
+    """
+    if name != "decay":
+        values, colors = plane_values(trace, name, layer, heads, scale)
+        return raster(values, colors, shown=np.tri(trace.length, dtype=bool)), colors
+    first = trace.decay(layer, slice(0, most), slice(0, 1))[heads, :, 0].float().cpu().numpy()
+    colors = color_scale(first, scale, signed=False, limit=1.0)
+    return raster(first, colors), colors
 
 
 def _sentence(trace: Trace, name: str, layer: int, heads: list[int]) -> str:

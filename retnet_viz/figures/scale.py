@@ -28,6 +28,8 @@ class ColorScale:
 
     def position(self, values: np.ndarray) -> np.ndarray:
         """Where `values` lie on the colour scale: [0, 1], or [-1, 1] for signed values."""
+        if self.kind == "linear" and self.signed and not self.floor:
+            return np.asarray(np.clip(values / self.limit, -1, 1))  # as below, in two passes
         magnitude = np.abs(values) / self.limit
         if self.kind == "linear":
             low = self.floor / self.limit
@@ -81,8 +83,13 @@ def color_scale(
 
 
 def raster(values: np.ndarray, scale: ColorScale, shown: np.ndarray | None = None) -> np.ndarray:
-    """`values` as places in a colour table: 1 .. 255, and 0 where `shown` is False. uint8."""
+    """`values` as places in a colour table: 1 .. 255, and 0 where `shown` is False. uint8.
+
+    NaN is drawn as 0 is, or not at all.
+    """
     position = scale.position(values)
-    share = np.nan_to_num((position + 1) / 2 if scale.signed else position)
-    places = (1 + np.round(share * 254)).astype(np.uint8)
-    return places if shown is None else np.where(shown, places, np.uint8(0))
+    np.nan_to_num(position, copy=False)
+    position *= 127 if scale.signed else 254
+    position += 128 if scale.signed else 1
+    places = np.rint(position, out=position).astype(np.uint8)
+    return places if shown is None else np.asarray(places * shown)

@@ -5,18 +5,25 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torch import Tensor
+
 from retnet_viz.figures import words
-from retnet_viz.figures.layout import Drawing, Spec, cursor, heads_shown, hovers, make
+from retnet_viz.figures.layout import Drawing, Spec, cursor, heads_shown, hover_at, hovers, make
 from retnet_viz.figures.panel import (
     below,
     legend_below,
     log_axis,
     number_axis,
+    significant,
     small_print,
     token_at,
 )
 from retnet_viz.figures.theme import head_color
 from retnet_viz.trace import Trace, memory
+from retnet_viz.trace.decimate import decimate
+
+MOST_POINTS = 4096
+_STRETCHES = 600  # nearly a pixel each in the explorer's panel
 
 
 @Drawing
@@ -31,21 +38,23 @@ def state_norm(
 ) -> Spec:
     """A line per head: the Frobenius norm of S_n after each token n.
 
+    Of a text of over MOST_POINTS tokens each line keeps the first, smallest, largest and last of
+    each of as many stretches as a screen shows (see trace.decimate), so that no spike is lost.
     `bound` adds each head's max_m |k_m| |v_m| / (1 - γ), above which no norm can come, as a dashed
     line on a log axis; a head whose γ is 1 has none.
     """
     chosen = heads_shown(trace, heads)
     selected = None if selected is None else token_at(trace, selected)
-    norms = trace.state_norm(layer).float().cpu().numpy()
+    norms = trace.state_norm(layer).float().cpu()
     gammas = trace.gamma(layer).tolist()
+    tokens = hovers(trace) if trace.length <= MOST_POINTS else []
     lines: list[dict[str, Any]] = [
         {
             "type": "scatter",
             "mode": "lines+markers" if trace.length == 1 else "lines",
-            "y": norms[head].tolist(),
+            **_points(trace, norms[head], tokens),
             "name": f"head {head}",
             "line": {"color": head_color(head), "width": 2},
-            "customdata": hovers(trace),
             "hovertemplate": (
                 f"head {head} (γ {gammas[head]:.4g})<br>"
                 "after %{customdata}, n = %{x}<br>‖S‖ = %{y:.4g}<extra></extra>"
@@ -56,14 +65,7 @@ def state_norm(
     title = "State norm ‖S<sub>n</sub>‖<sub>F</sub>"
     axis: dict[str, Any] = {"title": {"text": "‖S‖"}}
     origin = trace.origin("state_norm")
-    legend: dict[str, Any] = {
-        "orientation": "h",
-        "x": 0,
-        "y": -0.2,
-        "yanchor": "top",
-        "itemwidth": 30,
-    }
-    margins = {"l": 48, "r": 12, "b": 58}
+    margins = {"l": 48, "r": 12, "b": below(len(chosen))}
     bounds = memory.norm_bound(trace, layer).tolist() if bound else None
     if bounds is None:
         axis |= {"rangemode": "tozero"}
@@ -76,7 +78,11 @@ def state_norm(
         axis |= log_axis([*norms[chosen].flatten().tolist(), *limits.values()])
         title += " and its bound (dashed)"
         origin += "; bound derived"
-        legend, margins = legend_below(theme), {"l": 60, "r": 10, "b": below(len(chosen))}
+        margins["l"] = 60
+    sentence = words.state_norm(trace, layer, chosen, selected, bounds)
+    if trace.length > MOST_POINTS:
+        size = -(-trace.length // _STRETCHES)
+        sentence += f" Each line keeps the smallest and the largest norm of every {size} tokens."
     return make(
         lines,
         {
@@ -85,22 +91,36 @@ def state_norm(
             "xaxis": number_axis(trace.length),
             "yaxis": axis,
             "margin": {"t": 48, **margins},
-            "legend": legend,
+            "legend": legend_below(theme),
             "showlegend": True,
             "shapes": cursor(selected, theme),
-            "meta": {"sentence": words.state_norm(trace, layer, chosen, selected, bounds)},
+            "meta": {"sentence": sentence},
         },
         theme,
     )
 
 
+def _points(trace: Trace, norms: Tensor, tokens: list[str]) -> dict[str, Any]:
+    """x, y and hover texts of a line over all tokens, or over those that show its shape."""
+    if trace.length <= MOST_POINTS:
+        return {"y": significant(norms.tolist(), 7), "customdata": tokens}
+    positions, values = decimate(norms, _STRETCHES)
+    return {
+        "x": positions.tolist(),
+        "y": significant(values.tolist(), 7),
+        "customdata": [hover_at(trace, n) for n in positions.tolist()],
+    }
+
+
 def _bound(trace: Trace, head: int, limit: float) -> dict[str, Any]:
-    """A head's bound, at every token so that it can be pointed at anywhere."""
+    """A head's bound, at every token (of few) so that it can be pointed at anywhere."""
+    inner = range(0, trace.length, max(1, trace.length // MOST_POINTS))
+    places = [-0.5, *inner, trace.length - 0.5]  # a line on a single token too
     return {
         "type": "scatter",
         "mode": "lines",
-        "x": [-0.5, *range(trace.length), trace.length - 0.5],  # a line on a single token too
-        "y": [limit] * (trace.length + 2),
+        "x": places,
+        "y": [limit] * len(places),
         "name": f"head {head}, bound",
         "legendgroup": f"head {head}",
         "showlegend": False,

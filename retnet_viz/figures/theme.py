@@ -20,6 +20,8 @@ HEAD_COLORS = (
     "#A6761D",
 )
 MODE_COLORS = {"parallel": "#E69F00", "recurrent": "#009E73", "chunkwise": "#0072B2"}
+MODEL_COLORS = {"RetNet": "#0072B2", "Transformer": "#D55E00", "Mamba": "#009E73"}
+MODEL_SYMBOLS = {"RetNet": "circle", "Transformer": "square", "Mamba": "diamond"}
 DIVERGING = "RdBu_r"  # signed quantities, white at zero: blue below, red above
 SEQUENTIAL = "Viridis"  # magnitudes
 

@@ -8,21 +8,40 @@ twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from torch import Tensor
 
 from retnet_viz.figures.layout import heads_shown
 from retnet_viz.figures.tokens import visible
+from retnet_viz.lab.reading import Reading
 from retnet_viz.trace import Agreement, Cost, Trace
 
 
-def named(trace: Trace, n: int) -> str:
+class Read(Protocol):
+    """A text that a model has read: a Trace, or a Reading of another kind of model."""
+
+    @property
+    def length(self) -> int:
+        """T, the number of tokens."""
+
+    def piece(self, token_id: int) -> str:
+        """The text of a token of the vocabulary."""
+
+    def pieces(self, start: int, stop: int) -> list[str]:
+        """The text of tokens start .. stop - 1."""
+
+    def logits_after(self, position: int) -> Tensor:
+        """(vocab,) what is expected after a token."""
+
+
+def named(trace: Read, n: int) -> str:
     """A token with its number: token 7 “sea”."""
-    return f"token {n} “{visible(trace.tokens[n])}”"
+    return f"token {n} “{visible(trace.pieces(n, n + 1)[0])}”"
 
 
-def number(value: float) -> str:
+def number(value: float | Tensor) -> str:
     """Three significant digits as people write them: 0.41, 56,100, 3.1e-07."""
     rounded = float(f"{value:.3g}")
     if not math.isfinite(rounded):
@@ -34,9 +53,51 @@ def number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def data_size(count: float) -> str:
+    """An amount of bytes: 524 kB, 13.3 GB."""
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= 0.9995 * scale:  # what would be rounded to the next unit is written in it
+            return f"{number(count / scale)} {unit}"
+    return f"{number(count)} B"
+
+
 def counted(count: int, noun: str) -> str:
     """A count with its noun: 1 token, 2 tokens."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+# -- several models -----------------------------------------------------------------------------
+
+
+def read_most(found: Reading, layer: int, plane: int, n: int) -> str:
+    """The token that token n reads most, what its weights sum to, how many are negative."""
+    row = found.weights(layer)[plane, n, : n + 1]
+    m = int(row.abs().argmax())
+    negative = int((row < 0).sum())
+    return (
+        f"{_capital(named(found, n))} reads most of {named(found, m)} (weight {number(row[m])}). "
+        f"Its {counted(n + 1, 'weight')} sum to {number(row.sum())}, {negative or 'none'} below 0."
+    )
+
+
+def state_decay(readings: Mapping[str, Reading], layers: Mapping[str, int]) -> str:
+    """What a token leaves of each model's state."""
+    said = []
+    for name, found in readings.items():
+        shares = found.decay(layers[name])
+        if not shares.shape[1]:
+            continue
+        if found.kind == "retention":
+            low, high = number(shares.min()), number(shares.max())
+            said.append(f"{name}: γ of {low} to {high}, whatever the token")
+            continue
+        middle = shares.median(dim=1).values
+        least, most = int(middle.argmin()), int(middle.argmax())
+        said.append(
+            f"{name}: {named(found, least)} leaves least ({number(middle[least])} in the median), "
+            f"{named(found, most)} most ({number(middle[most])})"
+        )
+    return f"{'; '.join(said)}." if said else "No model here has a state that decays."
 
 
 # -- the T x T plane ----------------------------------------------------------------------------
@@ -216,17 +277,17 @@ def gate(trace: Trace, heads: list[int], openings: Tensor) -> str:
     return f"{said}{who} in head {heads[least_head]} ({number(least_value)})."
 
 
-def next_token(trace: Trace, position: int = -1) -> str:
+def next_token(trace: Read, position: int = -1) -> str:
     """The three likeliest tokens after the one at `position`."""
     position %= trace.length
-    top = trace.logits[position].double().softmax(-1)
+    top = trace.logits_after(position).double().softmax(-1)
     values, ids = (x.tolist() for x in top.topk(min(3, len(top))))
     likely = [
         f"“{visible(trace.piece(token_id))}” ({100 * value:.1f} %)"
         for value, token_id in zip(values, ids, strict=True)
     ]
     said = f"After {named(trace, position)} the model expects {likely[0]}"
-    return said + (f", then {_listed(likely[1:])}." if likely[1:] else ".")
+    return said + (f", then {listed(likely[1:])}." if likely[1:] else ".")
 
 
 # -- the modes ----------------------------------------------------------------------------------
@@ -276,10 +337,11 @@ def _cheapest(costs: dict[str, Cost], read: Callable[[Cost], float]) -> tuple[li
 
 
 def _modes(modes: list[str]) -> str:
-    return f"{_listed(modes)} {'mode is' if len(modes) == 1 else 'modes are'}"
+    return f"{listed(modes)} {'mode is' if len(modes) == 1 else 'modes are'}"
 
 
-def _listed(parts: list[str]) -> str:
+def listed(parts: list[str]) -> str:
+    """Words in a row: a; a and b; a, b and c."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 

@@ -100,7 +100,8 @@ def chunk_curve(
     while len(times[-1]) < rounds:
         for size, found in zip(chosen, times, strict=True):
             start = time.perf_counter()
-            chunkwise(q, k, v, gamma, None, size)
+            with torch.no_grad():  # as it was metered
+                chunkwise(q, k, v, gamma, None, size)
             found.append(time.perf_counter() - start)
             if found is times[-1] and len(found) == 1:  # the end of the first round
                 rounds = _rounds(sum(first for (first,) in times))
@@ -135,22 +136,22 @@ def predicted_bytes(
     least), a head holds all along
 
         S  = d_k d_v w                    the state
-        D  = B² e + (2B + 1) w            the decay: B x B, and the powers ξ, ζ, γ^B
+        D  = B² e + (2B + 1) w            the decay: B x B, and the powers ξ, ζ, γ^B; that of a
+                                          shorter last chunk stands beside it
         O  = d_v e for every token that has been read
 
     and beside that, one after the other,
 
-        making D      2 B² w              log γ times n - m, and its exponential, beside the
-                      + (2 B² + B) 8 / H  distances n - m and the positions, int64, of all heads
-        inner         2 B² e + B d_v e    scores and weights, and what they give
-        next state    B d_k w + S, or 3 S   K times ζ with its product; the new state, summed
+        inner         B² e + B d_v e      scores, which become the weights, and what they give
+        cross         B d_k w + B d_v w   Q times ξ with its product
+        next state    B d_k w + S, or 2 S   K times ζ with its product; γ^B S, to be added to it
         joining       T d_v e             the outputs again, as one tensor
 
-    with `inner` and `cross` of a chunk, B d_v e each, held until the next chunk's replace them, and
-    for 16-bit numbers copies of q, k and v in 32. The peak is the largest of these moments in the
-    last chunk, or in the one before where the last is shorter. (The cross part is made with less
-    than the next state is.) The meter finds up to 2 % more: what is left out are the logarithms of
-    gamma and vectors as long as a chunk, which only count where texts and heads are tiny.
+    with `cross` of a chunk, B d_v e, held until the next chunk's replaces it (`inner`, to which it
+    is added, becomes the output), and for 16-bit numbers copies of q, k and v in 32. The peak is
+    the largest of these moments in the last chunk, or in the one before where the last is shorter.
+    What is left out are the making of D, in vectors as long as a chunk, and the logarithms of
+    gamma, which only count where texts and heads are tiny.
     """
     e, w = dtype.itemsize, max(dtype.itemsize, 4)
     widened = w if w != e else 0  # 16-bit numbers are copied before they meet the state
@@ -161,24 +162,22 @@ def predicted_bytes(
     def decay(b: int) -> int:
         return b * b * e + (2 * b + 1) * w
 
-    def making(b: int) -> float:
-        return 2 * b * b * w + (2 * b * b + b) * 8 / heads
-
-    moments = [state + making(size)]
-    if last < size:  # the last chunk needs a D of its own while the others' is still held
-        moments.append(state + decay(size) + (length - last + 2 * size) * d_v * e + making(last))
+    moments = []
     for b, read in ((size, length - last - size), (last, length - last)):
         if read < 0:
             continue
-        held = state + decay(b) + read * d_v * e
+        held = state + decay(size) + (decay(b) if b < size else 0) + read * d_v * e
         part = b * d_v * e
-        earlier = min(size, read) * d_v * e  # inner or cross of the chunk before
-        inner = 2 * earlier + 2 * b * b * e + part
-        scaled = 3 * part + b * d_k * (widened + w)  # K times ζ
-        summed = 3 * part + max(b * (d_k * w + d_v * widened) + state, 3 * state)
-        moments += [held + moment for moment in (inner, scaled, summed)]
-    moments.append(state + decay(last) + 2 * (length + last) * d_v * e)  # joining
-    return round(heads * max(moments))
+        earlier = min(size, read) * d_v * e  # cross of the chunk before
+        inner = earlier + b * b * e + part
+        scaled = b * d_k * (widened + w)  # Q times ξ, or K times ζ
+        product = b * d_k * w + b * d_v * w
+        cross = part + earlier + max(scaled, product, b * d_v * (w + (e if widened else 0)))
+        summed = 2 * part + max(scaled, b * (d_k * w + d_v * widened) + state, 2 * state)
+        moments += [held + moment for moment in (inner, cross, summed)]
+    tables = decay(size) + (decay(last) if last < size else 0)
+    moments.append(state + tables + (2 * length + last) * d_v * e)  # joining
+    return heads * max(moments)
 
 
 def _bytes_of(trace: Trace, layer: int, size: int) -> int:

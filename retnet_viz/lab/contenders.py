@@ -17,23 +17,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retnet_viz.lab.transformer import Transformer
+from retnet_viz.baselines import KVCache, Transformer, TransformerConfig, TransformerState
 from retnet_viz.model import RetNet, RetNetConfig, RetNetState, Stepper
 
 CONFIG = RetNetConfig()
 CHUNK_SIZES = (64, 128, 256)
 ATTENTION = "Transformer, KV cache"
+COMPILED = "retnet_viz, compiled"
 
 
 class Contender(ABC):
     """A model that reads ids (1, T) to logits, and goes on from a position token by token."""
 
     modes: tuple[str, ...] = ("parallel", "chunkwise")
+    chunk_sizes: tuple[int, ...] = CHUNK_SIZES  # of which the fastest counts
     model: Any
 
     @abstractmethod
     def forward(self, ids: Tensor, mode: str, chunk_size: int) -> Tensor:
         """ids (1, T) -> logits (1, T, vocab)."""
+
+    def plain(self, ids: Tensor, mode: str, chunk_size: int) -> Tensor:
+        """`forward` without torch.compile."""
+        return self.forward(ids, mode, chunk_size)
 
     @abstractmethod
     def begin(self, position: int, steps: int) -> None:
@@ -50,7 +56,7 @@ class Contender(ABC):
 class Ours(Contender):
     """retnet_viz, in float32 or another precision."""
 
-    modes = ("parallel", "recurrent", "chunkwise")
+    modes: tuple[str, ...] = ("parallel", "recurrent", "chunkwise")
 
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         self.model = RetNet(CONFIG).eval().to(dtype)
@@ -71,31 +77,63 @@ class Ours(Contender):
         return self.stepper.step(token)
 
 
-class KVCache(Contender):
+class Compiled(Ours):
+    """retnet_viz through torch.compile, which translates anew for each length and chunk size."""
+
+    modes = ("chunkwise",)
+    chunk_sizes = (128,)
+
+    def __init__(self, compiler: Callable[..., Any] = torch.compile) -> None:
+        super().__init__()
+        self._compiler = compiler
+        self._forward = compiler(self.model)
+        self._is_begun = False
+
+    def forward(self, ids: Tensor, mode: str, chunk_size: int) -> Tensor:
+        """ids (1, T) -> logits (1, T, vocab)."""
+        logits: Tensor = self._forward(ids, mode=mode, chunk_size=chunk_size).logits
+        return logits
+
+    def plain(self, ids: Tensor, mode: str, chunk_size: int) -> Tensor:
+        """`forward` without torch.compile."""
+        return super().forward(ids, mode, chunk_size)
+
+    def begin(self, position: int, steps: int) -> None:
+        """Stand behind `position` tokens."""
+        if not self._is_begun:  # another stepper would be translated anew
+            super().begin(position, steps)
+            self.stepper = Stepper(self.model, self.stepper.state, self._compiler)
+            self._is_begun = True
+        self.stepper.position = position
+
+
+class Attention(Contender):
     """A plain Transformer with scaled_dot_product_attention; its room is there beforehand."""
 
     modes = ("parallel",)
 
     def __init__(self) -> None:
-        self.model = Transformer(CONFIG).eval()
+        self.model = Transformer(TransformerConfig()).eval()
 
     def forward(self, ids: Tensor, mode: str, chunk_size: int) -> Tensor:
         """ids (1, T) -> logits (1, T, vocab)."""
-        logits: Tensor = self.model(ids)
+        logits: Tensor = self.model(ids).logits
         return logits
 
     def begin(self, position: int, steps: int) -> None:
         """Stand behind `position` tokens, with room for `steps` more."""
-        self.cache = self.model.empty_cache(1, position + steps)
-        for keys, values in self.cache:
-            keys.normal_()
-            values.normal_()
-        self.position = position
+        config = self.model.config
+        shape = (2, 1, config.n_heads, position + steps, config.head_dim)
+        layers: list[KVCache | None] = [
+            KVCache(torch.randn(shape), position) for _ in range(config.n_layers)
+        ]
+        self.state = TransformerState(layers, position)
 
     def step(self, token: int) -> Tensor:
         """Read one more token: the logits of the next."""
-        logits: Tensor = self.model(torch.tensor([[token]]), self.cache, self.position)[0, 0]
-        self.position += 1
+        output = self.model(torch.tensor([[token]]), self.state)
+        self.state = output.state
+        logits: Tensor = output.logits[0, 0]
         return logits
 
 
@@ -220,7 +258,7 @@ CONTENDERS: dict[str, Callable[[], Contender]] = {
     "retnet_viz, bfloat16": lambda: Ours(torch.bfloat16),
     "yet-another-retnet": YetAnotherRetNet,
     "torchscale": TorchScale,
-    ATTENTION: KVCache,
+    ATTENTION: Attention,
 }
 _PACKAGES = {"yet-another-retnet": "yet_another_retnet", "torchscale": "torchscale"}
 
@@ -233,4 +271,4 @@ def missing(name: str) -> bool:
 def build(name: str) -> Contender:
     """The contender, with random weights that are the same at every call."""
     torch.manual_seed(0)
-    return CONTENDERS[name]()
+    return Compiled() if name == COMPILED else CONTENDERS[name]()

@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,9 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from retnet_viz.lab.contenders import (
     ATTENTION,
-    CHUNK_SIZES,
+    COMPILED,
     CONFIG,
     CONTENDERS,
+    Compiled,
     Contender,
     build,
     missing,
@@ -36,7 +37,10 @@ from retnet_viz.model import MODES
 
 LENGTHS = (128, 512, 2048, 8192, 32768)
 POSITIONS = (10, 1000, 30000)
-PLANE_BUDGET = 4 * 2**30  # bytes that the T x T arrays of a parallel pass may take
+PLANES = 3  # arrays of T x T numbers that a parallel pass may need: scores, decay and weights
+PLANE_BUDGET = 4 * 2**30  # bytes that they may take
+RUN_BUDGET = 5.0  # seconds of runs after which there is no other one
+WARMED = 2048  # tokens up to which a pass is preceded by one that is not timed
 STEPS = 25  # that are timed one after the other
 _MATMULS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 _REPORT = Callable[[str], None]
@@ -46,8 +50,10 @@ _REPORT = Callable[[str], None]
 class Forward:
     """One way to read a text: the median seconds, and how much memory and arithmetic it took.
 
-    peak_bytes  resident memory at its highest, beyond that before; None where it cannot be read
+    peak_bytes  resident memory at its highest in the first pass, beyond that before it; None where
+                it cannot be read
     flops       of the matrix products
+    first       seconds of the first pass, which torch.compile needs to translate
     """
 
     name: str
@@ -57,21 +63,26 @@ class Forward:
     seconds: float
     peak_bytes: int | None
     flops: int
+    first: float = math.nan
 
 
 @dataclass(frozen=True)
 class Generation:
-    """Median and 95th percentile of the seconds that one more token takes behind `position`."""
+    """Median and 95th percentile of the seconds that one more token takes behind `position`.
+
+    first  seconds of the first STEPS tokens together
+    """
 
     name: str
     position: int
     seconds: float
     p95: float
+    first: float = math.nan
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The limits of this machine, measured with the same threads.
+    """The limits of this machine, measured with the same threads, now and then during the run.
 
     matmul_flops   floating-point operations a second, product of two 2,048 x 2,048 matrices in
                    float32; bfloat16_flops in bfloat16
@@ -97,6 +108,8 @@ class Speed:
     matmul_time  their share of the time of that pass
     rounding     max |difference| of bfloat16 logits, relative to the largest float32 logit
     absent       names of the contenders that are not installed
+    repeat       runs of which a time is the median, if RUN_BUDGET lets there be as many
+    failure      why torch.compile could not be used; empty where it could, or was not asked for
     """
 
     machine: Machine
@@ -107,6 +120,8 @@ class Speed:
     profiled: int
     rounding: float
     absent: tuple[str, ...]
+    repeat: int
+    failure: str = ""
 
 
 def measure_speed(
@@ -116,11 +131,12 @@ def measure_speed(
     threads: int = 2,
     modes: Sequence[str] = MODES,
     report: _REPORT = lambda _: None,
+    compiled: bool = False,
 ) -> Speed:
     """Run all contenders that are installed in those of `modes` that they have.
 
     The Transformer knows one way to read, which is there whatever the modes. `report` is told what
-    is being done.
+    is being done. `compiled` adds ours through torch.compile; where that fails, the rest goes on.
 
     Raises ValueError where a length, a position, `repeat` or `threads` is below 1.
     """
@@ -133,24 +149,35 @@ def measure_speed(
         if not values or min(values) < 1:
             raise ValueError(f"{name} must be 1 or more, not {', '.join(map(str, values))}")
     names = [name for name in CONTENDERS if not missing(name)]
+    names += [COMPILED] if compiled else []
+    failures: list[str] = []
     with _workers(["machine", *names], threads) as workers:
-        report("the machine's own limits")
-        machine = workers.pop("machine")("machine", threads)
+        ask_machine = workers.pop("machine")
+        for ask in workers.values():
+            ask("modes")  # once it answers it is there, and takes no time of the others
+        limits: list[Machine] = []
+
+        def find_limits() -> None:
+            report("the machine's own limits")
+            limits.append(ask_machine("machine", threads))
+
         forwards: list[Forward] = []
         for length in lengths:
+            find_limits()
             report(f"reading {length:,} tokens")
-            forwards += _forwards(workers, length, repeat, modes)
+            forwards += _forwards(workers, length, repeat, modes, failures)
         generations: list[Generation] = []
         for position in positions:
+            find_limits()
             report(f"generating after {position:,} tokens")
-            generations += _generations(workers, position, repeat)
+            generations += _generations(workers, position, repeat, failures)
         profiled = min(8192, max(lengths))
         report(f"where the time goes, and bfloat16 against float32, at {profiled:,} tokens")
         rate, share = workers["retnet_viz"]("profile", profiled)
         rounding = workers["retnet_viz, bfloat16"]("rounding", min(2048, profiled))
     absent = tuple(name for name in CONTENDERS if missing(name))
     return Speed(
-        machine,
+        _typical(limits),
         tuple(forwards),
         tuple(generations),
         rate,
@@ -158,7 +185,18 @@ def measure_speed(
         profiled,
         rounding,
         absent,
+        repeat,
+        failures[0] if failures else "",
     )
+
+
+def _typical(limits: Sequence[Machine]) -> Machine:
+    """The median of each limit: they drift with what else the machine does."""
+    medians = {
+        name: statistics.median(getattr(each, name) for each in limits)
+        for name in ("matmul_flops", "bfloat16_flops", "bytes_second", "weight_seconds")
+    }
+    return replace(limits[0], **medians)
 
 
 _Ask = Callable[..., Any]
@@ -171,45 +209,68 @@ class _Case(NamedTuple):
 
 
 def _forwards(
-    workers: dict[str, _Ask], length: int, repeat: int, modes: Sequence[str]
+    workers: dict[str, _Ask],
+    length: int,
+    repeat: int,
+    modes: Sequence[str],
+    failures: list[str],
 ) -> Iterator[Forward]:
     """Every contender in every mode, in turn; of the chunk sizes the fastest."""
     cases = []
     for name, ask in workers.items():
         for mode in ask("modes"):
-            sizes = [size for size in CHUNK_SIZES if size <= length] or [length]
+            sizes = [size for size in ask("chunk_sizes") if size <= length] or [length]
             wanted = mode in modes or name == ATTENTION
             if wanted and fits(name, mode, length):
                 chosen = sizes if mode == "chunkwise" else [length]
                 cases += [_Case(name, mode, size) for size in chosen]
-    first = {
-        case: workers[case.name]("first", case.mode, case.chunk_size, length) for case in cases
-    }
-    times: dict[_Case, list[float]] = {case: [] for case in cases}
+    first = {}
+    for case in cases:
+        with _unless_compiled(case.name, workers, failures):
+            first[case] = workers[case.name]("first", case.mode, case.chunk_size, length)
+    times: dict[_Case, list[float]] = {case: [] for case in first}
     for _ in range(repeat):
-        for case in cases:
-            ask = workers[case.name]
-            times[case].append(ask("forward", case.mode, case.chunk_size, length))
+        for case, found in times.items():
+            if sum(found) < RUN_BUDGET:
+                ask = workers[case.name]
+                found.append(ask("forward", case.mode, case.chunk_size, length))
     medians = {case: statistics.median(found) for case, found in times.items()}
-    for way in dict.fromkeys(case[:2] for case in cases):
-        best = min((case for case in cases if case[:2] == way), key=medians.__getitem__)
-        peak, flops = first[best]
-        yield Forward(best.name, best.mode, length, best.chunk_size, medians[best], peak, flops)
+    for way in dict.fromkeys(case[:2] for case in medians):
+        best = min((case for case in medians if case[:2] == way), key=medians.__getitem__)
+        yield Forward(*way, length, best.chunk_size, medians[best], *first[best])
+
+
+@contextmanager
+def _unless_compiled(name: str, workers: dict[str, _Ask], failures: list[str]) -> Iterator[None]:
+    """What fails inside is raised, but where it is torch.compile: it runs no more, which is noted.
+
+    A machine needs a C++ compiler for it, and it knows only some versions of Python.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if name != COMPILED:
+            raise
+        workers.pop(name)
+        failures.append(str(error).strip().splitlines()[0])
 
 
 def fits(name: str, mode: str, length: int) -> bool:
     """Whether the T x T arrays of a parallel pass fit into PLANE_BUDGET; attention makes none."""
     if mode != "parallel" or name == ATTENTION:
         return True
-    scores_decay_weights = 3
-    return scores_decay_weights * CONFIG.n_heads * length**2 * 4 <= PLANE_BUDGET
+    return PLANES * CONFIG.n_heads * length**2 * 4 <= PLANE_BUDGET
 
 
-def _generations(workers: dict[str, _Ask], position: int, repeat: int) -> Iterator[Generation]:
+def _generations(
+    workers: dict[str, _Ask], position: int, repeat: int, failures: list[str]
+) -> Iterator[Generation]:
     rounds = 4 * repeat
-    for ask in workers.values():
-        ask("begin", position, (rounds + 1) * STEPS)
-        ask("steps")
+    first: dict[str, float] = {}
+    for name, ask in list(workers.items()):
+        with _unless_compiled(name, workers, failures):
+            ask("begin", position, (rounds + 1) * STEPS)
+            first[name] = sum(ask("steps"))
     times: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(rounds):
         for name, ask in workers.items():
@@ -217,7 +278,7 @@ def _generations(workers: dict[str, _Ask], position: int, repeat: int) -> Iterat
     for name, found in times.items():
         ordered = sorted(found)
         p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
-        yield Generation(name, position, statistics.median(found), p95)
+        yield Generation(name, position, statistics.median(found), p95, first[name])
 
 
 # -- the processes -------------------------------------------------------------------------------
@@ -285,23 +346,45 @@ class _Answers:
         """The modes in which it reads."""
         return self.contender.modes
 
-    def first(self, mode: str, chunk_size: int, length: int) -> tuple[int | None, int]:
-        """(peak bytes, flops) of a pass; it warms what the next ones use."""
+    def chunk_sizes(self) -> tuple[int, ...]:
+        """Those that it is tried with."""
+        return self.contender.chunk_sizes
+
+    def first(self, mode: str, chunk_size: int, length: int) -> tuple[int | None, int, float]:
+        """(peak bytes, flops, seconds) of a pass; it warms what the next ones use."""
         ids = self._ids(length)
-        # In recurrent mode the counter would take minutes, and each token costs the same.
-        sample = min(length, 64) if mode == "recurrent" else length
-        flops = self._flops(ids[:, :sample], mode, chunk_size) * length // sample
-        return peak_bytes(lambda: self.contender.forward(ids, mode, chunk_size)), flops
+        piece = min(length, 64)
+        few = self._flops(ids[:, :piece], mode, min(chunk_size, piece))  # gets libraries ready
+        counted = few * length // piece
+
+        def read() -> None:
+            nonlocal counted
+            # In recurrent mode the counter would take minutes, and each token costs the same. A
+            # compiled pass cannot be counted, and does what ours does.
+            if mode == "recurrent" or isinstance(self.contender, Compiled):
+                self.contender.forward(ids, mode, chunk_size)
+            else:
+                counted = self._flops(ids, mode, chunk_size)
+
+        start = time.perf_counter()
+        peak = peak_bytes(read)
+        seconds = time.perf_counter() - start
+        if isinstance(self.contender, Compiled):
+            counted = self._flops(ids, mode, chunk_size)
+            peak = peak_bytes(lambda: self.contender.forward(ids, mode, chunk_size))
+        return peak, counted, seconds
 
     def _flops(self, ids: torch.Tensor, mode: str, chunk_size: int) -> int:
         counter: Any = FlopCounterMode(display=False)
         with counter:
-            self.contender.forward(ids, mode, chunk_size)
+            self.contender.plain(ids, mode, chunk_size)
         return int(counter.get_total_flops())
 
     def forward(self, mode: str, chunk_size: int, length: int) -> float:
-        """Seconds of a pass."""
+        """Seconds of a pass. A short one runs once more before: the caches were another's."""
         ids = self._ids(length)
+        if length <= WARMED:
+            self.contender.forward(ids, mode, chunk_size)
         start = time.perf_counter()
         self.contender.forward(ids, mode, chunk_size)
         return time.perf_counter() - start

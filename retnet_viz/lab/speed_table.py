@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
-from retnet_viz.lab.contenders import CONTENDERS
-from retnet_viz.lab.speed import Forward, Speed
+from retnet_viz.lab.contenders import COMPILED, CONFIG, CONTENDERS
+from retnet_viz.lab.speed import PLANE_BUDGET, PLANES, RUN_BUDGET, STEPS, Forward, Speed, fits
 
 OURS = "retnet_viz"
 _PEERS = ("yet-another-retnet", "torchscale")
@@ -34,6 +34,8 @@ def _machine(speed: Speed) -> str:
     megabytes = machine.weight_bytes / 1e6
     lines = [
         f"{platform.machine()}, Python {platform.python_version()}, {machine.threads} threads",
+        f"a time is the median of {speed.repeat} runs, or of as many as begin within "
+        f"{RUN_BUDGET:.0f} s",
         f"matrix product: {machine.matmul_flops / 1e9:,.0f} GFLOP/s in float32, "
         f"{machine.bfloat16_flops / 1e9:,.0f} in bfloat16",
         f"memory: {machine.bytes_second / 1e9:.1f} GB/s copied; the {megabytes:.1f} MB of weights "
@@ -62,13 +64,21 @@ def _reading(forwards: Sequence[Forward], speed: Speed) -> str:
         for each in forwards
     ]
     header = ("T = " + f"{forwards[0].length:,}", "mode", "ms", "tokens/s", "GFLOP/s", "of peak")
-    return _aligned([(*header, "peak MB", "x fastest peer"), *rows])
+    table = _aligned([(*header, "peak MB", "x fastest peer"), *rows])
+    length = forwards[0].length
+    if not fits(OURS, "parallel", length):
+        planes = PLANES * CONFIG.n_heads * length**2 * 4
+        table += (
+            f"\nRetNets in parallel mode are left out: {PLANES} arrays of T x T numbers per head "
+            f"are {planes / 2**30:,.0f} GiB, more than {PLANE_BUDGET / 2**30:.0f}"
+        )
+    return table
 
 
 def _generating(speed: Speed) -> str:
     positions = list(dict.fromkeys(each.position for each in speed.generations))
     rows = [("one more token, ms (p95)", *(f"at {position:,}" for position in positions))]
-    for name in CONTENDERS:
+    for name in (*CONTENDERS, COMPILED):
         found = [each for each in speed.generations if each.name == name]
         if found:
             rows.append((name, *(f"{1e3 * g.seconds:.2f} ({1e3 * g.p95:.2f})" for g in found)))
@@ -107,7 +117,36 @@ def _summary(speed: Speed) -> str:
             fastest = min(peers, key=attrgetter("seconds"))
             ratio = fastest.seconds / last.seconds
             lines.append(f"one more token: {ratio:.2f} times as fast as {fastest.name}")
-    return "\n".join(lines)
+    return "\n".join(lines + _compiling(speed))
+
+
+def _compiling(speed: Speed) -> list[str]:
+    """What torch.compile takes and what it brings; nothing where it was not asked for."""
+    if speed.failure:
+        return [f"torch.compile could not be used: {speed.failure}"]
+    eager = {
+        each.length: each.seconds
+        for each in speed.forwards
+        if (each.name, each.mode) == (OURS, "chunkwise")
+    }
+    lines = [
+        f"torch.compile, {each.length:,} tokens: {each.first:.0f} s for the first pass, then "
+        f"{eager[each.length] / each.seconds:.2f} times as fast as without"
+        for each in speed.forwards
+        if each.name == COMPILED
+    ]
+    steps = [each for each in speed.generations if each.name == COMPILED]
+    if steps:
+        (plain,) = (
+            each.seconds
+            for each in speed.generations
+            if (each.name, each.position) == (OURS, steps[-1].position)
+        )
+        lines.append(
+            f"torch.compile, one more token: {steps[0].first:.1f} s for the first {STEPS}, then "
+            f"{plain / steps[-1].seconds:.2f} times as fast as without"
+        )
+    return lines
 
 
 def slope(forwards: Iterable[Forward]) -> float:

@@ -13,11 +13,12 @@ DECAY_SCHEDULES = ("paper", "torchscale")
 ROTATIONS = ("interleaved", "half", "none")
 NORMS = ("layer", "rms")
 HEAD_NORMS = ("layer", "rms", "none")
+GATES = ("swish", "none")
 FEED_FORWARDS = ("gelu", "swiglu")
 
 
 class ConfigError(ValueError):
-    """A configuration that no RetNet can have; the message names the field."""
+    """A configuration that no model can have; the message names the field."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class RetNetConfig:
     neighbours ("interleaved", the paper's complex numbers), the two halves ("half"), or none.
     `norm` is the normalisation before each block, `head_norm` the one of each head's output
     (the paper's GroupNorm with one group per head; it has no weights). head_norm "none" leaves the
-    heads as retention gave them: the ablation without GroupNorm of section 3.6.
+    heads as retention gave them, and gate "none" lets them through as they are: the ablations
+    without GroupNorm and without the swish gate of section 3.6.
     """
 
     vocab_size: int = 4096
@@ -45,25 +47,15 @@ class RetNetConfig:
     rotation_base: float = 10000.0
     norm: str = "layer"
     head_norm: str = "layer"
+    gate: str = "swish"
     norm_eps: float = 1e-6
     feed_forward: str = "gelu"
     tie_embeddings: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "d_model", "n_layers", "n_heads"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(f"{name} must be a whole number of 1 or more, not {value!r}")
-        if self.d_model % self.n_heads:
-            raise ConfigError(
-                f"d_model {self.d_model} does not divide into n_heads {self.n_heads} equal heads"
-            )
-        for name in ("value_factor", "ffn_factor", "rotation_base", "norm_eps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ConfigError(f"{name} must be a number, not {value!r}")
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} must be a finite number above 0, not {value!r}")
+        check_whole(self, "vocab_size", "d_model", "n_layers", "n_heads")
+        check_heads(self.d_model, self.n_heads)
+        check_positive(self, "value_factor", "ffn_factor", "rotation_base", "norm_eps")
         if self.value_dim < 1 or self.head_dim * self.value_factor != self.value_dim:
             raise ConfigError(
                 f"value_factor {self.value_factor} times head_dim {self.head_dim} "
@@ -71,16 +63,12 @@ class RetNetConfig:
             )
         if self.ffn_dim < 1:
             raise ConfigError(f"ffn_factor {self.ffn_factor} leaves no feed-forward width")
-        for name, allowed in (
-            ("rotation", ROTATIONS),
-            ("norm", NORMS),
-            ("head_norm", HEAD_NORMS),
-            ("feed_forward", FEED_FORWARDS),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
-        if not isinstance(self.tie_embeddings, bool):
-            raise ConfigError(f"tie_embeddings must be true or false, not {self.tie_embeddings!r}")
+        check_choice(self, "rotation", ROTATIONS)
+        check_choice(self, "norm", NORMS)
+        check_choice(self, "head_norm", HEAD_NORMS)
+        check_choice(self, "gate", GATES)
+        check_choice(self, "feed_forward", FEED_FORWARDS)
+        check_switch(self, "tie_embeddings")
         if self.rotation != "none" and self.head_dim % 2:
             raise ConfigError(f"rotation turns pairs, so head_dim {self.head_dim} must be even")
         if not isinstance(self.decay, str):
@@ -125,10 +113,51 @@ class RetNetConfig:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> RetNetConfig:
         """The config with these fields; an unknown field is a ConfigError, not ignored."""
-        unknown = sorted(set(fields) - set(cls.__dataclass_fields__))
-        if unknown:
-            raise ConfigError(f"unknown fields in the model's config: {', '.join(unknown)}")
-        return cls(**fields)
+        return cls(**known(cls, fields))
+
+
+def check_whole(config: Any, *names: str) -> None:
+    """Raise ConfigError unless these fields are whole numbers of 1 or more."""
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name} must be a whole number of 1 or more, not {value!r}")
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """Raise ConfigError unless these fields are finite numbers above 0."""
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigError(f"{name} must be a number, not {value!r}")
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} must be a finite number above 0, not {value!r}")
+
+
+def check_choice(config: Any, name: str, allowed: tuple[str, ...]) -> None:
+    """Raise ConfigError unless this field is one of the `allowed`."""
+    if getattr(config, name) not in allowed:
+        raise ConfigError(f"{name} must be one of {allowed}, not {getattr(config, name)!r}")
+
+
+def check_switch(config: Any, name: str) -> None:
+    """Raise ConfigError unless this field is true or false."""
+    if not isinstance(getattr(config, name), bool):
+        raise ConfigError(f"{name} must be true or false, not {getattr(config, name)!r}")
+
+
+def check_heads(d_model: int, n_heads: int) -> None:
+    """Raise ConfigError unless the width divides into heads."""
+    if d_model % n_heads:
+        raise ConfigError(f"d_model {d_model} does not divide into n_heads {n_heads} equal heads")
+
+
+def known(config: type[Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """`fields`, or ConfigError where `config` has no field of such a name."""
+    unknown = sorted(set(fields) - set(config.__dataclass_fields__))
+    if unknown:
+        raise ConfigError(f"unknown fields in the model's config: {', '.join(unknown)}")
+    return fields
 
 
 def _checked_gammas(gammas: Any, n_heads: int) -> tuple[float, ...]:

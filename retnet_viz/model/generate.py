@@ -1,21 +1,23 @@
-"""Generation on the carried state: the memory of a step does not grow with the text."""
+"""Generation on the carried state, which in a RetNet does not grow with the text."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from retnet_viz.model.language_model import LanguageModel, State
 from retnet_viz.model.observe import observed
-from retnet_viz.model.retnet import RetNet, RetNetState
+from retnet_viz.model.retnet import RetNet
 from retnet_viz.model.step import Stepper
 
 
 @torch.inference_mode()
 def generate(
-    model: RetNet,
+    model: LanguageModel[Any],
     ids: Tensor,
     max_new_tokens: int,
     *,
@@ -23,7 +25,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int | None = None,
-    state: RetNetState | None = None,
+    state: State | None = None,
     prefill_mode: str = "chunkwise",
 ) -> Tensor:
     """New token ids (B, max_new_tokens) that follow ids (B, T), T >= 1.
@@ -47,7 +49,7 @@ def generate(
 
 
 def stream(
-    model: RetNet,
+    model: LanguageModel[Any],
     ids: Tensor,
     max_new_tokens: int,
     *,
@@ -55,13 +57,14 @@ def stream(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int | None = None,
-    state: RetNetState | None = None,
+    state: State | None = None,
     prefill_mode: str = "chunkwise",
 ) -> Iterator[Tensor]:
     """Yield the next token of each row, (B,), `max_new_tokens` times.
 
-    `ids` is read once in `prefill_mode` (after `state`, if given); then each token costs one
-    recurrent step (equation 6), which a `Stepper` takes where there is one row and no listener.
+    `ids` is read once (after `state`, if given), by a RetNet in `prefill_mode`; then each token
+    costs one step, for a RetNet a recurrent one (equation 6), which a `Stepper` takes where there
+    is one row and no listener.
     temperature 0 takes the likeliest token; above 0 a token is drawn from
     softmax(logits / temperature) cut to the `top_k` likeliest and to the smallest set whose
     probability reaches `top_p`. `seed` makes the draw repeatable. Raises ValueError, before any
@@ -80,26 +83,28 @@ def stream(
 
 @torch.inference_mode()
 def _steps(
-    model: RetNet,
+    model: LanguageModel[Any],
     ids: Tensor,
     count: int,
-    state: RetNetState | None,
+    state: State | None,
     mode: str,
     draw: Callable[[Tensor], Tensor],
 ) -> Iterator[Tensor]:
     if count == 0:
         return
-    output = model(ids, state, mode=mode)
+    is_retnet = isinstance(model, RetNet)
+    output = model(ids, state, mode=mode) if is_retnet else model(ids, state)
     token = draw(output.logits[:, -1])
     yield token
-    if len(ids) == 1 and not observed():
+    if isinstance(model, RetNet) and len(ids) == 1 and not observed():
         stepper = Stepper(model, output.state)
         for _ in range(count - 1):
             token = draw(stepper.step(int(token))[None])
             yield token
         return
+    how = {"mode": "recurrent"} if is_retnet else {}
     for _ in range(count - 1):
-        output = model(token[:, None], output.state, mode="recurrent")
+        output = model(token[:, None], output.state, **how)
         token = draw(output.logits[:, -1])
         yield token
 

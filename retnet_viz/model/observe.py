@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch import Tensor
 
 Listener = Callable[[str, Tensor], None]
 
 _listener: ContextVar[Listener | None] = ContextVar("retnet_viz_listener", default=None)
+_keeps: ContextVar[bool] = ContextVar("retnet_viz_listener_keeps", default=False)
 
 
 def publish(name: str, tensor: Tensor) -> None:
@@ -25,15 +27,27 @@ def publish(name: str, tensor: Tensor) -> None:
 
 
 def observed() -> bool:
-    """Whether somebody watches in this context."""
-    return _listener.get() is not None
+    """Whether somebody keeps what is published in this context."""
+    return _keeps.get()
+
+
+def overwritable() -> bool:
+    """Whether a pass may write over tensors of its own that it has used for the last time.
+
+    A listener keeps what it is handed, and the backward pass needs what the forward pass made.
+    """
+    return not (observed() or torch.is_grad_enabled())
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Call `listener(name, tensor)` for all that is published inside the `with` block."""
-    token = _listener.set(listener)
+def listening(listener: Listener, keeps: bool = True) -> Iterator[None]:
+    """Call `listener(name, tensor)` for all that is published inside the `with` block.
+
+    One that `keeps` no tensor, but ends a pass, say, lets it run as if nobody listened.
+    """
+    tokens = _listener.set(listener), _keeps.set(keeps)
     try:
         yield
     finally:
-        _listener.reset(token)
+        _listener.reset(tokens[0])
+        _keeps.reset(tokens[1])

@@ -5,6 +5,9 @@ Shapes: H heads, T tokens, d_k the width of a head's queries and keys.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -31,11 +34,13 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, layout: str) -> Tensor:
 
     The paper's `X e^{i n theta}` (section 2.1) on real numbers: a pair (a, b) is the complex
     number a + ib. "interleaved" pairs components 2i and 2i + 1, "half" pairs i and i + d_k / 2.
+    What is interleaved is seen as complex numbers in place: neighbours must be neighbours in memory
+    too, and each token must begin at an even place.
     """
     if layout == "none":
         return x
     if layout == "interleaved" and x.dtype in (torch.float32, torch.float64):
-        pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+        pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
         return torch.view_as_real(pairs * torch.complex(cos, sin).to(pairs.dtype)).flatten(-2)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     if layout == "interleaved":  # there are no complex numbers of two 16-bit halves
@@ -56,14 +61,34 @@ def decay_powers(gamma: Tensor, exponents: Tensor, dtype: torch.dtype) -> Tensor
     return torch.exp(log_gamma.view(-1, *[1] * exponents.dim()) * exponents.to(work)).to(dtype)
 
 
-def decay_matrix(gamma: Tensor, rows: Tensor, cols: Tensor, dtype: torch.dtype) -> Tensor:
+def decay_matrix(
+    gamma: Tensor, rows: Tensor | range, cols: Tensor | range, dtype: torch.dtype
+) -> Tensor:
     """D (H, len(rows), len(cols)): gamma**(n-m) for n >= m, else 0 (paper, equation 5).
 
-    `rows` holds the positions n of the reading tokens, `cols` the positions m of those read.
+    `rows` holds the positions n of the reading tokens, `cols` the positions m of those read. Two
+    ranges, both of step 1, cost a power for each distance and not for each cell; D is then made
+    on gamma's device.
     """
+    if isinstance(rows, range) and isinstance(cols, range):
+        return _consecutive(gamma, rows, cols, dtype)
+    assert isinstance(rows, Tensor)
+    assert isinstance(cols, Tensor)
     distance = rows[:, None] - cols[None, :]
     powers = decay_powers(gamma, distance.clamp(min=0), dtype)
     return powers.masked_fill(distance < 0, 0)
+
+
+def _consecutive(gamma: Tensor, rows: range, cols: range, dtype: torch.dtype) -> Tensor:
+    """D between consecutive positions: each row is the one above it, moved by a token.
+
+    So all rows are windows of one line, the powers from the farthest distance down to 0 and then
+    zeros.
+    """
+    distance = torch.arange(rows.stop - 1 - cols.start, rows.start - cols.stop, -1)
+    distance = distance.to(gamma.device)
+    line = decay_powers(gamma, distance.clamp(min=0), dtype).masked_fill(distance < 0, 0)
+    return line.unfold(-1, len(cols), 1).flip(1)
 
 
 class StretchDecay(NamedTuple):
@@ -79,9 +104,42 @@ class StretchDecay(NamedTuple):
     whole: Tensor
 
 
+_shared: ContextVar[dict[tuple[object, ...], StretchDecay] | None] = ContextVar(
+    "retnet_viz_decays", default=None
+)
+
+
+@contextmanager
+def sharing_decays() -> Iterator[None]:
+    """Inside the `with` block `stretch_decay` makes what is alike once, and hands it out again.
+
+    All chunks of a text use the same powers, and all layers that have the same gammas. A block
+    within another shares with it; what was made is let go of at the end of the outer one.
+    """
+    if _shared.get() is not None:
+        yield
+        return
+    token = _shared.set({})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
 def stretch_decay(gamma: Tensor, q: Tensor) -> StretchDecay:
     """The decays of a stretch as long as q (B, H, T, d_k); its own part in float32 at least."""
-    position = torch.arange(q.shape[-2] + 1, device=q.device)
-    within = decay_matrix(gamma, position[:-1], position[:-1], q.dtype)
-    powers = decay_powers(gamma, position, torch.promote_types(q.dtype, torch.float32))[..., None]
+    shared = _shared.get()
+    if shared is None:
+        return _stretch_decay(gamma, q)
+    key = (*gamma.tolist(), q.shape[-2], q.dtype, q.device)
+    if key not in shared:
+        shared[key] = _stretch_decay(gamma, q)
+    return shared[key]
+
+
+def _stretch_decay(gamma: Tensor, q: Tensor) -> StretchDecay:
+    gamma, length = gamma.to(q.device), q.shape[-2]
+    within = decay_matrix(gamma, range(length), range(length), q.dtype)
+    exponents = torch.arange(length + 1, device=q.device)
+    powers = decay_powers(gamma, exponents, torch.promote_types(q.dtype, torch.float32))[..., None]
     return StretchDecay(within, powers[:, 1:], powers[:, :-1].flip(1), powers[:, -1:])

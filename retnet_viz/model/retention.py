@@ -22,8 +22,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from retnet_viz.model.observe import observed, publish
-from retnet_viz.model.position import StretchDecay, stretch_decay
+from retnet_viz.model.inplace import plus, times
+from retnet_viz.model.observe import overwritable, publish
+from retnet_viz.model.position import StretchDecay, sharing_decays, stretch_decay
 
 MODES = ("parallel", "recurrent", "chunkwise")
 
@@ -54,7 +55,7 @@ def parallel(
     decay = stretch_decay(gamma, q)
     output = _within(q, k, v, decay)
     if state is not None:
-        output = output + _across(q, state, decay)
+        output = plus(output, _across(q, state, decay))
     state = next_state(k, v, state, decay)
     publish("retention.state", state)
     return output, state
@@ -68,7 +69,7 @@ def recurrent(
         state = empty_state(k, v)
     decay = gamma.to(state).view(-1, 1, 1)
     # A listener and the backward pass need every state; else each is written over the one before.
-    in_place = not (observed() or torch.is_grad_enabled())
+    in_place = overwritable()
     is_ours = False  # the first state is the caller's
     outputs = []
     for q_n, k_n, v_n in zip(*(x.to(state).unbind(dim=-2) for x in (q, k, v)), strict=True):
@@ -81,6 +82,7 @@ def recurrent(
     return torch.cat(outputs, dim=-2).to(v.dtype), state
 
 
+@sharing_decays()
 def chunkwise(
     q: Tensor,
     k: Tensor,
@@ -103,18 +105,17 @@ def chunkwise(
     if state is None:
         state = empty_state(k, v)
     outputs = []
-    decay = stretch_decay(gamma, q[..., :chunk_size, :])
     for q_i, k_i, v_i in zip(*(x.split(chunk_size, dim=-2) for x in (q, k, v)), strict=True):
-        if q_i.shape[-2] < chunk_size:
-            decay = stretch_decay(gamma, q_i)
+        decay = stretch_decay(gamma, q_i)
         inner = _within(q_i, k_i, v_i, decay)
         cross = _across(q_i, state, decay)
         publish("retention.inner", inner)
         publish("retention.cross", cross)
-        outputs.append(inner + cross)
+        # Tokens first, heads second: so the heads' normalisation finds each token's in one place.
+        outputs.append(plus(inner, cross).transpose(1, 2))
         state = next_state(k_i, v_i, state, decay)
         publish("retention.state", state)
-    return torch.cat(outputs, dim=-2), state
+    return torch.cat(outputs, dim=1).transpose(1, 2), state
 
 
 def empty_state(k: Tensor, v: Tensor) -> Tensor:
@@ -130,15 +131,15 @@ def next_state(k: Tensor, v: Tensor, state: Tensor | None, decay: StretchDecay) 
     """
     zeta = decay.zeta
     added = (k.to(zeta.dtype) * zeta).mT @ v.to(zeta.dtype)
-    return added if state is None else added + decay.whole * state
+    return added if state is None else plus(added, decay.whole * state)
 
 
 def _within(q: Tensor, k: Tensor, v: Tensor, decay: StretchDecay) -> Tensor:
     """What tokens give each other inside one stretch of text: (Q K^T * D) V (equation 5)."""
     scores = q @ k.mT
-    weights = scores * decay.within
     publish("retention.scores", scores)
     publish("retention.decay", decay.within)
+    weights = times(scores, decay.within)
     publish("retention.weights", weights)
     return weights @ v
 

@@ -8,11 +8,13 @@ results are written where the last step's were, every view is made once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from retnet_viz.model.config import RetNetConfig
 from retnet_viz.model.position import rotate, rotation_angles
 from retnet_viz.model.retnet import RetNet, RetNetBlock, RetNetState
 
@@ -22,12 +24,18 @@ _ANGLES = 1024  # positions whose angles are made at once
 class Stepper:
     """Continues one text, token by token, with the weights that `model` has now.
 
-    Weights and states are copied: neither the model nor the given state is written to. Raises
-    ValueError where `state` has read nothing, or more than one text.
+    Weights and states are copied: neither the model nor the given state is written to. `compiler`
+    (torch.compile, say) translates what a layer does after its projections. Raises ValueError where
+    `state` has read nothing, or more than one text.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: RetNet, state: RetNetState) -> None:
+    def __init__(
+        self,
+        model: RetNet,
+        state: RetNetState,
+        compiler: Callable[..., Any] = lambda function: function,
+    ) -> None:
         if any(each is None or each.shape[0] != 1 for each in state.layers):
             raise ValueError("a stepper continues one text that has been read; this state has not")
         self.config = model.config
@@ -40,6 +48,7 @@ class Stepper:
             for block, layer_state in zip(model.blocks, state.layers, strict=True)
             if isinstance(block, RetNetBlock) and layer_state is not None
         ]
+        self._finish = compiler(_Layer.finish)
         self._angles_from = -_ANGLES
 
     @property
@@ -55,13 +64,13 @@ class Stepper:
         """
         if not 0 <= token < len(self._embedding):
             raise IndexError(f"token id {token} is outside 0 .. {len(self._embedding) - 1}")
-        if self.position - self._angles_from >= _ANGLES:
-            self._angles_from = self.position
+        row = self.position - self._angles_from
+        if not 0 <= row < _ANGLES:
+            row, self._angles_from = 0, self.position
             base, width = self.config.rotation_base, self.config.head_dim
             device = self._embedding.device
             self._cos, self._sin = rotation_angles(width, self.position, _ANGLES, base, device)
             self._unit = torch.complex(self._cos, self._sin).to(torch.complex64)
-        row = self.position - self._angles_from
         x = self._embedding[token]
         for layer in self._layers:
             layer.project(x)
@@ -69,7 +78,7 @@ class Stepper:
                 layer.rotate(self._cos[row], self._sin[row])
             else:
                 layer.pairs.mul_(self._unit[row])
-            x = layer.finish(x)
+            x = self._finish(layer, x)
         self.position += 1
         return torch.mv(self._head, self._norm(x))
 
@@ -83,10 +92,13 @@ class _Layer:
         self.state = state[0].clone()  # (H, d_k, d_v)
         heads, d_k, d_v = self.state.shape
         self.retention_norm, self.ffn_norm = _norm(block.retention_norm), _norm(block.ffn_norm)
-        self.normalize = retention.normalize
+        self.normalize = _head_norm(self.config)
         # k carries the factor d_k**-0.5.
         parts = [retention.q_proj.weight, retention.k_proj.weight * d_k**-0.5]
-        self.projections = torch.cat([*parts, retention.v_proj.weight, retention.g_proj.weight])
+        parts += [retention.v_proj.weight]
+        if retention.g_proj is not None:
+            parts += [retention.g_proj.weight]
+        self.projections = torch.cat(parts)
         self.out = retention.out_proj.weight.clone()
         up = (
             [ffn.up_proj.weight]
@@ -94,10 +106,16 @@ class _Layer:
             else [ffn.gate_proj.weight, ffn.up_proj.weight]
         )
         self.up, self.down = torch.cat(up), ffn.down_proj.weight.clone()
+        # gelu(u) = (w + w erf(w)) / sqrt(2) with w = u / sqrt(2): F.gelu takes several times as
+        # long on a vector. Weights of 16 bits would be rounded once more.
+        self.has_scaled_gelu = self.config.feed_forward == "gelu" and self.up.dtype.itemsize > 2
+        if self.has_scaled_gelu:
+            self.up, self.down = self.up * 0.5**0.5, self.down * 0.5**0.5
+        self.is_wider = self.state.dtype != self.up.dtype  # the state, where weights have 16 bits
         self.decay = retention.gamma.to(self.state)[:, None, None]
 
         self.projected = self.projections.new_empty(self.projections.shape[0])
-        qk, v, self.gate = self.projected.split([2 * heads * d_k, heads * d_v, heads * d_v])
+        qk, v, self.gate = self.projected.tensor_split([2 * heads * d_k, heads * (2 * d_k + d_v)])
         self.qk = qk.unflatten(0, (2, heads, 1, d_k))
         self.v = v.unflatten(0, (heads, 1, d_v))
         self.read = self.state.new_empty(heads, 1, d_v)
@@ -119,18 +137,32 @@ class _Layer:
 
     def finish(self, x: Tensor) -> Tensor:
         """x (d,) -> (d,): equation 6 in each head, then equations 8 and 9."""
-        self.state.mul_(self.decay).addcmul_(self.k, self.v.to(self.state.dtype))
+        v = self.v.to(self.state.dtype) if self.is_wider else self.v
+        self.state.mul_(self.decay).addcmul_(self.k, v)
         torch.bmm(self.q, self.state, out=self.read)
-        heads = self.normalize(self.read.to(x.dtype)).flatten()
-        x = torch.addmv(x, self.out, F.silu(self.gate).mul_(heads))
+        read = self.read.to(x.dtype) if self.is_wider else self.read
+        heads = self.normalize(read).view(-1)
+        gated = F.silu(self.gate).mul_(heads) if len(self.gate) else heads
+        x = torch.addmv(x, self.out, gated)
         inner = torch.mv(self.up, self.ffn_norm(x))
-        if self.config.feed_forward == "gelu":
-            # F.gelu takes several times as long on a vector as its parts do.
-            inner = torch.erf(inner * 0.5**0.5).add_(1).mul_(inner).mul_(0.5)
+        if self.has_scaled_gelu:
+            inner = torch.addcmul(inner, inner, torch.erf(inner))
+        elif self.config.feed_forward == "gelu":
+            inner = F.gelu(inner)
         else:
             gate, inner = inner.chunk(2)
             inner = F.silu(gate).mul_(inner)
         return torch.addmv(x, self.down, inner)
+
+
+def _head_norm(config: RetNetConfig) -> Callable[[Tensor], Tensor]:
+    """What `MultiScaleRetention.normalize` does, without the cost of finding out which."""
+    shape, eps = (config.value_dim,), config.norm_eps
+    if config.head_norm == "none":
+        return lambda heads: heads
+    if config.head_norm == "layer":
+        return lambda heads: torch.layer_norm(heads, shape, None, None, eps)
+    return lambda heads: torch.rms_norm(heads, shape, None, eps)
 
 
 def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:

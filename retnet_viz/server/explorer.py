@@ -31,7 +31,7 @@ from retnet_viz.server.websocket import PromptWebsocketConnection
 
 NOTEBOOK = "explorer.ipynb"
 # A kernel of each waits for its next visitor, in some 250 MB: the pages open twice as fast.
-PREHEATED = (NOTEBOOK, "modes.ipynb")
+PREHEATED = (NOTEBOOK, "modes.ipynb", "cost.ipynb")
 TEMPLATES = Path(__file__).with_name("templates")
 # A kernel nobody is connected to ends after this long; open pages keep theirs.
 IDLE_SECONDS = 600

@@ -56,6 +56,10 @@ class Record(Protocol):
     def keeps_blocks(self) -> bool:
         """Whether the scores, decay and weights that the mode computed were kept."""
 
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether all that the layers published of each token was kept; else it is replayed."""
+
     def check(self) -> None:
         """Raise RuntimeError where the record is no longer that of the pass."""
 
@@ -95,6 +99,7 @@ class Capture:
     logits: Tensor
     first_logits = 0
     keeps_blocks = True
+    keeps_rows = True
 
     def __init__(self, stride: int) -> None:
         self.layers: list[LayerCapture] = []

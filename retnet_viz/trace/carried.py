@@ -6,7 +6,8 @@ Shapes as in `live`: T tokens, H heads, d_k and d_v the widths of a head's keys 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,75 +15,32 @@ from torch import Tensor
 from retnet_viz.model import RetNet, RetNetState
 from retnet_viz.model.observe import listening
 from retnet_viz.trace.capture import Capture, LayerRecord, state_stride
+from retnet_viz.trace.replay import Replay, whole_steps
+from retnet_viz.trace.rows import Draft, Rows
 
 Progress = Callable[[int, int], None]
 
-STRETCH = 2048  # tokens that the model reads between two calls of `progress`
 RECENT = 32  # states before the end of the text that are kept besides every stride-th one
 BLOCK_BUDGET = 64 * 2**20  # bytes of scores, decay and weights of chunks; beyond it none are kept
+REPLAY_CHUNK = 64  # tokens a chunk when a layer of recurrent mode is replayed
+ROW_BUDGET = 2**30  # bytes of what each token has in the layers; beyond it only their outputs
 
 _ROWS = {
     *("retention.q", "retention.k", "retention.v", "retention.output", "retention.normed"),
     *("retention.gate", "retention.inner", "retention.cross", "layer.output"),
 }
+_LEAN_ROWS = {"layer.output"}  # of these all others can be had again
 _BLOCKS = {"retention.scores", "retention.decay", "retention.weights"}
 
 
-class Rows:
-    """Rows along one axis, in a buffer that grows by doubling; of many only the last `keep`."""
-
-    def __init__(self, axis: int = -2, keep: int | None = None) -> None:
-        self._axis = axis
-        self._keep = keep
-        self._data: Tensor | None = None
-        self.first = 0  # which row stands first in the buffer
-        self.stop = 0
-
-    @property
-    def tensor(self) -> Tensor:
-        """A view of the rows that are kept."""
-        return self.slice(self.begin(self.stop), self.stop)
-
-    def slice(self, start: int, stop: int) -> Tensor:
-        """A view of rows start .. stop - 1."""
-        assert self._data is not None
-        return self._data.narrow(self._axis, start - self.first, stop - start)
-
-    def begin(self, length: int) -> int:
-        """The first row to keep of `length` rows."""
-        return 0 if self._keep is None else max(0, length - self._keep)
-
-    def room(self, at: int, length: int, parts: Sequence[Tensor]) -> tuple[Tensor, int]:
-        """A buffer for `length` rows that has those before `at`, and its first row.
-
-        Nothing changes yet. `parts` tell what rows look like where there are none.
-        """
-        begin = self.begin(length)
-        model = parts[0] if self._data is None else self._data
-        last = self.first + model.shape[self._axis]
-        if self._data is not None and self.first <= begin and length <= last:
-            return self._data, self.first
-        shape = list(model.shape)
-        shape[self._axis] = 2 * (length - begin)  # as many again fit before the next copy
-        data = model.new_empty(shape)
-        if begin < at:
-            data.narrow(self._axis, 0, at - begin).copy_(self.slice(begin, at))
-        return data, begin
-
-    def replace(self, room: tuple[Tensor, int], at: int, parts: Sequence[Tensor]) -> None:
-        """Go on in the buffer from `room`, with `parts` in place of the rows from `at` on."""
-        self._data, self.first = room
-        self.stop = at
-        for part in parts:
-            self.stop += part.shape[self._axis]
-            self.slice(at, self.stop).copy_(part)
-            at = self.stop
-
-
 class _Layer:
-    """What is kept of one layer: a `LayerRecord` that can be shortened and go on."""
+    """What is kept of one layer: a `LayerRecord` that can be shortened and go on.
 
-    def __init__(self) -> None:
+    `replay` gives a tensor that is not kept, by its name.
+    """
+
+    def __init__(self, replay: Callable[[str], Tensor]) -> None:
+        self._replay = replay
         self.rows: dict[str, Rows] = {}
         self.blocks: dict[str, list[Tensor]] = {}
         self.states: dict[int, Tensor] = {}  # every `stride`-th, in order
@@ -92,7 +50,9 @@ class _Layer:
         self.last_state: Tensor
 
     def __getitem__(self, name: str) -> Sequence[Tensor]:
-        return [self.rows[name].tensor] if name in self.rows else self.blocks[name]
+        if name in self.rows:
+            return [self.rows[name].tensor]
+        return self.blocks[name] if name in self.blocks else [self._replay(name)]
 
     def last_kept(self, steps: int) -> int:
         """The last of the first `steps` steps whose state is kept; -1 if there is none."""
@@ -119,10 +79,10 @@ class _Layer:
 
 
 class _LayerRun:
-    """What one layer published in a run."""
+    """What one layer published in a run, and is to be kept."""
 
     def __init__(self, step: int) -> None:
-        self.rows: dict[str, list[Tensor]] = {}
+        self.rows: dict[str, tuple[Rows, Draft]] = {}
         self.blocks: dict[str, list[Tensor]] = {}
         self.states: dict[int, Tensor] = {}
         self.recent: dict[int, Tensor] = {}
@@ -135,14 +95,19 @@ class _Run:
     """A listener (see model.observe) that gathers what a run over tokens from `start` on adds."""
 
     start: int
+    length: int  # of the whole text
     steps: int  # of the whole text
     stride: int
-    first_logits: int
+    keeps_rows: bool
     keeps_blocks: bool
+    logits: Draft
     layers: list[_LayerRun]
-    logits: list[Tensor] = field(default_factory=list)
-    read: int = 0
     _layer: int = -1
+
+    @property
+    def names(self) -> set[str]:
+        """What is kept of each token."""
+        return _ROWS if self.keeps_rows else _LEAN_ROWS
 
     def __call__(self, name: str, tensor: Tensor) -> None:
         tensor = tensor.detach()
@@ -151,16 +116,21 @@ class _Run:
         elif name == "layer.input":
             self._layer += 1
         elif name == "logits":
-            begin = self.start + self.read
-            self.read += tensor.shape[1]
-            self.logits.append(tensor[0, max(0, self.first_logits - begin) :])
+            self.logits.add(tensor[0])
         elif name == "retention.state":
             self._keep_state(self.layers[self._layer], tensor[0])
-        elif name in _ROWS:
-            self.layers[self._layer].rows.setdefault(name, []).append(tensor[0])
+        elif name in self.names:
+            self.rows(self._layer, name, Rows()).add(tensor[0])
         elif name in _BLOCKS and self.keeps_blocks:
             block = tensor if name == "retention.decay" else tensor[0]  # decay has no batch axis
             self.layers[self._layer].blocks.setdefault(name, []).append(block)
+
+    def rows(self, layer: int, name: str, there: Rows) -> Draft:
+        """The draft of what is kept of a layer under a name: one of `there` if it is the first."""
+        rows = self.layers[layer].rows
+        if name not in rows:
+            rows[name] = (there, there.draft(self.start, self.length))
+        return rows[name][1]
 
     def _keep_state(self, layer: _LayerRun, state: Tensor) -> None:
         if layer.step % self.stride == 0:
@@ -172,20 +142,34 @@ class _Run:
 
 
 class Carried:
-    """A pass in recurrent or chunkwise mode that can go on from the states it keeps."""
+    """A pass in recurrent or chunkwise mode that can go on from the states it keeps.
 
-    def __init__(self, model: RetNet, mode: str, chunk_size: int, keep_logits: int | None) -> None:
+    Of a text whose tokens would need more than ROW_BUDGET the layers' outputs are kept and no more:
+    the rest is replayed, a layer at a time, when it is asked for. So it stays until a run reads
+    the text from its start again and finds it short enough. `ids` are those of the text, kept up
+    to date by whoever calls `run`.
+    """
+
+    def __init__(
+        self, model: RetNet, mode: str, chunk_size: int, keep_logits: int | None, ids: Rows
+    ) -> None:
         self._model = model
         self._mode = mode
         self._chunk_size = chunk_size
         self._step = 1 if mode == "recurrent" else chunk_size  # tokens
         self._keep_logits = keep_logits
+        self._ids = ids
         self._clear()
 
     def _clear(self) -> None:
-        self.layers = [_Layer() for _ in range(self._model.config.n_layers)]
+        chunk_size = self._chunk_size if self._mode == "chunkwise" else REPLAY_CHUNK
+        self._replay = Replay(self._model, chunk_size, self._input)
+        self.layers = [
+            _Layer(partial(self._replayed, layer)) for layer in range(self._model.config.n_layers)
+        ]
         self._logits = Rows(keep=self._keep_logits)
         self.keeps_blocks = True
+        self.keeps_rows = True
 
     @property
     def logits(self) -> Tensor:
@@ -217,7 +201,7 @@ class Carried:
             for layer, part in zip(self.layers, run.layers, strict=True):
                 part.last_state = layer.state(step)
         device = self._model.embedding.weight.device
-        stretch = max(1, STRETCH // self._step) * self._step
+        stretch = whole_steps(self._step)
         for at in range(0, len(ids), stretch):
             if progress is not None:
                 progress(at, len(ids))
@@ -225,76 +209,83 @@ class Carried:
             with torch.no_grad(), listening(run):
                 output = self._model(part_ids, state, self._mode, self._chunk_size)
             state = output.state
+            del output  # its logits: the next stretch makes as many
         if progress is not None and len(ids):
             progress(len(ids), len(ids))
-        return self._taking_over(run, length)
+        return lambda: self._take_over(run)
 
     def _new_run(self, start: int, length: int) -> _Run:
-        config = self._model.config
         steps = -(-length // self._step)
         stride = 1 << (state_stride(self._model, steps) - 1).bit_length()
-        blocks = 3 * config.n_heads * length * min(self._step, length)
-        blocks *= config.n_layers * self._model.embedding.weight.element_size()
-        return _Run(
+        fits = row_bytes(self._model, self._mode) * length <= ROW_BUDGET
+        blocks_fit = block_bytes(self._model, self._step, length) <= BLOCK_BUDGET
+        run = _Run(
             start=start,
+            length=length,
             steps=steps,
             # A power of two that only grows: every second state is dropped, and none is missing.
             stride=max(stride, self.layers[0].stride) if start else stride,
-            first_logits=self._logits.begin(length),
-            keeps_blocks=blocks <= BLOCK_BUDGET and (self.keeps_blocks or start == 0),
+            keeps_rows=fits and (self.keeps_rows or start == 0),
+            keeps_blocks=blocks_fit and (self.keeps_blocks or start == 0),
+            logits=self._draft_of_logits(start, length),
             layers=[_LayerRun(start // self._step) for _ in self.layers],
         )
+        for index, layer in enumerate(self.layers):
+            for name in run.names & layer.rows.keys():
+                run.rows(index, name, layer.rows[name])
+        return run
 
-    def _taking_over(self, run: _Run, length: int) -> Callable[[], None]:
-        """Set up all room that the run needs, and give the function that fills it."""
-        moves: list[Callable[[], None]] = []
-
-        def move(rows: Rows, at: int, parts: Sequence[Tensor]) -> None:
-            room = rows.room(at, length, parts)
-            moves.append(lambda: rows.replace(room, at, parts))
-
-        move(self._logits, *self._logits_of(run))
+    def _take_over(self, run: _Run) -> None:
+        run.logits.commit()
+        self.keeps_rows, self.keeps_blocks = run.keeps_rows, run.keeps_blocks
+        self._replay.forget()
         for layer, part in zip(self.layers, run.layers, strict=True):
-            for name in part.rows or layer.rows:
-                move(layer.rows.setdefault(name, Rows()), run.start, part.rows.get(name, []))
+            for _, draft in part.rows.values():
+                draft.commit()
+            layer.rows = {name: rows for name, (rows, _) in part.rows.items()}
+            layer.shorten(run.start // self._step, run.stride)
+            layer.states |= part.states
+            layer.recent = {
+                step: state
+                for step, state in (layer.recent | part.recent).items()
+                if step >= run.steps - RECENT
+            }
+            layer.steps = run.steps
+            assert part.last_state is not None
+            layer.last_state = part.last_state
+            if not run.keeps_blocks:
+                layer.blocks.clear()
+            for name, blocks in part.blocks.items():
+                layer.blocks.setdefault(name, []).extend(blocks)
 
-        def take_over() -> None:
-            for each in moves:
-                each()
-            self.keeps_blocks = run.keeps_blocks
-            for layer, part in zip(self.layers, run.layers, strict=True):
-                layer.shorten(run.start // self._step, run.stride)
-                layer.states |= part.states
-                layer.recent = {
-                    step: state
-                    for step, state in (layer.recent | part.recent).items()
-                    if step >= run.steps - RECENT
-                }
-                layer.steps = run.steps
-                assert part.last_state is not None
-                layer.last_state = part.last_state
-                if not run.keeps_blocks:
-                    layer.blocks.clear()
-                for name, blocks in part.blocks.items():
-                    layer.blocks.setdefault(name, []).extend(blocks)
-
-        return take_over
-
-    def _logits_of(self, run: _Run) -> tuple[int, list[Tensor]]:
-        """The logits to keep from a token on, and that token.
+    def _draft_of_logits(self, start: int, length: int) -> Draft:
+        """The logits that are kept, with room for those from token `start` on.
 
         A text that got shorter keeps some that were dropped when it was longer: they are made
         again, from the output of the last layer, which is kept.
         """
-        begin, kept = run.first_logits, self._logits.first
-        if begin >= min(kept, run.start):
-            return max(begin, run.start), run.logits
-        output = self.layers[-1].rows["layer.output"].slice(begin, min(kept, run.start))
+        begin, kept = self._logits.begin(length), self._logits.first
+        if begin >= min(kept, start):
+            return self._logits.draft(start, length)
+        draft = self._logits.draft(begin, length)
+        output = self.layers[-1].rows["layer.output"].slice(begin, min(kept, start))
         with torch.no_grad():
-            parts = [self._model.head(self._model.norm(output))]
-        if kept < run.start:
-            parts.append(self._logits.slice(kept, run.start).clone())
-        return begin, parts + run.logits
+            draft.add(self._model.head(self._model.norm(output)))
+        if kept < start:
+            draft.add(self._logits.slice(kept, start))
+        return draft
+
+    def _input(self, layer: int, start: int, stop: int) -> Tensor:
+        """(stop - start, d), what tokens start .. stop - 1 bring to a layer."""
+        if layer:
+            return self.layers[layer - 1].rows["layer.output"].slice(start, stop)
+        embedding: Tensor = self._model.embedding(
+            self._ids.slice(start, stop).to(self._model.embedding.weight.device)
+        )
+        return embedding
+
+    def _replayed(self, layer: int, name: str) -> Tensor:
+        return self._replay(layer, name, self._ids.stop)
 
 
 class Whole:
@@ -302,6 +293,7 @@ class Whole:
 
     first_logits = 0
     keeps_blocks = True
+    keeps_rows = True
 
     def __init__(self, model: RetNet) -> None:
         self._model = model
@@ -336,3 +328,24 @@ class Whole:
             self._capture = capture
 
         return take_over
+
+
+def row_bytes(model: RetNet, mode: str, all_rows: bool = True) -> int:
+    """Bytes that the layers publish of each token, or of those the bytes of their outputs."""
+    config = model.config
+    width = config.d_model
+    if all_rows:  # q, k; v, the head output, normed and gate, and the parts of a chunk's output
+        width += 2 * config.d_model
+        width += (6 if mode == "chunkwise" else 4) * config.n_heads * config.value_dim
+    return config.n_layers * width * model.embedding.weight.element_size()
+
+
+def block_bytes(model: RetNet, chunk_size: int, length: int) -> int:
+    """Bytes of the scores and weights of all chunks and layers, and of the decay that they share.
+
+    In parallel mode the text is one chunk.
+    """
+    config, size = model.config, min(chunk_size, length)
+    whole, rest = divmod(length, size)
+    cells = 2 * config.n_layers * (whole * size**2 + rest**2) + size**2
+    return config.n_heads * cells * model.embedding.weight.element_size()

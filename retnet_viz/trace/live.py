@@ -10,7 +10,7 @@ token, and as many states as fit into a budget.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +18,11 @@ from torch import Tensor
 
 from retnet_viz.model import RetNet
 from retnet_viz.model.retnet import check_call
+from retnet_viz.trace.budget import check_memory, foreseen
 from retnet_viz.trace.capture import LayerRecord
-from retnet_viz.trace.carried import Carried, Progress, Rows, Whole
+from retnet_viz.trace.carried import Carried, Progress, Whole
 from retnet_viz.trace.observables import Trace, check_ids
+from retnet_viz.trace.rows import Rows
 from retnet_viz.trace.segments import Change, Segments
 
 
@@ -55,7 +57,7 @@ def live(
     The logits of the last `keep_logits` tokens are kept, those of all with None. `progress` is
     called during the first run as in `Live.splice`. Raises ValueError where the text is no str, the
     model has no tokenizer or one with more ids than it has embeddings for, the mode is unknown, or
-    the chunk size or `keep_logits` is below 1.
+    the chunk size or `keep_logits` is below 1; NotEnoughMemory as `Live.splice`.
     """
     return Live(model, text, mode, chunk_size, keep_logits=keep_logits, progress=progress)
 
@@ -90,14 +92,16 @@ class Live:
         self.model = model
         self.mode = mode
         self.chunk_size = chunk_size
+        self._keep_logits = keep_logits
         self._text = Segments(model.tokenizer)
         self._ids = Rows(axis=-1)
         self._pass: Carried | Whole
         if mode == "parallel":
             self._pass = Whole(model)
         else:
-            self._pass = Carried(model, mode, chunk_size, keep_logits)
+            self._pass = Carried(model, mode, chunk_size, keep_logits, self._ids)
         self.edition = 0  # how many edits changed an id
+        self._edits = 0  # how many edits there were
         self._trace: Trace | None = None
         self.append(text, progress)
 
@@ -135,11 +139,19 @@ class Live:
 
         As `splice`, but it compares all characters.
         """
+        return self.prepare(text, progress)()
+
+    def prepare(self, text: str, progress: Progress | None = None) -> Callable[[], Recomputed]:
+        """Do all of `edit` but the change itself, which is what the returned function does.
+
+        So a long edit can be prepared in one thread while another goes on reading the trace. That
+        function cannot fail, unless there was an edit meanwhile: then it raises RuntimeError.
+        """
         _check_text(text)
         old = self.text
         start = _common_start(old, text)
         end = min(_common_end(old, text), len(old) - start, len(text) - start)
-        return self.splice(start, len(old) - end, text[start : len(text) - end], progress)
+        return self._prepared(start, len(old) - end, text[start : len(text) - end], progress)
 
     def append(self, text: str, progress: Progress | None = None) -> Recomputed:
         """Add `text` at the end, at a cost that does not depend on the length of what is there."""
@@ -152,34 +164,66 @@ class Live:
 
         `progress(done, total)` is called with the tokens that were run and are to be run: before
         the first and after every 2,048 or so. What it raises ends the edit and is passed on.
-        Raises IndexError where the text has no such characters, ValueError where `text` is no str.
+        Raises IndexError where the text has no such characters, ValueError where `text` is no str,
+        NotEnoughMemory where the machine has too little for the run.
         """
         _check_text(text)
         if not 0 <= start <= stop <= self._text.length:
             raise IndexError(
                 f"characters {start} .. {stop} are not a stretch of a text of {self._text.length}"
             )
+        return self._prepared(start, stop, text, progress)()
+
+    def _prepared(
+        self, start: int, stop: int, text: str, progress: Progress | None
+    ) -> Callable[[], Recomputed]:
+        """Run what a splice changes; the function that then makes the change."""
+        number = self._edits
         if start == stop and not text:
-            return Recomputed(0, self.length, 0)
+            return lambda: Recomputed(0, self.length, 0)
         change = self._text.splice(start, stop, text, self.length)
         if change.ids:
             check_ids(torch.tensor(change.ids), self.model.config.vocab_size)
         tail = self._tail(change)
-        if tail is None:  # other characters, the same ids
+
+        def accept() -> None:
+            if self._edits != number:
+                raise RuntimeError("this edit was prepared for a text that was edited since")
+            self._edits += 1
             self._text.accept(change)
+
+        def accept_characters() -> Recomputed:
+            accept()
             return Recomputed(0, self.length, change.encoded)
+
+        if tail is None:  # other characters, the same ids
+            return accept_characters
         first, ids = tail
         length = first + len(ids)
         restart = self._pass.restart(first)
+        self._check_memory(restart, length)
         before = self._ids.tensor[restart:first] if restart < first else ids[:0]
         take_over = self._pass.run(torch.cat((before, ids)), restart, progress)
-        room = self._ids.room(first, length, [ids])
-        take_over()  # from here on nothing can fail
-        self._ids.replace(room, first, [ids])
-        self._text.accept(change)
-        self.edition += 1
-        self._trace = None
-        return Recomputed(length - restart, length, change.encoded)
+        draft = self._ids.draft(first, length)
+        draft.add(ids)
+
+        def accept_all() -> Recomputed:
+            accept()
+            take_over()
+            draft.commit()
+            self.edition += 1
+            self._trace = None
+            return Recomputed(length - restart, length, change.encoded)
+
+        return accept_all
+
+    def _check_memory(self, restart: int, length: int) -> None:
+        """Raise NotEnoughMemory where a run from token `restart` on would not fit."""
+        held, needed = (
+            foreseen(self.model, tokens, self.mode, self.chunk_size, self._keep_logits)
+            for tokens in (restart, length)
+        )
+        check_memory(needed - held, self.model, length, self.mode, self.chunk_size)
 
     def _tail(self, change: Change) -> tuple[int, Tensor] | None:
         """The first token whose id the change alters, and all ids from there on; None if none."""
@@ -229,6 +273,11 @@ class _Record:
     def keeps_blocks(self) -> bool:
         self.check()
         return self._source.keeps_blocks
+
+    @property
+    def keeps_rows(self) -> bool:
+        self.check()
+        return self._source.keeps_rows
 
 
 # -- comparing --------------------------------------------------------------------------------

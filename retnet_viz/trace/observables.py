@@ -7,23 +7,26 @@ axis: a trace observes one sequence.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from retnet_viz.model import MODES, RetNet, RetNetOutput
+from retnet_viz.model import MODES, Output, RetNet, RetNetState
 from retnet_viz.model.observe import listening
 from retnet_viz.model.position import decay_matrix, stretch_decay
 from retnet_viz.model.retention import chunkwise, next_state, recurrent
 from retnet_viz.model.retnet import MultiScaleRetention, check_call
 from retnet_viz.trace.agreement import Agreement
-from retnet_viz.trace.capture import Capture, LayerCapture, LayerRecord, Record, state_stride
+from retnet_viz.trace.budget import check_memory, foreseen_once
+from retnet_viz.trace.capture import Capture, LayerRecord, Record, state_stride
 from retnet_viz.trace.cost import Cost, measure, median_milliseconds
+from retnet_viz.trace.replay import Gathered
+from retnet_viz.trace.state_norms import state_norms
 
-COMPUTED, DERIVED = "computed", "derived"
+COMPUTED, DERIVED, REPLAYED = "computed", "derived", "replayed"
 _EVERY_MODE = ("q", "k", "v", "gamma", "head_output", "normed", "gate", "output", "logits")
 _PLANES = ("decay", "scores", "retention")
 _ORIGINS = {
@@ -39,6 +42,8 @@ _ORIGINS = {
     "cross": (DERIVED, DERIVED, COMPUTED),
 }
 _ORIGINS["state_norm"] = _ORIGINS["state"]
+_PROJECTED, _RETAINED = ("q", "k", "v", "gate"), ("head_output", "normed")
+_PARTS = ("retention.inner", "retention.cross")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def trace(
     """Run `model` over a text, or over token ids (T,), in one mode and observe it.
 
     Raises ValueError where the text has no tokens, an id is not in the vocabulary, the mode is
-    unknown or the chunk size is below 1.
+    unknown or the chunk size is below 1; NotEnoughMemory where the machine has too little for it.
     """
     if isinstance(text, str):
         if model.tokenizer is None:
@@ -79,6 +84,11 @@ class Trace:
     `origin(name)` tells which. What the mode computed is the very tensor that the pass used; treat
     it as read-only. `rows` and `cols` select tokens n (reading) and m (read) by a slice, and no
     more than the selected window is ever built.
+
+    Of a long live text the record keeps the outputs of the layers, some states and the last logits.
+    All else is replayed: the layer that is asked runs again over what it was given, in chunkwise
+    form, and equals what the pass computed to rounding. What recurrent mode computes by another
+    formula, the head output and what follows from it, is then "derived".
 
     With a `record` of a pass over these ids nothing is run, and the ids are not copied. Where that
     record is outdated, whatever would read it raises RuntimeError.
@@ -137,7 +147,18 @@ class Trace:
     @cached_property
     def tokens(self) -> list[str]:
         """The text of each token; the bytes of a split character read as `\\xNN`."""
-        return [self.piece(token_id) for token_id in self.ids.tolist()]
+        return self.pieces(0, self.length)
+
+    def pieces(self, start: int, stop: int) -> list[str]:
+        """The texts of tokens start .. stop - 1, at a cost that the length of the text is not in.
+
+        Raises IndexError where the text has no such tokens.
+        """
+        if not 0 <= start <= stop <= self.length:
+            raise IndexError(
+                f"tokens {start} .. {stop} are not a stretch of a text of {self.length} tokens"
+            )
+        return [self.piece(token_id) for token_id in self.ids[start:stop].tolist()]
 
     def piece(self, token_id: int) -> str:
         """The text of any token of the vocabulary; the id itself where it has no text."""
@@ -157,24 +178,28 @@ class Trace:
         if self._capture.first_logits:
             raise RuntimeError(
                 f"of {self.length:,} tokens only the last {len(self._capture.logits):,} have their "
-                "logits kept: ask logits_after(position) for one of those, or for keep_logits=None"
+                "logits kept: ask logits_after(position) for those of one token, or for "
+                "keep_logits=None"
             )
         return self._capture.logits
 
     def logits_after(self, position: int) -> Tensor:
         """(vocab,), the scores of the next token after one token (negative counts from the end).
 
-        Raises IndexError on a token that there is not, RuntimeError where they were not kept.
+        Where they were not kept they are made again from the output of the last layer. Raises
+        IndexError on a token that there is not.
         """
         if not -self.length <= position < self.length:
             raise IndexError(f"position {position} is outside a text of {self.length} tokens")
         first = self._capture.first_logits
-        if position % self.length < first:
-            raise RuntimeError(
-                f"the logits after token {position:,} were not kept, only those from token "
-                f"{first:,} on"
+        position %= self.length
+        if position >= first:
+            return self._capture.logits[position - first]
+        with torch.no_grad():
+            logits: Tensor = self.model.head(
+                self.model.norm(self.output(self.n_layers - 1)[position])
             )
-        return self._capture.logits[position % self.length - first]
+        return logits
 
     def gamma(self, layer: int) -> Tensor:
         """(H,) float64, the decay per token of each head."""
@@ -252,7 +277,7 @@ class Trace:
         if self.mode == "parallel":
             return capture[name][0][:, rows, cols]
         n, m = range(self.length)[rows], range(self.length)[cols]
-        device = self.q(layer).device
+        device = self.output(layer).device
         window = self._derive_plane(
             name,
             layer,
@@ -273,9 +298,9 @@ class Trace:
         return window
 
     def _derive_plane(self, name: str, layer: int, n: Tensor, m: Tensor) -> Tensor:
-        q, k = self.q(layer), self.k(layer)
         if name == "retention.decay":
-            return decay_matrix(self.gamma(layer), n, m, q.dtype)
+            return decay_matrix(self.gamma(layer), n, m, self.output(layer).dtype)
+        q, k = self.q(layer), self.k(layer)
         scores = q[:, n] @ k[:, m].mT
         if name == "retention.scores":
             return scores
@@ -310,29 +335,64 @@ class Trace:
         return self._sum_state(layer, first, position, state_before)
 
     def state_norm(self, layer: int) -> Tensor:
-        """(H, T), the Frobenius norm of S after each token."""
+        """(H, T), the Frobenius norm of S after each token.
+
+        Of states that the mode computed, the norm of the very state; it is replayed where it was
+        not kept. Of others, and of those between the kept ones of a text so long that layers are
+        replayed, the norm that `state_norms` derives without them. Memory is O(T).
+        """
         key = ("state_norm", layer)
         capture = self._layer(layer)
         if key not in self._derived:
-            norms: list[Tensor] = []
-            if self.mode == "recurrent" and capture.stride == 1:
-                norms = [_frobenius(capture.states[n]) for n in range(self.length)]
+            if self.mode == "recurrent" and self._capture.keeps_rows:
+                norms = self._norms_of_all(layer)
             else:
-                self._recur(layer, 0, self.length, None, lambda s: norms.append(_frobenius(s)))
-            result = torch.stack(norms, dim=-1)
-            if self.mode != "recurrent":
-                ends = range(self.chunk_size, self.length, self.chunk_size)
-                computed = [e - 1 for e in ends] if self.mode == "chunkwise" else []
-                for position in [*computed, self.length - 1]:
-                    result[:, position] = _frobenius(self.state(layer, position))
-            self._derived[key] = result
+                norms = state_norms(self.k(layer), self.v(layer), self.gamma(layer))
+                norms = norms.to(capture.last_state.dtype)
+                for position, state in self._computed_states(layer):
+                    norms[:, position] = _frobenius(state)
+            self._derived[key] = norms
         return self._derived[key]
+
+    def _norms_of_all(self, layer: int) -> Tensor:
+        """(H, T), the norms of the states that recurrent mode computed, kept or replayed."""
+        capture = self._layer(layer)
+        if capture.stride == 1:
+            norms = [_frobenius(capture.states[n]) for n in range(self.length)]
+        else:
+            norms = []
+            self._recur(layer, 0, self.length, None, lambda s: norms.append(_frobenius(s)))
+        return torch.stack(norms, dim=-1)
+
+    def _computed_states(self, layer: int) -> Iterator[tuple[int, Tensor]]:
+        """(position, S) of the states that the pass computed, and of the last one.
+
+        Of a text whose layers are replayed those that are kept. Else the ones between two kept
+        ones are summed up as chunkwise mode does.
+        """
+        capture = self._layer(layer)
+        if self.mode == "recurrent":
+            yield from capture.states.items()
+        if self.mode == "chunkwise" and not self._capture.keeps_rows:
+            for i, state in capture.states.items():
+                yield min((i + 1) * self.chunk_size, self.length) - 1, state
+        if self.mode == "chunkwise" and self._capture.keeps_rows:
+            size, state = self.chunk_size, capture.last_state  # the first is always kept
+            k, v = self.k(layer)[None], self.v(layer)[None]
+            decay = stretch_decay(self.gamma(layer), k[:, :, :size])
+            for i in range(capture.steps - 1):
+                chunk = slice(i * size, (i + 1) * size)
+                if i in capture.states:
+                    state = capture.states[i]
+                else:
+                    with torch.no_grad():
+                        state = next_state(k[:, :, chunk], v[:, :, chunk], state[None], decay)[0]
+                yield (i + 1) * size - 1, state
+        yield self.length - 1, capture.last_state
 
     def _replay(self, layer: int, start: int, stop: int, state: Tensor) -> Tensor:
         """The state after token `stop` from the one before `start`, by the recurrence itself."""
-        states: list[Tensor] = []
-        self._recur(layer, start, stop + 1, state, states.append)
-        return states[-1]
+        return self._recur(layer, start, stop + 1, state, lambda _: None)
 
     def _recur(
         self,
@@ -341,11 +401,12 @@ class Trace:
         stop: int,
         state: Tensor | None,
         keep: Callable[[Tensor], None],
-    ) -> None:
-        """Run the recurrence over tokens start .. stop - 1 and hand each state to `keep`."""
+    ) -> Tensor:
+        """Run the recurrence over tokens start .. stop - 1, hand each state to `keep`; the last."""
         q, k, v = (x[None, :, start:stop] for x in (self.q(layer), self.k(layer), self.v(layer)))
         with torch.no_grad(), listening(lambda _, published: keep(published[0])):
-            recurrent(q, k, v, self.gamma(layer), None if state is None else state[None])
+            initial = None if state is None else state[None]
+            return recurrent(q, k, v, self.gamma(layer), initial)[1][0]
 
     def _sum_state(self, layer: int, start: int, stop: int, state: Tensor | None) -> Tensor:
         """The state after token `stop`, as the chunkwise form sums it up from token `start`."""
@@ -366,21 +427,33 @@ class Trace:
 
     def _chunk_part(self, name: str, layer: int) -> Tensor:
         capture = self._layer(layer)
-        key = (name, layer)
-        if key not in self._derived:
-            if self.mode != "chunkwise":
-                capture = derived = LayerCapture()
-                q, k, v = (x[None] for x in (self.q(layer), self.k(layer), self.v(layer)))
-                with torch.no_grad(), listening(derived.add):
-                    chunkwise(q, k, v, self.gamma(layer), None, self.chunk_size)
+        if self.mode == "chunkwise":
             parts = capture[name]
-            self._derived[key] = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-2)
-        return self._derived[key]
+            if len(parts) == 1:
+                return parts[0]
+            if (name, layer) not in self._derived:
+                self._derived[name, layer] = torch.cat(list(parts), dim=-2)
+            return self._derived[name, layer]
+        if (name, layer) not in self._derived:
+            for key in [key for key in self._derived if key[0] in _PARTS]:
+                del self._derived[key]  # two of the largest tensors: those of one layer are kept
+            gathered = Gathered(_PARTS, self.length)
+            q, k, v = (x[None] for x in (self.q(layer), self.k(layer), self.v(layer)))
+            with torch.no_grad(), listening(gathered):
+                chunkwise(q, k, v, self.gamma(layer), None, self.chunk_size)
+            self._derived |= {(part, layer): tensor for part, tensor in gathered.tensors.items()}
+        return self._derived[name, layer]
 
     # -- what is known about all this -------------------------------------------------------
 
     def origin(self, name: str) -> str:
-        """Whether this mode "computed" the quantity, the trace "derived" it, or where which."""
+        """Whether this mode "computed" the quantity, the trace "derived" it, or where which.
+
+        "replayed" is what the mode computed and the record did not keep; see `Trace`.
+        """
+        if not self._capture.keeps_rows and name in (*_PROJECTED, *_RETAINED, "inner", "cross"):
+            by_its_formula = self.mode == "chunkwise" or name in _PROJECTED
+            return REPLAYED if by_its_formula else DERIVED
         if name in _EVERY_MODE:
             return COMPUTED
         if name not in _ORIGINS:
@@ -388,6 +461,8 @@ class Trace:
             raise ValueError(f"unknown quantity {name!r}; a trace has {known}")
         if name in _PLANES and not self._capture.keeps_blocks:
             return DERIVED
+        if name == "state_norm" and self.mode != "parallel" and not self._capture.keeps_rows:
+            return "computed where kept, derived elsewhere"
         return _ORIGINS[name][MODES.index(self.mode)]
 
     def in_mode(self, mode: str) -> Trace:
@@ -431,15 +506,17 @@ class Trace:
         )
 
     def _captured(self) -> Capture:
+        call = (self.model, self.length, self.mode, self.chunk_size)
+        check_memory(foreseen_once(*call), *call)
         steps = self.length if self.mode == "recurrent" else -(-self.length // self.chunk_size)
         capture = Capture(state_stride(self.model, steps))
         with torch.no_grad(), listening(capture):
             self._forward()
         return capture
 
-    def _forward(self) -> RetNetOutput:
+    def _forward(self) -> Output[RetNetState]:
         ids = self._ids.to(self.model.embedding.weight.device)[None]
-        output: RetNetOutput = self.model(ids, mode=self.mode, chunk_size=self.chunk_size)
+        output: Output[RetNetState] = self.model(ids, mode=self.mode, chunk_size=self.chunk_size)
         return output
 
     def _layer(self, layer: int) -> LayerRecord:

@@ -30,10 +30,12 @@ class Step:
                    empty one before the text, None where the step reads no state
     reads, writes  names of the quantities that the step uses and makes, as a `Trace` names them
     flops          floating-point operations, tables of powers of gamma included in the step that
-                   makes them
+                   makes them (a pass through all layers makes them once for those of the same
+                   gammas)
     held_bytes     bytes of the scores, decay and weights that the step works on and of the state
                    that it reads and the one that it writes; q, k, v and the outputs, which every
-                   mode has, are not counted
+                   mode has, are not counted. A pass that nobody watches writes the weights over
+                   the scores, and holds that much less
     carried_bytes  bytes of the state that it hands on
     """
 
@@ -127,11 +129,12 @@ class _Counts:
         return 3 * b * b * self.cell_bytes
 
     def tables(self, b: int) -> int:
-        """stretch_decay: D as log, product, exp and mask; the powers 0 .. B as log, product, exp.
+        """stretch_decay: log, product and exp of the powers 0 .. B, and of those that D is made of.
 
-        The logarithm is that of the head's one gamma.
+        These are 2 B - 1, with those that the mask sets to 0. The logarithm is that of the head's
+        one gamma.
         """
-        return (1 + 3 * b * b) + (1 + 2 * (b + 1))
+        return (1 + 3 * (2 * b - 1)) + (1 + 2 * (b + 1))
 
     def within(self, b: int) -> int:
         """(Q K^T * D) V."""
@@ -195,9 +198,8 @@ def _chunkwise(length: int, chunk_size: int, counts: _Counts) -> list[Step]:
     for index, first in enumerate(range(0, length, chunk_size)):
         tokens = range(first, min(first + chunk_size, length))
         b = len(tokens)
-        # The tables of the first chunk serve all that are as long. A last one that is shorter makes
-        # its own, also where it is the only one and those that were made go unused.
-        tables = (index == 0) + (b < chunk_size)
+        # The tables of the first chunk serve all that are as long.
+        tables = index == 0 or b < chunk_size
         reads: tuple[str, ...] = ("q", "k", "v", "state")
         writes: tuple[str, ...] = ("scores", "retention", "inner", "cross", "head_output", "state")
         steps.append(

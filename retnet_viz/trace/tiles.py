@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from retnet_viz.model.position import decay_powers
+from retnet_viz.model.position import decay_matrix, decay_powers
 from retnet_viz.trace.observables import Cell
 
 KINDS = ("retention", "scores", "decay")
@@ -86,8 +86,9 @@ class Plane:
     tiles have more than `max_view_cells` cells or their pixels more than 64 tokens. By default
     the first is some 12 s of computing on one core, and the second 0.25 s.
 
-    One thread may use a plane at a time. Raises ValueError where shapes do not fit, a gamma is
-    outside (0, 1], the kind is unknown, or (when a head is first used) a number is not finite.
+    One thread may use a plane at a time; while a `progress` function runs, another may. Raises
+    ValueError where shapes do not fit, a gamma is outside (0, 1], the kind is unknown, or (when a
+    head is first used) a number is not finite.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class Plane:
         def building(done: int, total: int) -> None:
             searching(steps + done, total)
 
-        limit = self._limit(head, limit, searching)
+        limit = self.limit(head, searching) if limit is None else _positive("limit", limit)
         threshold = _round_down(limit * _positive("resolution", resolution))
         if band.cells(threshold) <= self.max_cells:
             band.pyramid(threshold, building)
@@ -152,6 +153,38 @@ class Plane:
         """
         self._check_head(head)
         return 1.0 if self.kind == "decay" else self._band(head).peak(progress)
+
+    def limit(self, head: int, progress: Progress | None = None) -> float:
+        """The end of a colour scale on which every cell of a head has its place.
+
+        The peak, 1 where that is 0; or an upper bound of it, where it would take more than
+        `max_cells` cells to find. `progress` as in `prepare`.
+        """
+        self._check_head(head)
+        if self.kind == "decay":
+            return 1.0
+        band = self._band(head)
+        if band.cells_to_peak() <= self.max_cells:
+            return band.peak(progress) or 1.0
+        return band.tail(0) or 1.0
+
+    def largest(self, head: int, rows: range, cols: range) -> tuple[int, int] | None:
+        """(n, m) of the cell of largest magnitude in a window; None if all its cells have m > n.
+
+        Computes every cell of the window, which should be that of one pixel.
+        """
+        self._check_head(head)
+        if rows.stop - 1 < cols.start:
+            return None
+        n, m = (torch.arange(tokens.start, tokens.stop) for tokens in (rows, cols))
+        magnitudes = torch.ones(len(n), len(m), dtype=self._q.dtype)
+        if self.kind != "decay":
+            magnitudes = (self._q[head, n] @ self._k[head, m].mT).abs()
+        if self.kind != "scores":
+            gamma = self.gamma[head : head + 1]
+            magnitudes *= decay_matrix(gamma, n, m, magnitudes.dtype)[0]
+        place = int(magnitudes.masked_fill(n[:, None] < m, -1).argmax())
+        return rows[place // len(cols)], cols[place % len(cols)]
 
     def cell(self, head: int, n: int, m: int) -> Cell:
         """The cell with which token n reads token m, taken apart. For m > n its weight is 0."""
@@ -208,11 +241,10 @@ class Plane:
             range(pixels.start * pixel, min(pixels.stop * pixel, self.length))
             for pixels in (window.rows, window.cols)
         )
+        used = self.limit(head) if limit is None else _positive("limit", limit)
         if self.kind == "decay":
             values, peak = window.finish(window.decay(self.gamma[head].item()), None)
-            used = 1.0 if limit is None else _positive("limit", limit)
             return View(values, rows, cols, pixel, used, None, 0.0, peak, True)
-        used = self._limit(head, limit)
         threshold = used * _positive("resolution", resolution)
         lower = _round_down(threshold)
         band = self._band(head)
@@ -256,14 +288,6 @@ class Plane:
         while len(self._tiles) > TILES_KEPT:
             del self._tiles[next(iter(self._tiles))]
         return made
-
-    def _limit(self, head: int, limit: float | None, progress: Progress | None = None) -> float:
-        if limit is not None:
-            return _positive("limit", limit)
-        band = self._band(head)
-        if band.cells_to_peak() <= self.max_cells:
-            return band.peak(progress) or 1.0
-        return band.tail(0) or 1.0
 
     def _band(self, head: int) -> _Band:
         if head not in self._bands:

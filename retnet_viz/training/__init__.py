@@ -1,6 +1,7 @@
-"""Training a RetNet on text: data, schedule, loop, evaluation."""
+"""Training a language model on text: data, schedule, loop, evaluation."""
 
 from retnet_viz.training.data import DataError
-from retnet_viz.training.loop import TrainingConfig, TrainingError, train
+from retnet_viz.training.loop import train
+from retnet_viz.training.run import TrainingConfig, TrainingError
 
 __all__ = ["DataError", "TrainingConfig", "TrainingError", "train"]

@@ -5,15 +5,27 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from retnet_viz.checkpoints import load
+from retnet_viz.checkpoints import load_model
 from retnet_viz.checkpoints.files import replaced_folder
-from retnet_viz.checkpoints.native import write_model
-from retnet_viz.model import RetNet
+from retnet_viz.checkpoints.native import kind_of, write_model
+from retnet_viz.model import LanguageModel, RetNetConfig
 from retnet_viz.training.data import Corpus, Dataset
 from retnet_viz.training.evaluation import Evaluation, evaluate
+
+ABOUT = {
+    "retnet": "A RetNet language model (Sun et al. 2023, arXiv:2307.08621)",
+    "transformer": "A decoder Transformer language model (Vaswani et al. 2017, arXiv:1706.03762)",
+    "mamba": "A Mamba language model (Gu and Dao 2023, arXiv:2312.00752)",
+}
+READS = {
+    "retnet": "retention works",
+    "transformer": "softmax attention works",
+    "mamba": "a selective state space works",
+}
 
 
 @dataclass(frozen=True)
@@ -28,20 +40,26 @@ class Provenance:
 
 
 def ship(
-    model: RetNet, folder: Path, dataset: Dataset, corpus: Corpus, provenance: Provenance
+    model: LanguageModel[Any],
+    folder: Path,
+    dataset: Dataset,
+    corpus: Corpus,
+    provenance: Provenance,
 ) -> Evaluation:
     """Write model and card into `folder`; the card's figures are those of the stored weights."""
     with replaced_folder(folder) as scratch:
         write_model(model, scratch, torch.float16)
         bytes_per_token = dataset.validation_bytes / len(dataset.validation)
-        result = evaluate(load(scratch), dataset.validation, bytes_per_token, provenance.context)
+        result = evaluate(
+            load_model(scratch), dataset.validation, bytes_per_token, provenance.context
+        )
         text = card(model, dataset, corpus, provenance, result)
         (scratch / "MODEL_CARD.md").write_text(text, encoding="utf-8")
     return result
 
 
 def card(
-    model: RetNet,
+    model: LanguageModel[Any],
     dataset: Dataset,
     corpus: Corpus,
     provenance: Provenance,
@@ -53,17 +71,23 @@ def card(
         f"--{name.replace('_', '-')} {shlex.quote(value)}"
         for name, value in provenance.options.items()
     )
-    command = f"retnet-viz train --data {shlex.quote(corpus.name)} --out runs/default {options}"
+    kind = kind_of(config)
+    command = f"retnet-viz train --data {shlex.quote(corpus.name)} --out runs/{kind} {options}"
+    shape = {
+        name.removeprefix("n_").replace("d_model", "width"): value
+        for name, value in config.to_dict().items()
+        if name in ("n_layers", "n_heads", "d_model", "state_size")
+    }
+    decay = f"| decay | {config.decay} |\n" if isinstance(config, RetNetConfig) else ""
     return f"""# Model card
 
-A RetNet language model (Sun et al. 2023, arXiv:2307.08621), small enough to watch.
+{ABOUT[kind]}, small enough to watch.
 
 | | |
 |---|---|
 | parameters | {model.n_parameters:,} |
-| layers, heads, width | {config.n_layers}, {config.n_heads}, {config.d_model} |
-| decay | {config.decay} |
-| vocabulary | {config.vocab_size:,} byte-level BPE tokens, learned on all texts |
+| {", ".join(shape)} | {", ".join(map(str, shape.values()))} |
+{decay}| vocabulary | {config.vocab_size:,} byte-level BPE tokens, learned on all texts |
 | weights | float16 |
 | data | {corpus.name}: {provenance.about} |
 | texts | {len(corpus.texts):,}, every 50th held out |
@@ -80,5 +104,5 @@ To train it again:
     {command}
 
 It continues the kind of text that it was trained on. It knows nothing, and what it writes can be
-false or offensive. It is meant for looking at how retention works.
+false or offensive. It is meant for looking at how {READS[kind]}.
 """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from retnet_viz.model import RetNet
+from retnet_viz.model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    model: RetNet,
+    model: LanguageModel[Any],
     ids: Tensor,
     bytes_per_token: float,
     context: int,
@@ -31,7 +32,7 @@ def evaluate(
     batch_size: int = 8,
 ) -> Evaluation:
     """Mean cross entropy over the windows of `ids` (1-D), each of `context` tokens read anew."""
-    training = model.training
+    training, device = model.training, next(model.parameters()).device
     model.eval()
     usable = min(len(ids) - 1, max_tokens or len(ids))
     context = min(context, usable)
@@ -40,7 +41,8 @@ def evaluate(
     targets = ids[1 : count * context + 1].view(count, context).long()
     total = 0.0
     for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-        logits = model(x).logits.float()
+        logits = model(x.to(device)).logits.float()
+        y = y.to(device)
         total += F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum").item()
     model.train(training)
     loss = total / (count * context)

@@ -1,33 +1,25 @@
-"""Training a RetNet on text: one run is one folder, which can be resumed and shipped.
-
-run/
-  checkpoint/    the model, with optimizer.safetensors and training.json: enough to go on
-  log.jsonl      one line per validation
-  model/         when all steps are done: 16-bit weights and a model card
-"""
+"""Training a language model on text, in one process or in all those that torchrun started."""
 
 from __future__ import annotations
 
-import json
-import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from retnet_viz.checkpoints import CheckpointError, load
-from retnet_viz.checkpoints.files import read_json, replaced_folder, write_json
-from retnet_viz.checkpoints.native import read_tensors, write_model
-from retnet_viz.model import RetNet, RetNetConfig
+from retnet_viz.checkpoints import Tokenizer
+from retnet_viz.checkpoints.native import kind_of
+from retnet_viz.model import LanguageModel, RetNet, generate
 from retnet_viz.training.card import Provenance, ship
 from retnet_viz.training.data import (
     Corpus,
@@ -39,96 +31,67 @@ from retnet_viz.training.data import (
     train_tokenizer,
 )
 from retnet_viz.training.evaluation import Evaluation, evaluate
+from retnet_viz.training.run import (
+    Progress,
+    TrainingConfig,
+    TrainingError,
+    begin,
+    load_run,
+    log,
+    restore,
+    save_run,
+    writing,
+)
 from retnet_viz.training.schedule import learning_rate
+from retnet_viz.training.world import World, joined
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter
-
-
-class TrainingError(RuntimeError):
-    """A run that failed; the last good checkpoint is intact."""
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a run is made: each step reads `batch_size` rows of `context` tokens.
-
-    The steps run chunkwise: the same gradient as parallel mode, and faster from a few hundred
-    tokens on.
-    """
-
-    data: str
-    out: str
-    steps: int = 3000
-    batch_size: int = 8
-    context: int = 512
-    chunk_size: int = 128
-    learning_rate: float = 1.5e-3
-    warmup: int = 200
-    weight_decay: float = 0.05
-    clip: float = 1.0
-    seed: int = 0
-    precision: str = "bfloat16"
-    validate_every: int = 250
-    validation_tokens: int = 65536
-
-    def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "batch_size",
-            "context",
-            "chunk_size",
-            "validate_every",
-            "validation_tokens",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
-
-
-@dataclass
-class Progress:
-    """Where a run stands."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    loss: float = math.nan
-    bits_per_byte: float = math.nan
+PROMPT = 16  # tokens of the held-out text that a sample goes on from
 
 
 def train(
     config: TrainingConfig,
-    model_config: RetNetConfig,
+    model_config: Any,
     *,
     resume: bool = False,
     about: str = "no description given",
 ) -> Progress:
     """Run or resume a training run in `config.out`; the checkpoint is there when it returns.
 
-    `about` describes the data in the model card.
+    `model_config` says which of the checkpoints' kinds of models is trained, `about` describes the
+    data in the model card.
 
     SIGINT and SIGTERM end the run after the step in progress, with a checkpoint. Raises DataError
-    or CheckpointError on what it cannot start from, TrainingError when the loss is not finite.
+    or CheckpointError on what it cannot start from, TrainingError where the loss is not finite or
+    a checkpoint cannot be written.
     """
+    with joined() as world:
+        return _train(config, model_config, world, resume, about)
+
+
+def _train(
+    config: TrainingConfig, model_config: Any, world: World, resume: bool, about: str
+) -> Progress:
     out = Path(config.out)
     folder = out / "checkpoint"
     if folder.exists() and not resume:
         raise DataError(
             f"{folder} holds a checkpoint; pass --resume to go on or name another --out"
         )
+    if config.batch_size % (config.accumulate * world.size):
+        raise DataError(
+            f"batch_size {config.batch_size} does not divide into equal parts for {world.size} "
+            f"processes with accumulate {config.accumulate}"
+        )
     torch.manual_seed(config.seed)
-    print(f"reading {config.data}", flush=True)
+    world.say(f"reading {config.data}")
     corpus = read_corpus(Path(config.data))
     progress = Progress()
     if resume:
-        model, progress, moments = _load_run(folder, config, model_config, corpus)
+        model, progress, moments = load_run(folder, config, model_config, corpus)
     else:
-        print(f"learning a vocabulary of {model_config.vocab_size} tokens", flush=True)
-        tokenizer = train_tokenizer(corpus.texts, model_config.vocab_size)
-        model, moments = RetNet(model_config), None
-        model.tokenizer = tokenizer
-    print("tokenizing", flush=True)
+        tokenizer = _tokenizer(config, model_config.vocab_size, corpus, world)
+        model, moments = begin(model_config, tokenizer), {}
+    world.say("tokenizing")
     dataset = tokenize(corpus, model.tokenizer)
     for name, ids in (("training", dataset.train), ("held-out", dataset.validation)):
         if len(ids) <= config.context:
@@ -136,58 +99,87 @@ def train(
                 f"the {name} text has {len(ids)} tokens, fewer than a context of {config.context}; "
                 "give more text or a smaller --context"
             )
-    print(
+    world.say(
         f"{model.n_parameters:,} parameters, {len(dataset.train):,} training tokens, "
-        f"{len(dataset.validation):,} held out",
-        flush=True,
+        f"{len(dataset.validation):,} held out"
     )
+    model.to(config.device)
     optimizer = _optimizer(model, config)
     if moments:
-        _restore(optimizer, model, moments)
-    out.mkdir(parents=True, exist_ok=True)
+        restore(optimizer, model, moments)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     with _stop_signal() as stopped:
-        _run(model, optimizer, dataset, corpus, config, progress, stopped)
-    if progress.step == config.steps:
-        print("writing the model and its card", flush=True)
-        result = ship(
-            model, out / "model", dataset, corpus, _provenance(model, config, progress, about)
+        _run(model, optimizer, dataset, corpus, config, progress, stopped, world)
+    if progress.step == config.steps and world.leads:
+        world.say("writing the model and its card")
+        with writing(out):
+            result = ship(
+                model, out / "model", dataset, corpus, _provenance(model, config, progress, about)
+            )
+        world.say(
+            f"loss {result.loss:.4f}, {result.bits_per_byte:.4f} bits per byte: {out / 'model'}"
         )
-        print(f"loss {result.loss:.4f}, {result.bits_per_byte:.4f} bits per byte: {out / 'model'}")
     return progress
 
 
+def _tokenizer(config: TrainingConfig, vocab_size: int, corpus: Corpus, world: World) -> Tokenizer:
+    """The tokenizer that is named, or one learned from the texts, the same in every process."""
+    if config.tokenizer:
+        tokenizer = Tokenizer.from_file(Path(config.tokenizer))
+        if tokenizer.vocab_size != vocab_size:
+            raise DataError(
+                f"{config.tokenizer} has {tokenizer.vocab_size} tokens, but the model {vocab_size}"
+            )
+        return tokenizer
+    world.say(f"learning a vocabulary of {vocab_size} tokens")
+    content = train_tokenizer(corpus.texts, vocab_size).to_json() if world.leads else ""
+    return Tokenizer.from_json(world.of_leader(content))
+
+
 def _provenance(
-    model: RetNet, config: TrainingConfig, progress: Progress, about: str
+    model: LanguageModel[Any], config: TrainingConfig, progress: Progress, about: str
 ) -> Provenance:
     """What a card says of the run: how it was trained, and where the model is not the default."""
-    default = RetNetConfig().to_dict()
-    fields = asdict(config) | {
-        name: value for name, value in model.config.to_dict().items() if value != default[name]
+    default = type(model.config)().to_dict()
+    changed = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in model.config.to_dict().items()
+        if value != default[name]
     }
-    options = {name: str(value) for name, value in fields.items() if name not in ("data", "out")}
+    fields = {"model": kind_of(model.config)} | asdict(config) | changed
+    unsaid = ("data", "out", "tokenizer")
+    options = {name: str(value) for name, value in fields.items() if name not in unsaid}
     return Provenance(
         about, options | {"about": about}, progress.step, progress.tokens, config.context
     )
 
 
 def _run(
-    model: RetNet,
+    model: LanguageModel[Any],
     optimizer: torch.optim.Optimizer,
     dataset: Dataset,
     corpus: Corpus,
     config: TrainingConfig,
     progress: Progress,
     stopped: list[int],
+    world: World,
 ) -> None:
-    bytes_per_token = dataset.validation_bytes / len(dataset.validation)
     out = Path(config.out)
     model.train()
+    wrapped = world.wrap(model)
     last = time.perf_counter()
-    with tqdm(total=config.steps, initial=progress.step, unit="step", dynamic_ncols=True) as bar:
+    with tqdm(
+        total=config.steps,
+        initial=progress.step,
+        unit="step",
+        dynamic_ncols=True,
+        disable=not world.leads,
+    ) as bar:
         stop = False
         while progress.step < config.steps and not stop:
-            loss = _step(model, optimizer, dataset.train, config, progress.step)
-            if not math.isfinite(loss):
+            loss = _step(wrapped, optimizer, dataset.train, config, world, progress.step)
+            if not isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at step {progress.step}; lower --learning-rate. "
                     f"The last checkpoint in {out} is intact"
@@ -200,142 +192,127 @@ def _run(
             bar.update()
             rate = progress.tokens / progress.seconds
             bar.set_postfix_str(f"loss {loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
-            stop = bool(stopped)  # read once: what arrives later ends the next step
+            stop = world.any(bool(stopped))  # read once: what arrives later ends the next step
             due = progress.step % config.validate_every == 0 or progress.step == config.steps
             if due or stop:
-                everything = progress.step == config.steps
-                result = evaluate(
-                    model,
-                    dataset.validation,
-                    bytes_per_token,
-                    config.context,
-                    None if everything else config.validation_tokens,
-                )
-                if not math.isfinite(result.loss):
+                result, sample = _validate(model, dataset, config, progress, world)
+                if not isfinite(result.loss):
                     raise TrainingError(
                         f"the validation loss is {result.loss} after step {progress.step}; lower "
                         f"--learning-rate. The last checkpoint in {out} is intact"
                     )
                 progress.loss, progress.bits_per_byte = result.loss, result.bits_per_byte
-                save_run(model, optimizer, corpus, config, progress)
-                _log(out / "log.jsonl", progress, loss, result)
-                bar.write(
-                    f"step {progress.step}: validation loss {result.loss:.4f}, "
-                    f"{result.bits_per_byte:.4f} bits per byte"
-                )
+                if world.leads:
+                    with writing(out):
+                        save_run(model, optimizer, corpus, config, progress)
+                        line = {"train_loss": loss, "validation_tokens": result.tokens}
+                        log(out / "log.jsonl", asdict(progress) | line | {"sample": sample})
+                    bar.write(
+                        f"step {progress.step}: validation loss {result.loss:.4f}, "
+                        f"{result.bits_per_byte:.4f} bits per byte"
+                    )
+                    if sample:
+                        bar.write(f"  {sample!r}")
                 last = time.perf_counter()
 
 
+def _validate(
+    model: LanguageModel[Any],
+    dataset: Dataset,
+    config: TrainingConfig,
+    progress: Progress,
+    world: World,
+) -> tuple[Evaluation, str]:
+    """How well the model does on the held-out text, and how it goes on from its beginning."""
+    found = None
+    if world.leads:
+        result = evaluate(
+            model,
+            dataset.validation,
+            dataset.validation_bytes / len(dataset.validation),
+            config.context,
+            None if progress.step == config.steps else config.validation_tokens,
+        )
+        found = result, _sample(model, dataset.validation, config) if isfinite(result.loss) else ""
+    validated: tuple[Evaluation, str] = world.of_leader(found)
+    return validated
+
+
+def _sample(model: LanguageModel[Any], ids: Tensor, config: TrainingConfig) -> str:
+    """What the model writes after the first words of the held-out text, and these words."""
+    if not config.sample_tokens:
+        return ""
+    prompt = ids[None, : min(PROMPT, config.context)].long().to(config.device)
+    model.eval()
+    new = generate(model, prompt, config.sample_tokens, temperature=0.8, seed=config.seed)
+    model.train()
+    text: str = model.tokenizer.decode(torch.cat((prompt, new), dim=1)[0].tolist())
+    return text
+
+
 def _step(
-    model: RetNet,
+    model: nn.Module,
     optimizer: torch.optim.Optimizer,
     ids: Tensor,
     config: TrainingConfig,
+    world: World,
     step: int,
 ) -> float:
+    """One step of the optimizer on the step's rows; their mean loss, over all processes."""
     rate = learning_rate(step, config.steps, config.learning_rate, config.warmup)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    x, y = batch(ids, config.batch_size, config.context, config.seed, step)
+    inner = model.module if isinstance(model, DistributedDataParallel) else model
+    how: dict[str, Any] = {}
+    if isinstance(inner, RetNet):
+        how = {"mode": "chunkwise", "chunk_size": config.chunk_size}
+    x, y = (
+        part[world.rank :: world.size].to(config.device)
+        for part in batch(ids, config.batch_size, config.context, config.seed, step)
+    )
     half = config.precision == "bfloat16"
-    with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
-        logits = model(x, mode="chunkwise", chunk_size=config.chunk_size).logits
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten())
-    value = loss.item()
-    if math.isfinite(value):
-        loss.backward()  # type: ignore[no-untyped-call]
+    total = 0.0
+    for i, (inputs, targets) in enumerate(
+        zip(x.chunk(config.accumulate), y.chunk(config.accumulate), strict=True)
+    ):
+        with torch.autocast(config.device, torch.bfloat16) if half else nullcontext():
+            logits = model(inputs, **how).logits
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+            loss = loss / config.accumulate
+        total += loss.item()
+        with _unshared(model, i < config.accumulate - 1):
+            loss.backward()  # type: ignore[no-untyped-call]
+    total = world.mean(total)
+    if isfinite(total):
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return value
+    optimizer.zero_grad(set_to_none=True)
+    return total
 
 
-def _optimizer(model: RetNet, config: TrainingConfig) -> torch.optim.AdamW:
+def _unshared(model: nn.Module, more: bool) -> AbstractContextManager[None]:
+    """Gradients stay in this process while `more` are to be added."""
+    if more and isinstance(model, DistributedDataParallel):
+        unshared: AbstractContextManager[None] = model.no_sync()
+        return unshared
+    return nullcontext()
+
+
+def _optimizer(model: LanguageModel[Any], config: TrainingConfig) -> torch.optim.AdamW:
     """AdamW that decays matrices only: a norm's scale or shift has no reason to shrink."""
-    parameters = list(model.parameters())
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        is_decayed = parameter.dim() > 1 and not name.endswith(model.undecayed)
+        (decayed if is_decayed else kept).append(parameter)
     return torch.optim.AdamW(
         [
-            {
-                "params": [p for p in parameters if p.dim() > 1],
-                "weight_decay": config.weight_decay,
-            },
-            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": kept, "weight_decay": 0.0},
         ],
         betas=(0.9, 0.98),
         lr=config.learning_rate,
     )
-
-
-def save_run(
-    model: RetNet,
-    optimizer: torch.optim.Optimizer,
-    corpus: Corpus,
-    config: TrainingConfig,
-    progress: Progress,
-) -> None:
-    """Write the run's checkpoint, in full precision and with all that a resume needs."""
-    with replaced_folder(Path(config.out) / "checkpoint") as scratch:
-        write_model(model, scratch, torch.float32)
-        save_file(_moments(optimizer, model), scratch / "optimizer.safetensors")
-        content = {
-            "training": asdict(config),
-            "progress": asdict(progress),
-            "corpus": {"name": corpus.name, "sha256": corpus.sha256, "texts": len(corpus.texts)},
-        }
-        write_json(scratch / "training.json", content)
-
-
-def _moments(optimizer: torch.optim.Optimizer, model: RetNet) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": value.clone()
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state[parameter].items()
-    }
-
-
-def _restore(optimizer: torch.optim.Optimizer, model: RetNet, moments: dict[str, Tensor]) -> None:
-    for name, parameter in model.named_parameters():
-        optimizer.state[parameter] = {key: moments[f"{name}.{key}"] for key in MOMENTS}
-
-
-def _load_run(
-    folder: Path, config: TrainingConfig, model_config: RetNetConfig, corpus: Corpus
-) -> tuple[RetNet, Progress, dict[str, Tensor]]:
-    model = load(folder)
-    content = read_json(folder / "training.json")
-    if model.config != model_config:
-        raise CheckpointError(f"{folder} was trained with another model: {model.config}")
-    moments = read_tensors(folder / "optimizer.safetensors")
-    try:
-        earlier = TrainingConfig(**content["training"])
-        progress = Progress(**content["progress"])
-        trained_on = content["corpus"]["sha256"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{folder / 'training.json'} is not that of a training run: {error}"
-        ) from error
-    for name, parameter in model.named_parameters():
-        for key in MOMENTS:
-            moment = moments.get(f"{name}.{key}")
-            if moment is None or moment.shape not in (parameter.shape, torch.Size([])):
-                raise CheckpointError(
-                    f"{folder / 'optimizer.safetensors'} lacks the tensor {name}.{key}"
-                )
-    for name in ("steps", "batch_size", "context", "learning_rate", "warmup", "seed", "precision"):
-        if getattr(earlier, name) != getattr(config, name):
-            raise CheckpointError(
-                f"{folder} was trained with {name} {getattr(earlier, name)}, "
-                f"not {getattr(config, name)}"
-            )
-    if trained_on != corpus.sha256:
-        raise CheckpointError(f"{folder} was trained on other text than {config.data}")
-    return model, progress, moments
-
-
-def _log(path: Path, progress: Progress, loss: float, result: Evaluation) -> None:
-    line = {**asdict(progress), "train_loss": loss, "validation_tokens": result.tokens}
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 @contextmanager

@@ -7,26 +7,28 @@ import logging
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import ipywidgets as w
-import torch
 
 from retnet_viz.figures.scale import SCALES, color_scale, raster
 from retnet_viz.figures.theme import DIVERGING, color_table, head_color
 from retnet_viz.figures.tokens import visible
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
-from retnet_viz.trace import Trace, trace
+from retnet_viz.trace import Trace
+from retnet_viz.trace.budget import NotEnoughMemory
+from retnet_viz.trace.live import Recomputed
 from retnet_viz.widgets import readout
-from retnet_viz.widgets.background import LatestJob
+from retnet_viz.widgets.background import Home, LatestJob
 from retnet_viz.widgets.page import Page
 from retnet_viz.widgets.presets import PRESETS
+from retnet_viz.widgets.reader import OutdatedError, Reader, Reading, Wanted
 from retnet_viz.widgets.stage import Stage
 from retnet_viz.widgets.state import (
     CLOCKS,
     GAINS,
-    MAX_CHARACTERS,
     MAX_CHUNK,
     PRECISIONS,
     SWITCHES,
@@ -37,8 +39,12 @@ from retnet_viz.widgets.state import (
 from retnet_viz.widgets.token_strip import TokenStrip
 
 EMPTY = "No text yet: type a sentence above, or take a preset, and the model will read it."
-_READ = {"text", "mode", "chunk_size"}
+_READ = {"text", "before", "mode", "chunk_size"}
 _SELECTED = {"token", "cell"}
+MOST_IN_BOX = 12_000  # characters; of a longer text the box has the last IN_BOX
+IN_BOX = 2_000
+LONG_CHUNK = 64  # chunk size from which on a long text is read fast
+_STRIP = 1024  # tokens in the strip at most
 
 
 class Board(w.VBox):
@@ -58,18 +64,25 @@ class Board(w.VBox):
         self.model = model
         self.trace: Trace | None = None
         self.state = _checked(state, model)
+        self._read_state = self.state  # whose text and mode `trace` is of
+        self._recomputed: Recomputed | None = None
+        self._refusal = ""  # why the mode is not the chosen one
+        self._failure = ""  # why there is no newer picture, as HTML
         self._cut = ""
         self._point = ""
         self._setting = False
-        self._strip_of: Trace | None = None  # whose tokens the strip shows
+        self._strip_of: tuple[Trace, range] | None = None  # whose tokens the strip shows
         self._job = LatestJob(self.job_pause)
+        self._home = Home()
+        self._reader = Reader(model, self.max_tokens, self._tell_reading, self._home)
         self._build_controls()
         grid = w.Box(self._build_panels())
         grid.add_class("rv-grid")
         super().__init__([self.page, grid, self.help_text])
         self.add_class("rv-explorer")
         self._write_controls()
-        self._read_text()
+        if not self._read_text():
+            self._draw()  # without a text, until it has been read
         self._listen()
 
     # -- what a subclass gives --------------------------------------------------------------
@@ -81,6 +94,9 @@ class Board(w.VBox):
     def _draw(self) -> None:
         """Draw every panel anew."""
         raise NotImplementedError
+
+    def _text_changed(self) -> None:
+        """Forget what was measured on the text before."""
 
     def _draw_selection(self) -> None:
         """Draw what a newly selected token or cell changes."""
@@ -99,6 +115,12 @@ class Board(w.VBox):
         )
         self.notice = w.HTML()
         self.notice.add_class("rv-notice")
+        self.reading = w.IntProgress(max=1, layout={"width": "160px"})
+        self.read_share = w.HTML()
+        self.cancel = w.Button(description="Cancel", tooltip="Stop reading; the text stays")
+        self._reading_row = w.HBox([self.reading, self.read_share, self.cancel])
+        self._reading_row.add_class("rv-reading")
+        self._reading_row.layout.display = "none"
         self.mode = w.ToggleButtons(options=[(mode.capitalize(), mode) for mode in MODES])
         self.mode.add_class("rv-modes")
         self.chunk = w.IntSlider(min=1, max=64, description="chunk size")
@@ -125,7 +147,7 @@ class Board(w.VBox):
         """The page's first line."""
         config = self.model.config
         brand = w.HTML(
-            f"<style>{_head_colors(config.n_heads)}</style>"
+            f"<style>{head_colors(config.n_heads)}</style>"
             f'<span class="rv-brand">RetNet Explorer</span> {readout.apps(self.app)}'
             f'<span class="rv-model">{self.model.n_parameters / 1e6:.1f} M parameters, '
             f"{config.n_layers} layers, {config.n_heads} heads</span>"
@@ -133,8 +155,15 @@ class Board(w.VBox):
         brand.add_class("rv-grow")
         return area("head", w.HBox([brand, *controls, self.preset, self.theme, self.help]))
 
+    def _text_area(self, *controls: Any) -> Any:
+        """The text, and below it the notice and `controls`, or how far the reading is."""
+        below = w.HBox([self.notice, self._reading_row, *controls])
+        below.add_class("rv-below-text")
+        return area("text", w.VBox([self.text, below]))
+
     def _listen(self) -> None:
         self._bind(self.text, "text")
+        self.cancel.on_click(lambda _: self.cancel_reading())
         self._bind(self.mode, "mode")
         self._bind(self.chunk, "chunk_size")
         self._bind(self.layer, "layer")
@@ -244,55 +273,145 @@ class Board(w.VBox):
 
     # -- running ----------------------------------------------------------------------------
 
-    def _read_text(self) -> None:
-        """Read the text in the chosen mode, and draw everything."""
-        state = self.state
-        ids = self.model.tokenizer.encode(state.text[:MAX_CHARACTERS])
-        self._cut = ""
-        if len(ids) > self.max_tokens or len(state.text) > MAX_CHARACTERS:
-            total = "more" if len(state.text) > MAX_CHARACTERS else f"{len(ids):,}"
-            self._cut = (
-                f"Only the first {self.max_tokens:,} tokens are shown; the text has {total}."
-            )
-            ids = ids[: self.max_tokens]
-        self.trace = (
-            trace(self.model, torch.tensor(ids), state.mode, state.chunk_size) if ids else None
+    def _read_text(self) -> bool:
+        """Read the text in the chosen mode, and draw everything; False where that goes on behind.
+
+        Until it is read the last picture stays.
+        """
+        return self._start_reading(self.state.before + self.state.text, self._text_read)
+
+    def open_text(self, text: str, about: str = "") -> None:
+        """Read a text of any length in place of the one that is shown, which stays until then.
+
+        The box takes the end of a long text, where it can be edited, and its chunks are no shorter
+        than is fast. `about` is said of the text.
+        """
+        chunk_size = self.state.chunk_size
+        if len(text) > MOST_IN_BOX:
+            chunk_size = max(chunk_size, LONG_CHUNK)
+        self._start_reading(text, partial(self._opened, text, about), chunk_size=chunk_size)
+
+    def _start_reading(
+        self,
+        text: str,
+        done: Callable[[Reading], None],
+        mode: str | None = None,
+        chunk_size: int | None = None,
+    ) -> bool:
+        """Read a text in the chosen mode, or in chunkwise mode where that is refused."""
+        self.stop()
+        self._failure = ""
+        if mode is None:
+            self._refusal = ""
+        chosen = mode or self.state.mode
+        size = chunk_size or self.state.chunk_size
+
+        def failed(error: Exception) -> None:
+            if chosen == "parallel" and isinstance(error, NotEnoughMemory):
+                self._refusal = str(error)
+                self._start_reading(text, done, "chunkwise", size)
+            else:
+                self._not_read(error)
+
+        return self._reader.read(Wanted(text, chosen, size, done, failed))
+
+    def _text_read(self, reading: Reading) -> None:
+        self._hide_reading()
+        self.trace, self._recomputed = reading.trace, reading.recomputed
+        if self.trace is not None:  # what was read may be other than what was chosen
+            mode, chunk_size = self.trace.mode, self.trace.chunk_size
+            if (mode, chunk_size) != (self.state.mode, self.state.chunk_size):
+                self.state = replace(self.state, mode=mode, chunk_size=chunk_size)
+                self._write_controls()
+        self._read_state = self.state
+        self._cut = (
+            f"Only the first {self.max_tokens:,} tokens are shown; the text goes on."
+            if reading.dropped
+            else ""
         )
+        self._text_changed()
         self._draw()
         self._start_work()
 
+    def _opened(self, text: str, about: str, reading: Reading) -> None:
+        kept = text[: len(text) - reading.dropped]
+        at = 0 if len(kept) <= MOST_IN_BOX else len(kept) - IN_BOX
+        self.state = replace(
+            self.state, before=kept[:at], text=kept[at:], token=None, cell=None, compare=None
+        )
+        self._point = about
+        self._write_controls()
+        with self._writing():
+            self.preset.value = -1
+        self._text_read(reading)
+
+    def _not_read(self, error: Exception) -> None:
+        self._hide_reading()
+        self._take_back()
+        logging.getLogger(__name__).error("the explorer could not read the text", exc_info=error)
+        self._fail(readout.failure(error))
+
+    def _fail(self, notice: str) -> None:
+        """Say why the picture is still the last one, until a text is read."""
+        self._failure = notice
+        self._draw_notice()
+
+    def cancel_reading(self) -> None:
+        """Stop reading; the text and the mode that are shown stay."""
+        self._reader.cancel()
+        self._hide_reading()
+        self._take_back()
+        self._draw_notice()
+
+    def _take_back(self) -> None:
+        """Choose again the mode that is shown, and the text too where another was opened."""
+        shown = self._read_state
+        names = ["mode", "chunk_size"]
+        if self.state.before != shown.before:
+            names += ["before", "text", "token", "cell", "compare"]
+        self.state = replace(self.state, **{name: getattr(shown, name) for name in names})
+        self._write_controls()
+
+    def _tell_reading(self, done: int, total: int) -> None:
+        self.reading.max, self.reading.value = max(1, total), done
+        self.read_share.value = readout.reading(done, total)
+        self._reading_row.layout.display = ""
+
+    def _hide_reading(self) -> None:
+        self._reading_row.layout.display = "none"
+
     def _start_work(self) -> None:
         if self.trace is None:
-            self._job.drop()
+            self.stop()
         else:
             self._job.submit(self._run_work)
 
     def _run_work(self, current: Callable[[], bool] = lambda: True) -> None:
         """Do the slow work; give way, in the middle of a pass too, once it is outdated."""
 
-        def give_way(_name: str, _tensor: torch.Tensor) -> None:
+        def give_way(*_published: Any) -> None:
             if not current():
                 raise OutdatedError
 
         try:
-            with listening(give_way):
+            with listening(give_way, keeps=False):
                 self._work(current)
         except OutdatedError:
-            self._work_dropped()
+            return
         except Exception as error:
+            if not current():  # the text was edited: its trace answers no more
+                return
             # It runs in a thread, where nobody would see it.
             logging.getLogger(__name__).exception("the explorer could not measure %s", self.state)
             self.notice.value = readout.failure(error)
             self._work_failed()
-
-    def _work_dropped(self) -> None:
-        """Called in the thread whose work was outdated, once it has stopped."""
 
     def _work_failed(self) -> None:
         """Take back what says that work is being done."""
 
     def settle(self) -> None:
         """Do now what would be done after a pause in the typing. For tests and scripts."""
+        self._reader.wait()
         self.stop()
         self._run_work()
 
@@ -311,7 +430,9 @@ class Board(w.VBox):
         return last if self.state.token is None else min(self.state.token, last)
 
     def _draw_notice(self) -> None:
-        self.notice.value = readout.notice(self.trace, self._cut, self._point)
+        self.notice.value = self._failure or readout.notice(
+            self.trace, self._refusal or self._cut, self._point, self._recomputed
+        )
 
     def _draw_strip(self, heads: list[int]) -> None:
         """The tokens, shaded by what the selected one retains of each: the mean over `heads`."""
@@ -320,25 +441,45 @@ class Board(w.VBox):
             self.strip.selected = selected
             if shown is None:
                 self.strip.tokens, self.strip.weights, self.strip.shades = [], b"", b""
+                self.strip.first = self.strip.length = 0
                 self._strip_of = None
                 self.strip.title, self.strip.note = "Tokens", ""
                 return
-            row = slice(selected, selected + 1)
-            mean = shown.retention(self.state.layer, rows=row)[heads, 0].mean(0).float().numpy()
-            scale = color_scale(mean[: selected + 1], self.state.scale, signed=True)
-            places = raster(mean, scale)
-            places[selected + 1 :] = 0
-            if self._strip_of is not shown:
-                self._strip_of = shown
-                self.strip.tokens = [visible(token) for token in shown.tokens]
-            self.strip.shades = places.tobytes()
-            self.strip.weights = mean[: selected + 1].tobytes()
+            window = self._strip_window(shown.length)
+            if self._strip_of != (shown, window):
+                self._strip_of = shown, window
+                pieces = shown.pieces(window.start, window.stop)
+                self.strip.tokens = [visible(piece) for piece in pieces]
+                self.strip.first, self.strip.length = window.start, shown.length
             self.strip.title = readout.strip_title(shown, selected)
-            self.strip.note = readout.strip_note(shown, self.state.layer, heads)
+            if not self._has_layer():
+                self.strip.shades = self.strip.weights = b""
+                self.strip.note = readout.strip_window(window, shown.length)
+                return
+            read = range(window.start, selected + 1)
+            weights = shown.retention(
+                self.state.layer, slice(selected, selected + 1), slice(read.start, read.stop)
+            )
+            mean = weights[heads, 0].mean(0).float().numpy()
+            scale = color_scale(mean, self.state.scale, signed=True)
+            self.strip.shades = raster(mean, scale).tobytes()
+            self.strip.weights = mean.tobytes()
+            self.strip.note = readout.strip_note(shown, self.state.layer, heads, window)
 
+    def _has_layer(self) -> bool:
+        """Whether the chosen layer can be looked at without a wait."""
+        return True
 
-class OutdatedError(Exception):
-    """The text has changed while it was measured."""
+    def _strip_window(self, length: int) -> range:
+        """The tokens that the strip shows: all, or those around the selected one.
+
+        It moves by half its width only, so that neither a step nor a typed token moves what stands.
+        """
+        if length <= _STRIP:
+            return range(length)
+        half = _STRIP // 2
+        start = max(0, (self.selected + half // 2) // half - 1) * half
+        return range(start, min(start + _STRIP, length))
 
 
 def area(name: str, widget: Any) -> Any:
@@ -385,5 +526,6 @@ def _checked(state: ExplorerState, model: RetNet) -> ExplorerState:
     return fitted
 
 
-def _head_colors(count: int) -> str:
+def head_colors(count: int) -> str:
+    """A style sheet that gives what is of a head that head's colour."""
     return "".join(f".rv-head-{head}{{--rv-head:{head_color(head)}}}" for head in range(count))

@@ -17,9 +17,11 @@ function inkOn(r, g, b) {
 }
 
 // A function that asks for `draw` before the next repaint: once, however often it is called. Its
-// `now` draws at once, and so answers what was asked for.
+// `now` draws at once, and so answers what was asked for. Its `soon` does so too, but once a frame:
+// what takes long to draw is begun while the kernel still sends the rest.
 function perFrame(draw) {
   let frame = 0;
+  let drawn = false; // by `soon`, since the last repaint
   const schedule = () => {
     frame ||= requestAnimationFrame(schedule.now);
   };
@@ -27,6 +29,14 @@ function perFrame(draw) {
     cancelAnimationFrame(frame);
     frame = 0;
     draw();
+  };
+  schedule.soon = () => {
+    if (drawn || frame || document.hidden) return schedule();
+    drawn = true;
+    requestAnimationFrame(() => {
+      drawn = false;
+    });
+    schedule.now();
   };
   return schedule;
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,34 +13,59 @@ import ipywidgets as w
 
 from retnet_viz.figures import next_token, state_norm, words
 from retnet_viz.figures.cost import cost_bars
-from retnet_viz.figures.planes import SIGNED, TITLES, plane_values
-from retnet_viz.figures.scale import raster
+from retnet_viz.figures.planes import SIGNED, TITLES, plane_places
 from retnet_viz.figures.theme import DIVERGING, SEQUENTIAL, color_table, head_color
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Agreement, Cost
+from retnet_viz.trace.text_file import (
+    LARGEST_FILE,
+    MOST_DECODED,
+    FileText,
+    TextFileError,
+    decode_text,
+    read_text,
+)
 from retnet_viz.widgets import readout
 from retnet_viz.widgets.board import Board, area, group
+from retnet_viz.widgets.file_picker import FilePicker
+from retnet_viz.widgets.long_text import LongText
 from retnet_viz.widgets.matrix import Matrix
 from retnet_viz.widgets.plot import Plot
 from retnet_viz.widgets.presets import START
 from retnet_viz.widgets.stage import Stage
 from retnet_viz.widgets.state import ExplorerState
 
-MAX_TOKENS = 1024
-_PLANES = ("decay", "retention")
+MAX_TOKENS = 131_072
+MOST_CELLS = 1024  # tokens up to which every cell of a plane is sent, and the modes are compared
 
 
-def explore(model: RetNet | None = None, text: str | None = None, **chosen: Any) -> Explorer:
+def explore(
+    model: RetNet | None = None, text: str | os.PathLike[str] | None = None, **chosen: Any
+) -> Explorer:
     """The explorer as a widget, over `model` (the shipped one by default) and `text`.
 
-    `chosen` are fields of ExplorerState: mode, chunk_size, layer, heads, head, token, scale, theme.
-    Raises ValueError where a field is out of range or the model has no tokenizer.
+    `text` is a text, or a file: a path, or a str that names a file that there is. `chosen` are
+    fields of ExplorerState: mode, chunk_size, layer, heads, head, token, scale, theme. Raises
+    ValueError where a field is out of range or the model has no tokenizer, TextFileError (which is
+    one too) where a file has no text to read.
     """
     from retnet_viz.checkpoints import load
 
     model = model or load()
-    state = START if text is None else ExplorerState(text)
-    return Explorer(model, replace(state, **chosen))
+    if text is None or not _is_file(text):
+        state = START if text is None else ExplorerState(str(text))
+        return Explorer(model, replace(state, **chosen))
+    file = read_text(os.fspath(text))
+    explorer = Explorer(model, replace(ExplorerState(), **chosen))
+    explorer.open_file(file)
+    return explorer
+
+
+def _is_file(text: str | os.PathLike[str]) -> bool:
+    """Whether `text` is a path rather than a text to read: a str only if there is such a file."""
+    if not isinstance(text, str):
+        return True
+    return 0 < len(text) < 4096 and text.isprintable() and os.path.isfile(text)
 
 
 class Explorer(Board):
@@ -66,11 +93,19 @@ class Explorer(Board):
         for head, toggle in enumerate(self.heads):
             toggle.add_class("rv-head-toggle")
             toggle.add_class(f"rv-head-{head}")
-        self.decay = self._matrix("decay")
-        self.weights = self._matrix("retention")
+        self.decay, self.weights = self._matrix("decay"), self._matrix("retention")
+        self.long = LongText(partial(self._describe, "retention"), self._home, self._not_shown)
+        self._weights_place = w.Box([self.weights])
+        self._weights_place.add_class("rv-place")
         self.gammas = w.HTML(readout.gammas(config))
         self.gammas.add_class("rv-gammas")
         self.norms, self.next, self.cost = Plot(), Plot(), Plot()
+        self.picker = FilePicker(
+            self._file_taken,
+            self._file_failed,
+            max_bytes=LARGEST_FILE,
+            read_bytes=MOST_DECODED + 1,
+        )
         self.stage = Stage(config.n_heads)
         self.agree = w.HTML()
         self.agree.add_class("rv-box")
@@ -85,12 +120,12 @@ class Explorer(Board):
         )
         return [
             self._head(),
-            area("text", w.VBox([self.text, self.notice])),
+            self._text_area(self.picker),
             area("control", controls),
             area("strip", self.strip),
             area("next", self.next),
             area("decay", w.VBox([self.decay, self.gammas])),
-            area("weights", self.weights),
+            area("weights", self._weights_place),
             area("norms", self.norms),
             area("stage", self.stage),
             area("cost", self.cost),
@@ -106,7 +141,7 @@ class Explorer(Board):
         )
 
     def _describe(self, name: str, cell: tuple[int, int, int] | None) -> str:
-        if self.trace is None or cell is None:
+        if self.trace is None or cell is None or not self._has_layer():
             return ""
         return readout.cell(self.trace, name, self.state.layer, cell)
 
@@ -122,7 +157,8 @@ class Explorer(Board):
         self._bind(self.norms, "token", "clicked")
         self._bind_stage(self.stage)
         self.stage.observe(self._stage_paused, "playing")
-        for matrix in (self.decay, self.weights):
+        matrices: list[w.DOMWidget] = [self.decay, self.weights, self.long.weights]
+        for matrix in matrices:
             matrix.observe(self._cell_chosen, ["cell", "selected"])
         for toggle in self.heads:
             toggle.observe(self._heads_chosen, "value")
@@ -150,20 +186,45 @@ class Explorer(Board):
             return
         self._chosen(heads=on)
 
+    def open_file(self, file: FileText) -> None:
+        """Read the text of a file in place of the one that is shown."""
+        part = f" (the first {len(file.text):,} characters)" if file.cut else ""
+        self.open_text(file.text, f"{file.name}{part}; the box has its end, to go on with.")
+
+    def _file_taken(self, name: str, size: int, content: bytes) -> None:
+        try:
+            file = decode_text(content, name, size)
+        except TextFileError as error:
+            self._fail(readout.refused(str(error)))
+        else:
+            self.open_file(file)
+
+    def _file_failed(self, name: str, reason: str) -> None:
+        self._fail(readout.refused(f"{name} could not be read: {reason}."))
+
+    def _not_shown(self, error: Exception) -> None:
+        logging.getLogger(__name__).error("a layer could not be shown", exc_info=error)
+        self._fail(readout.failure(error))
+
+    def settle(self) -> None:
+        """Do now what would be done behind, or after a pause in the typing."""
+        self._reader.wait()
+        self.long.settle()
+        super().settle()
+
     def _stage_paused(self, change: Any) -> None:
         if not change["new"]:
             self._draw_next()
 
     # -- measuring --------------------------------------------------------------------------
 
-    def _read_text(self) -> None:
+    def _text_changed(self) -> None:
         self.agreement, self.costs = None, {}
-        super()._read_text()
 
     def _work(self, current: Callable[[], bool]) -> None:
         """Run the other two modes, and show what all three cost and how far they are apart."""
         shown = self.trace
-        if shown is None:
+        if shown is None or self._is_long:
             return
         costs = {mode: shown.in_mode(mode).cost for mode in MODES}
         agreement = shown.agreement()
@@ -178,22 +239,67 @@ class Explorer(Board):
         """The heads that are shown."""
         return list(self.state.heads or range(self.model.config.n_heads))
 
+    @property
+    def _is_long(self) -> bool:
+        return self.trace is not None and self.trace.length > MOST_CELLS
+
+    @property
+    def _matrices(self) -> dict[str, Any]:
+        """The widgets that show the planes."""
+        return {
+            "decay": self.decay,
+            "retention": self.long.weights if self._is_long else self.weights,
+        }
+
+    def _has_layer(self) -> bool:
+        return not self._is_long or self.long.has(self.trace, self.state.layer)
+
     def _draw(self) -> None:
-        for name, matrix in zip(_PLANES, (self.decay, self.weights), strict=True):
-            self._draw_plane(name, matrix)
-        state = self.state
-        with self._writing():
-            self.stage.show(self.trace, state.layer, state.head, state.scale, token=self.selected)
+        """Draw every panel: first those whose drawing takes the page longest."""
+        shown, state = self.trace, self.state
+        if self._weights_place.children != (self._matrices["retention"],):
+            self._weights_place.children = [self._matrices["retention"]]
+        self._draw_next()
+        self._draw_plane("decay", self.decay)
+        if shown is not None and self._is_long:
+            self.norms.stale = not self._has_layer()
+            self.long.show(shown, state.layer, self.shown_heads, state.scale, self._draw_layer)
+            if self._has_layer():
+                return
+        else:
+            self.long.leave()
+            self._draw_norms()
+            self._draw_plane("retention", self.weights)
+        self._draw_stage()
+        self._draw_marks()
+        self._draw_comparison()
+
+    def _draw_layer(self) -> None:
+        """Draw what waited for the layer of a long text to be at hand."""
+        self._draw_norms()
+        self._draw_stage()
+        self._draw_marks()
+        self._draw_comparison()
+
+    def _draw_norms(self) -> None:
+        self.norms.stale = False
         if self.trace is None:
             self.norms.show(readout.nothing(self.page.shown))
-        else:
-            self.norms.show(
-                state_norm.spec(
-                    self.trace, self.state.layer, heads=self.shown_heads, theme=self.page.shown
-                )
+            return
+        self.norms.show(
+            state_norm.spec(
+                self.trace, self.state.layer, heads=self.shown_heads, theme=self.page.shown
             )
-        self._draw_selection()
-        self._draw_comparison()
+        )
+
+    def _draw_stage(self) -> None:
+        state = self.state
+        shown = None if self._is_long else self.trace
+        why_not = readout.too_long(MOST_CELLS) if self._is_long else "No text yet."
+        with self._writing():
+            self.stage.show(
+                shown, state.layer, state.head, state.scale, token=self.selected, why_not=why_not
+            )
 
     def _draw_plane(self, name: str, matrix: Matrix) -> None:
         if self.trace is None:
@@ -201,20 +307,22 @@ class Explorer(Board):
             matrix.meta = {"title": TITLES[name], "length": 0, "heads": []}
             return
         shown = self.trace
-        values, scale = plane_values(
-            shown, name, self.state.layer, self.shown_heads, self.state.scale
+        places, scale = plane_places(
+            shown, name, self.state.layer, self.shown_heads, self.state.scale, MOST_CELLS
         )
-        places = raster(values, scale, shown=values == values)
+        length = min(shown.length, MOST_CELLS)  # of a long text the decay of its first tokens
         computed = {"parallel": "all", "recurrent": "none", "chunkwise": "blocks"}[shown.mode]
         with matrix.hold_sync():
             matrix.cells = places.tobytes()
             matrix.meta = {
                 "title": TITLES[name],
-                "origin": shown.origin(name),
-                "summary": f"{shown.length} by {shown.length} cells, layer {self.state.layer}",
+                "origin": shown.origin(name)
+                + (f"; first {length:,} tokens" if length < shown.length else ""),
+                "summary": f"{length} by {length} cells, layer {self.state.layer}",
                 "computed": computed,
                 "block": shown.chunk_size,
-                "length": shown.length,
+                "length": length,
+                "diagonal": name == "decay",
                 "signed": scale.signed,
                 "ticks": scale.ticks(),
                 "heads": [
@@ -224,23 +332,29 @@ class Explorer(Board):
             }
 
     def _draw_selection(self) -> None:
+        if not self.stage.playing:  # it follows where playing stops
+            self._draw_next()
+        self._draw_marks()
+
+    def _draw_marks(self) -> None:
+        """Mark the selected token and cell in every panel."""
         state, shown, selected = self.state, self.trace, self.selected
         self._draw_notice()
         cell = state.cell
         if shown is None or (cell and max(cell[1:]) >= shown.length):
             cell = None
         with self._writing():
-            for name, matrix in zip(_PLANES, (self.decay, self.weights), strict=True):
+            for name, matrix in self._matrices.items():
+                stops = matrix.meta["length"]
                 with matrix.hold_sync():
-                    matrix.selected = selected
-                    matrix.cell = list(cell or ())
+                    matrix.selected = selected if selected < stops else -1
+                    matrix.cell = list(cell) if cell and max(cell[1:]) < stops else []
                     matrix.readout = self._describe(name, cell) or self._sentence(name)
             self.norms.clicked = -1
             self.norms.cursor = selected
-            self.stage.token = selected
+            if not self._is_long:
+                self.stage.token = selected
         self._draw_strip(self.shown_heads)
-        if not self.stage.playing:  # it follows where playing stops
-            self._draw_next()
 
     def _draw_next(self) -> None:
         if self.trace is None:
@@ -250,7 +364,7 @@ class Explorer(Board):
 
     def _sentence(self, name: str) -> str:
         """What a matrix says where no cell is pointed at or pinned."""
-        if self.trace is None:
+        if self.trace is None or not self._has_layer():
             return ""
         if name == "decay":
             return words.decay(self.trace, self.state.layer, self.shown_heads)
@@ -259,6 +373,11 @@ class Explorer(Board):
     def _draw_comparison(self) -> None:
         if self.trace is None:
             self.agree.value = readout.agreement(None, self.state.mode)
+            self.cost.show(readout.nothing(self.page.shown))
+            self.cost.stale = False
+            return
+        if self._is_long:
+            self.agree.value = readout.not_compared(self.trace, MOST_CELLS)
             self.cost.show(readout.nothing(self.page.shown))
             self.cost.stale = False
             return

@@ -1,37 +1,23 @@
 // Small multiples of the T x T plane on one canvas. Colours come as places in a table; the value
 // that a readout shows is asked of the kernel, which has the numbers themselves.
 
-const LABEL = 18; // pixels above each square for its head
-const GAP = 10;
-
-// Squares as large as the box allows: the best number of columns by trying all.
-function arrange(count, width, height) {
-  let best = { side: 0, columns: 1 };
-  for (let columns = 1; columns <= count; columns++) {
-    const rows = Math.ceil(count / columns);
-    const side = Math.floor(
-      Math.min((width - GAP * (columns - 1)) / columns, (height - GAP * (rows - 1)) / rows - LABEL),
-    );
-    if (side > best.side) best = { side, columns };
-  }
-  return best;
-}
-
-// Paint one head into an image of at most `limit` pixels a side. Where several cells share a
-// pixel the one farthest from zero is shown, so that a single large weight is never lost.
-function paint(cells, offset, length, colors, signed, limit) {
+// Paint one head into an image of at most `limit` pixels a side; `cells` are the places of its
+// length x length cells, all of them on or below the diagonal. Where several cells share a pixel the
+// one farthest from zero is shown, so that a single large weight is never lost.
+function paint(cells, length, palette, signed, limit) {
   const step = Math.max(1, Math.ceil(length / limit));
   const side = Math.ceil(length / step);
   const image = new ImageData(side, side);
+  const pixels = new Uint32Array(image.data.buffer);
   for (let y = 0; y < side; y++) {
-    for (let x = 0; x < side; x++) {
+    const rows = Math.min(length, (y + 1) * step);
+    for (let x = 0; x <= y; x++) {
       let place = 0;
       let best = -1;
-      const rows = Math.min(length, (y + 1) * step);
-      const columns = Math.min(length, (x + 1) * step);
       for (let n = y * step; n < rows; n++) {
-        for (let m = x * step; m < columns; m++) {
-          const p = cells[offset + n * length + m];
+        const stop = n * length + Math.min(n + 1, (x + 1) * step);
+        for (let i = n * length + x * step; i < stop; i++) {
+          const p = cells[i];
           if (p === 0) continue;
           const strength = signed ? Math.abs(p - 128) : p;
           if (strength > best) {
@@ -40,15 +26,18 @@ function paint(cells, offset, length, colors, signed, limit) {
           }
         }
       }
-      if (place === 0) continue;
-      const to = 4 * (y * side + x);
-      image.data[to] = colors[3 * place];
-      image.data[to + 1] = colors[3 * place + 1];
-      image.data[to + 2] = colors[3 * place + 2];
-      image.data[to + 3] = 255;
+      if (place) pixels[y * side + x] = palette[place];
     }
   }
   return image;
+}
+
+// The places of length x length cells that are the same along each diagonal.
+function spread(places, length) {
+  const cells = new Uint8Array(length * length);
+  const backwards = places.slice().reverse();
+  for (let n = 0; n < length; n++) cells.set(backwards.subarray(length - 1 - n), n * length);
+  return cells;
 }
 
 function render({ model, el }) {
@@ -60,16 +49,14 @@ function render({ model, el }) {
     <div class="rv-readout" role="status"></div>`;
   const stage = el.querySelector(".rv-stage");
   const canvas = stage.querySelector("canvas");
-  const legend = el.querySelector(".rv-legend canvas");
-  const ticks = el.querySelector(".rv-ticks");
   const readout = el.querySelector(".rv-readout");
-  const scratch = document.createElement("canvas");
   let images = [];
   let squares = [];
   let side = 0;
   let focus = null; // the cell under the pointer or the cursor keys: [head index, n, m]
   let waiting = false; // one question to the kernel at a time; the newest replaces the waiting one
   let next = null;
+  let legendOf = ""; // what the legend was drawn for
   let stale = true; // the images must be painted anew
   let receiveTables = null;
   const toggle = model.get("tabular")
@@ -84,12 +71,14 @@ function render({ model, el }) {
     : null;
 
   function paintAll() {
-    const { length = 0, heads = [], signed } = model.get("meta");
+    const { length = 0, heads = [], signed, diagonal } = model.get("meta");
     const cells = bytesOf(model, "cells");
-    const colors = bytesOf(model, "colors");
-    if (!length || cells.length !== heads.length * length * length) return false;
+    const palette = paletteOf(bytesOf(model, "colors"));
+    const size = diagonal ? length : length * length;
+    if (!length || cells.length !== heads.length * size) return false;
     images = heads.map((_, i) => {
-      const image = paint(cells, i * length * length, length, colors, signed, 2 * side);
+      const places = cells.subarray(i * size, (i + 1) * size);
+      const image = paint(diagonal ? spread(places, length) : places, length, palette, signed, 2 * side);
       const bitmap = document.createElement("canvas");
       bitmap.width = bitmap.height = image.width;
       bitmap.getContext("2d").putImageData(image, 0, 0);
@@ -184,23 +173,10 @@ function render({ model, el }) {
     origin.textContent = origin.title = meta.origin || "";
     origin.dataset.computed = meta.computed || "";
     canvas.setAttribute("aria-label", `${meta.title || ""}: ${meta.summary || ""}`);
-    const entries = meta.ticks || [];
-    ticks.replaceChildren(
-      ...entries.map(([place, text]) => {
-        const tick = document.createElement("span");
-        tick.textContent = text;
-        tick.style.left = `${100 * (meta.signed ? (place + 1) / 2 : place)}%`;
-        return tick;
-      }),
-    );
-    const colors = bytesOf(model, "colors");
-    legend.width = 255;
-    const bar = new ImageData(255, 10);
-    for (let i = 0; i < 255 * 10; i++) {
-      const place = 1 + (i % 255);
-      bar.data.set([colors[3 * place], colors[3 * place + 1], colors[3 * place + 2], 255], 4 * i);
-    }
-    if (colors.length) legend.getContext("2d").putImageData(bar, 0, 0);
+    const look = JSON.stringify([meta.signed, meta.ticks, bytesOf(model, "colors").length]);
+    if (look === legendOf) return;
+    legendOf = look;
+    drawLegend(el, bytesOf(model, "colors"), meta.signed, meta.ticks);
   }
 
   // The line below: the pinned cell where nothing is pointed at, else what the whole plane shows.

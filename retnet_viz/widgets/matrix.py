@@ -17,7 +17,8 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 class Matrix(anywidget.AnyWidget):
     """Draws `cells`, a uint8 place in `colors` per cell, all shown heads in one buffer.
 
-    cells    heads x T x T bytes; 0 is "nothing here"
+    cells    heads x T x T bytes, 0 is "nothing here"; or heads x T bytes, one for each distance
+             n - m, where the plane is the same along its diagonals (meta's "diagonal")
     colors   256 x 3 bytes, RGB
     meta     what is drawn around the cells: see `Explorer`; its "sentence" stands in the line below
              where no cell is pointed at or pinned
@@ -27,7 +28,7 @@ class Matrix(anywidget.AnyWidget):
     tabular  whether a button shows the plane as tables, which the kernel makes when it is asked
     """
 
-    _esm = script("common.js", "matrix.js")
+    _esm = script("common.js", "multiples.js", "matrix.js")
     _css = script("common.css")
     cells = t.Bytes(b"").tag(sync=True)
     colors = t.Bytes(b"").tag(sync=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -25,11 +27,12 @@ from retnet_viz.lab import ChunkCurve, Rounding, chunk_curve, rounding, step_tim
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Trace, schedule, trace
 from retnet_viz.widgets import readout
-from retnet_viz.widgets.board import Board, OutdatedError, area, group
+from retnet_viz.widgets.board import Board, area, group
 from retnet_viz.widgets.matrix import Matrix
 from retnet_viz.widgets.plot import Plot
 from retnet_viz.widgets.presets import START
 from retnet_viz.widgets.race import Race, run_of
+from retnet_viz.widgets.reader import OutdatedError
 from retnet_viz.widgets.stage import Stage
 from retnet_viz.widgets.state import GAINS, PRECISIONS, SWITCHES, VIEWS, ExplorerState
 
@@ -64,7 +67,7 @@ class Modes(Board):
     def __init__(self, model: RetNet, state: ExplorerState) -> None:
         self.curve: ChunkCurve | None = None
         self.rounding: Rounding | None = None
-        self._cancelled = False
+        self._showing = threading.Lock()  # see _while_current
         self._measured: dict[str, tuple[Any, ...]] = {}  # what each figure was measured on
         self._copies: dict[tuple[str, ...], Trace] = {}  # by what is switched off in the copy
         super().__init__(model, state)
@@ -92,7 +95,7 @@ class Modes(Board):
         controls = w.HBox([self.mode, self.chunk, self.layer, group("head", self.head)])
         return [
             self._head(),
-            area("text", w.VBox([self.text, self.notice])),
+            self._text_area(),
             area("control", controls),
             area("strip", self.strip),
             area("views", w.HBox([self.view, group("scale", self.scale)])),
@@ -215,7 +218,6 @@ class Modes(Board):
 
     def _measure_or_cancel(self, _button: Any) -> None:
         if self._measuring:
-            self._cancelled = True
             self.stop()
             self._tell("cancelled")
             return
@@ -247,15 +249,13 @@ class Modes(Board):
         self.progress.layout.visibility = "visible" if total else "hidden"
         self.again.description = "Cancel" if total else "Measure again"
 
-    def _read_text(self) -> None:
+    def _text_changed(self) -> None:
         self._copies = {}
-        super()._read_text()
 
     def _start_work(self) -> None:
         if self.trace is None or self.state.view != SIDE:
             self.stop()
             return
-        self._cancelled = False
         super()._start_work()
 
     def _work(self, current: Callable[[], bool]) -> None:
@@ -266,9 +266,8 @@ class Modes(Board):
 
         def progress(doing: str) -> Callable[[int, int], None]:
             def tell(done: int, total: int) -> None:
-                if not current():
-                    raise OutdatedError
-                self._tell(doing, done, total)
+                with self._while_current(current):
+                    self._tell(doing, done, total)
 
             tell(0, 1)
             return tell
@@ -283,24 +282,36 @@ class Modes(Board):
             for done, mode in enumerate(MODES):
                 times[mode] = step_times(shown, state.layer, mode)
                 tell(len(MODES) + done + 1, 2 * len(MODES))
-            self._draw_race(shown, state.layer, times)
-            self._measured["race"] = wanted["race"]
+            with self._while_current(current):
+                self._draw_race(shown, state.layer, times)
+                self._measured["race"] = wanted["race"]
         if self._is_stale("rounding"):
             told = progress(f"rounding in {state.precision}")
-            self.rounding = rounding(self.model, shown.ids, state.precision, state.chunk_size, told)
-            self._measured["rounding"] = wanted["rounding"]
-            self._draw_rounding()
+            found = rounding(self.model, shown.ids, state.precision, state.chunk_size, told)
+            with self._while_current(current):
+                self.rounding, self._measured["rounding"] = found, wanted["rounding"]
+                self._draw_rounding()
         if self._is_stale("curve"):
             told = progress("measuring chunk sizes")
-            self.curve = chunk_curve(shown, state.layer, progress=told)
-            self._measured["curve"] = wanted["curve"]
-            self._draw_curve()
-        if current():
+            curve = chunk_curve(shown, state.layer, progress=told)
+            with self._while_current(current):
+                self.curve, self._measured["curve"] = curve, wanted["curve"]
+                self._draw_curve()
+        with self._while_current(current):
             self._tell("")
 
-    def _work_dropped(self) -> None:
-        if self._cancelled:  # said again: the thread may have had a last word
-            self._tell("cancelled")
+    @contextmanager
+    def _while_current(self, current: Callable[[], bool]) -> Iterator[None]:
+        """Show something of the work, unless it is outdated: nothing of it comes after `stop`."""
+        with self._showing:
+            if not current():
+                raise OutdatedError
+            yield
+
+    def stop(self) -> None:
+        """Forget the measuring; what it was doing is not shown any more."""
+        with self._showing:
+            super().stop()
 
     def _work_failed(self) -> None:
         self._tell("could not be measured")
@@ -354,6 +365,7 @@ class Modes(Board):
         if self.trace is not None and any(map(self._is_stale, self._wanted())):
             self._start_work()
         else:
+            self.stop()
             self._tell("")
 
     def _draw_race(self, shown: Trace, layer: int, times: dict[str, tuple[float, ...]]) -> None:

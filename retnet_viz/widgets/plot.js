@@ -143,6 +143,73 @@ function tablesOf({ data = [], layout = {} }) {
   ];
 }
 
+// -- the legend: plotly's own costs a third of a drawing, and does not wrap in a narrow panel ------
+
+const SYMBOLS = { circle: "●", square: "■", diamond: "◆" };
+
+// The traces that the legend below a figure names; none where plotly draws a legend inside.
+function namedTraces({ data = [], layout = {} }) {
+  const { orientation, yref } = layout.legend ?? {};
+  if (!layout.showlegend || orientation !== "h" || yref !== "container") return [];
+  return data.filter(({ name, showlegend }) => name && showlegend !== false);
+}
+
+const groupOf = ({ legendgroup, name }) => legendgroup ?? name;
+
+function swatch({ line = {}, marker = {}, mode = "lines" }) {
+  const mark = element("span", "rv-line-mark");
+  mark.setAttribute("aria-hidden", "true");
+  mark.style.color = line.color ?? marker.color ?? "";
+  mark.style.borderTopStyle = { dash: "dashed", dot: "dotted" }[line.dash] ?? "solid";
+  if (mode.includes("markers")) {
+    mark.append(element("span", "", SYMBOLS[marker.symbol ?? "circle"] ?? "●"));
+  }
+  return mark;
+}
+
+// Buttons below a drawing, one for each name; pressed, a name's lines are shown.
+function legendBelow(changed) {
+  const el = element("div", "rv-names");
+  const hidden = new Set();
+  let shown = "";
+
+  function show(figure) {
+    const traces = namedTraces(figure);
+    const looks = JSON.stringify(traces.map(({ name, line, marker, mode }) => [name, line, marker, mode]));
+    if (looks === shown) return;
+    shown = looks;
+    el.hidden = !traces.length;
+    el.replaceChildren(
+      ...traces.map((trace) => {
+        const button = element("button", "", plain(trace.name));
+        button.type = "button";
+        button.title = "Show or hide";
+        button.prepend(swatch(trace));
+        const group = groupOf(trace);
+        button.setAttribute("aria-pressed", String(!hidden.has(group)));
+        button.addEventListener("click", () => {
+          if (!hidden.delete(group)) hidden.add(group);
+          button.setAttribute("aria-pressed", String(!hidden.has(group)));
+          changed();
+        });
+        return button;
+      }),
+    );
+  }
+
+  return {
+    el,
+    show,
+    // The figure without plotly's legend, and without what is hidden.
+    applied: ({ data, layout }) => ({
+      data: data.map((trace) => (hidden.has(groupOf(trace)) ? { ...trace, visible: false } : trace)),
+      layout: el.hidden
+        ? layout
+        : { ...layout, showlegend: false, margin: { ...layout.margin, b: AXIS } },
+    }),
+  };
+}
+
 // -- the panel -----------------------------------------------------------------------------------
 
 async function render({ model, el }) {
@@ -155,17 +222,20 @@ async function render({ model, el }) {
   drawing.append(box, cursor);
   const sentence = element("p", "rv-sentence");
   sentence.hidden = true;
-  el.append(drawing, sentence);
+  const legend = legendBelow(() => schedule());
+  el.append(drawing, legend.el, sentence);
   const toggle = tableToggle(el, () => tablesOf(model.get("figure")));
   let gone = false;
   let listening = false;
   let drawnSize = "";
+  let Plotly = null; // until the page has it
 
   function describe() {
     const { layout = {} } = model.get("figure");
     const said = layout.meta?.sentence ?? "";
     sentence.hidden = !said;
     sentence.textContent = sentence.title = said;
+    legend.show(model.get("figure"));
     drawing.setAttribute("aria-label", [titleOf(layout), said].filter(Boolean).join(". "));
     toggle.refresh();
   }
@@ -179,7 +249,7 @@ async function render({ model, el }) {
   mark();
   model.on("change:figure", describe);
   model.on("change:stale", mark);
-  const Plotly = await library(model);
+  Plotly = await library(model);
   if (gone) return;
 
   // The selection moves more often than the figure changes: a line over the drawing costs nothing.
@@ -194,29 +264,25 @@ async function render({ model, el }) {
     cursor.style.height = `${size.h}px`;
   }
 
+  const schedule = perFrame(draw);
+
   async function draw() {
-    const { data, layout } = model.get("figure");
+    const figure = model.get("figure");
     const [width, height] = [drawing.clientWidth, drawing.clientHeight];
-    if (!data || !width || !height) return;
-    const react = (room = 0) => {
+    if (gone || !Plotly || !figure.data || !width || !height) return;
+    const react = () => {
       // plotly writes into what it is given, and the model's value must stay as the kernel sent it.
-      const copy = structuredClone({ data, layout });
-      const title = fitted(copy.layout.title, width);
-      const full = { ...copy.layout, title, width, height, autosize: false };
-      if (room) full.margin = { ...full.margin, b: room };
-      return Plotly.react(box, copy.data, full, CONFIG);
+      const { data, layout } = structuredClone(legend.applied(figure));
+      const title = fitted(layout.title, width);
+      const full = { ...layout, title, width, height, autosize: false };
+      return Plotly.react(box, data, full, CONFIG);
     };
     const size = `${width} x ${height}`;
     const resizes = drawnSize !== "" && drawnSize !== size;
     drawnSize = size;
     await react();
     // plotly places a legend within the margins of its last drawing: a new size takes two.
-    if (resizes && !gone) await react();
-    if (gone) return;
-    // A legend along the bottom that wraps in a narrow panel must not push the axis into its numbers.
-    const { legend, showlegend, margin } = box._fullLayout;
-    const needed = AXIS + (legend?._height ?? 0);
-    if (showlegend && legend?.yref === "container" && needed > margin.b) await react(needed);
+    if (resizes && !gone && box._fullLayout.showlegend) await react();
     if (gone) return;
     if (!listening) {
       listening = true;
@@ -233,8 +299,7 @@ async function render({ model, el }) {
     el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
   }
 
-  const schedule = perFrame(draw);
-  model.on("change:figure", schedule);
+  model.on("change:figure", schedule.soon);
   model.on("change:cursor", point);
   const resized = new ResizeObserver(() => {
     if (`${drawing.clientWidth} x ${drawing.clientHeight}` !== drawnSize) schedule();

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from retnet_viz.figures.formula import number
 from retnet_viz.figures.layout import Spec, make
 from retnet_viz.figures.scene import Picture, Scene
 from retnet_viz.figures.theme import head_color
 from retnet_viz.figures.tokens import visible
-from retnet_viz.lab import Rounding
-from retnet_viz.model import RetNetConfig
+from retnet_viz.lab import Report, Rounding, Task
+from retnet_viz.lab.reading import Reading
+from retnet_viz.model import LanguageModel, RetNetConfig
 from retnet_viz.trace import Agreement, Trace
+from retnet_viz.trace.budget import foreseen
+from retnet_viz.trace.live import Recomputed
 
-APPS = {"explorer.ipynb": "Explorer", "modes.ipynb": "Modes at work"}
+APPS = {
+    "explorer.ipynb": "Explorer",
+    "modes.ipynb": "Modes at work",
+    "compare.ipynb": "Compare",
+    "cost.ipynb": "Cost",
+    "training.ipynb": "Training live",
+}
+COMPARE = (
+    '<span class="rv-hint" title="Softmax attention: no weight below 0, every row sums to 1. '
+    "Retention: signed, with a decay that the text does not change. Hidden attention: signed, with "
+    'a decay that the text makes.">softmax: ≥ 0, rows sum to 1 · retention: signed, fixed decay · '
+    "hidden attention: signed, decay from the text</span>"
+)
 HELP = """
 <b>What am I looking at?</b>
 A trained RetNet reads your text. Each token n looks back at every earlier token m with a
@@ -35,6 +52,30 @@ left and right step, up and down select another token. Every panel can be read a
 """
 
 
+TRAINING_HELP = """
+<b>What am I looking at?</b>
+A tiny RetNet with random weights learns a small task while you watch. Every answer stands some
+tokens before the question: its <i>lag</i>. Everything that is shown is measured on sequences that
+are never trained on, by the model that is training.
+<ul>
+<li><b>Copy</b>: ?k asks for the letter k tokens before it.</li>
+<li><b>Associative recall</b>: each letter has a digit; a letter that comes again asks for it.</li>
+<li><b>Bracket matching</b>: which pair closes next?</li>
+<li><b>Induction</b>: letters repeat in the same order; which one comes next?</li>
+</ul>
+A head with decay γ keeps half of a token for its half-life, ln 0.5 / ln γ tokens. Drag all
+half-lives to one token and watch which lags are lost; drag them all to 128 and see what happens to
+the near ones. Diamonds mark the accuracy before the last change.
+<br>The map shows which head looks at the source of the answer, and how: the share of its weight
+that lies there, or by how much accuracy changes when the head is silent for one pass.
+<br>Select a token of the example by a click or the arrow keys. Every panel can be read as a table.
+"""
+GAMMAS = """
+RetNet fixes γ. A slider changes it in all layers of the running model, and training goes on from
+there; a γ that is not frozen is learned with the weights. Reset keeps these γ.
+"""
+
+
 def apps(current: str) -> str:
     """Links to the other apps, for a page that a server of apps shows."""
     links = "".join(
@@ -42,6 +83,22 @@ def apps(current: str) -> str:
         for name, title in APPS.items()
     )
     return f'<nav class="rv-apps" aria-label="Apps">{links}</nav>'
+
+
+def model_name(name: str, model: LanguageModel[Any]) -> str:
+    """A model's name and size."""
+    return (
+        f"<b>{html.escape(name)}</b> "
+        f'<span class="rv-model">{model.n_parameters / 1e6:.1f} M parameters</span>'
+    )
+
+
+def reads(found: Reading, n: int, m: int, weight: float) -> str:
+    """One cell of what a model reads."""
+    reader, read = (visible(found.pieces(i, i + 1)[0]) for i in (n, m))
+    if m > n:
+        return f"n = {n} “{reader}” cannot read m = {m} “{read}”, which comes later"
+    return f"n {n} “{reader}” reads m {m} “{read}”: weight {weight:.3g}"
 
 
 def gammas(config: RetNetConfig) -> str:
@@ -67,7 +124,7 @@ def cell(trace: Trace, name: str, layer: int, spot: tuple[int, int, int]) -> str
     head, n, m = spot
     if not (0 <= head < trace.n_heads and 0 <= n < trace.length and 0 <= m < trace.length):
         return ""
-    reader, read = visible(trace.tokens[n]), visible(trace.tokens[m])
+    reader, read = _text(trace, n), _text(trace, m)
     if m > n:
         return f"head {head}: n = {n} “{reader}” cannot read m = {m} “{read}”, which comes later"
     parts = trace.cell(layer, head, n, m)
@@ -92,7 +149,7 @@ def plane_tables(
     what = "Decay" if name == "decay" else "Retention weights"
     return [
         (
-            f"{what} of n = {n} “{visible(trace.tokens[n])}”, layer {layer}{of and ', '}{of}: "
+            f"{what} of n = {n} “{_text(trace, n)}”, layer {layer}{of and ', '}{of}: "
             f"{trace.origin(name)}",
             ["m", "token", *(f"head {head}" for head in heads)],
             [
@@ -173,9 +230,9 @@ def meter(found: Rounding | None) -> str:
 
 def compared(trace: Trace, n: int, other: int | None) -> str:
     """Whose states the state view shows."""
-    said = f"S after n = {n} “{visible(trace.tokens[n])}”"
+    said = f"S after n = {n} “{_text(trace, n)}”"
     if other is not None:
-        said += f" minus S after m = {other} “{visible(trace.tokens[other])}”"
+        said += f" minus S after m = {other} “{_text(trace, other)}”"
     return f'<span class="rv-hint">{html.escape(said)}</span>'
 
 
@@ -209,31 +266,82 @@ def step_cost(shown: Scene) -> str:
     )
 
 
+def _text(trace: Trace, n: int) -> str:
+    return visible(trace.pieces(n, n + 1)[0])
+
+
 def _power(distance: int) -> str:
     return str(distance).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def strip_title(trace: Trace, selected: int) -> str:
     """What the shades of the token strip mean."""
-    return f"Tokens: what n = {selected} “{visible(trace.tokens[selected])}” retains of each"
+    return f"Tokens: what n = {selected} “{_text(trace, selected)}” retains of each"
 
 
-def strip_note(trace: Trace, layer: int, heads: list[int]) -> str:
+def strip_window(window: range, length: int) -> str:
+    """Which tokens the strip shows of a text that has more."""
+    if len(window) == length:
+        return ""
+    return f"tokens {window.start:,} to {window.stop - 1:,} of {length:,}"
+
+
+def strip_note(trace: Trace, layer: int, heads: list[int], window: range) -> str:
     """Over which heads the shades are taken, and whether the mode computed the weights."""
     named = "all heads" if len(heads) == trace.n_heads else f"heads {', '.join(map(str, heads))}"
     over = f"weight of head {heads[0]}" if len(heads) == 1 else f"mean weight of {named}"
-    return f"{over}, layer {layer}; {trace.origin('retention')}"
+    part = strip_window(window, trace.length)
+    return f"{part and f'{part}; '}{over}, layer {layer}; {trace.origin('retention')}"
 
 
-def notice(trace: Trace | None, cut: str, point: str) -> str:
-    """The line under the text: a notice that it was cut, the point of a preset, or its length."""
+def notice(trace: Trace | None, cut: str, point: str, recomputed: Recomputed | None = None) -> str:
+    """The line under the text: that it was cut, or what the last edit cost and a preset's point."""
     if cut:
-        return f'<span class="rv-warn" role="alert">{html.escape(cut)}</span>'
+        said = html.escape(cut)
+        return f'<span class="rv-warn" role="alert" title="{said}">{said}</span>'
     if trace is None:
         return '<span class="rv-hint">0 tokens</span>'
-    tokens = f"{trace.length:,} token{'' if trace.length == 1 else 's'}"
-    said = f"{tokens}. {point}" if point else tokens
-    return f'<span class="rv-hint">{html.escape(said)}</span>'
+    said = f"{trace.length:,} token{'' if trace.length == 1 else 's'}"
+    if recomputed is not None and not point:
+        said += f": {recomputed}{_why(trace, recomputed)}"
+    return f'<span class="rv-hint">{html.escape(f"{said}. {point}" if point else said)}</span>'
+
+
+def _why(trace: Trace, recomputed: Recomputed) -> str:
+    if trace.mode == "parallel":
+        return "; parallel mode carries no state to go on from"
+    return "; the states before them were kept" if recomputed.tokens < recomputed.of else ""
+
+
+def too_long(most: int) -> str:
+    """Why a long text is not played step by step."""
+    return f"The mode is played step by step for texts of up to {most:,} tokens."
+
+
+def not_compared(trace: Trace, most: int) -> str:
+    """In place of the agreement of the three modes on a long text."""
+    parallel = foreseen(trace.model, trace.length, "parallel")
+    return (
+        '<div class="rv-title"><span class="rv-name">Agreement of the three modes</span></div>'
+        f'<div class="rv-hint rv-said">The modes are run side by side for texts of up to {most:,} '
+        f"tokens. Observed in parallel mode, this one would take {_gigabytes(parallel)} GB.</div>"
+    )
+
+
+def _gigabytes(count: int) -> str:
+    return number(count / 1e9)
+
+
+def reading(done: int, total: int) -> str:
+    """How far a long text has been read."""
+    said = f"reading: {done:,} of {total:,} tokens" if total > 1 else "reading the text"
+    return f'<span class="rv-hint" role="status">{said}</span>'
+
+
+def refused(why: str) -> str:
+    """The line under the text where a file was not opened."""
+    said = f"{why} The text is as before."
+    return f'<span class="rv-warn" role="alert">{html.escape(said)}</span>'
 
 
 def failure(error: Exception) -> str:
@@ -269,3 +377,49 @@ def nothing(theme: str) -> Spec:
     return make(
         [], {"xaxis": hidden, "yaxis": hidden, "margin": {"l": 0, "r": 0, "t": 0, "b": 0}}, theme
     )
+
+
+# -- training -----------------------------------------------------------------------------------
+
+
+def training_status(report: Report, playing: bool) -> str:
+    """How far a training is. What changes several times a second is not read aloud each time."""
+    rate = f"{report.step / report.seconds:,.0f} steps/s" if report.step else "not yet trained"
+    return (
+        f'<span role="status">{"training" if playing else "paused"}</span>'
+        f'<span aria-live="off">: <b class="rv-steps">step {report.step:,}</b> · '
+        f"{report.tokens:,} tokens · {report.seconds:.1f} s · {rate}</span>"
+    )
+
+
+def training_notice(task: Task, failure: str) -> str:
+    """The task in a sentence, or why the training stopped."""
+    if failure:
+        return f'<span class="rv-warn" role="alert">{html.escape(failure)}</span>'
+    said = html.escape(f"{task.rule} Guessing is right in {100 * task.chance:.1f} %.")
+    return f'<span class="rv-rule" title="{said}">{said}</span>'
+
+
+def stopped(error: Exception) -> str:
+    """Why a training stopped that should not have."""
+    return f"The training stopped; the panels are as before. ({type(error).__name__}: {error})"
+
+
+def question(said: str) -> str:
+    """What a token of the example asks for."""
+    return f'<span title="{html.escape(said)}">{html.escape(said)}</span>'
+
+
+def gamma(value: float) -> str:
+    """A head's decay per token."""
+    return f"γ {value:.4f}"
+
+
+def half_lives(values: Sequence[float]) -> str:
+    """The half-lives of all heads."""
+    return f"half-lives of {', '.join(f'{value:.3g}' for value in values)} tokens"
+
+
+def layers(count: int) -> str:
+    """How many layers a model has."""
+    return f"{count} layer{'' if count == 1 else 's'}"

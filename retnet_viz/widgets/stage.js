@@ -271,7 +271,7 @@ function render({ model, el }) {
     range.disabled = !length;
     for (const button of el.querySelectorAll(".rv-transport button")) button.disabled = !length;
     if (!length) {
-      saying.textContent = "No text yet.";
+      saying.textContent = meta().whyNot ?? "";
       count.textContent = "";
       formula.replaceChildren();
       lines.replaceChildren();

@@ -59,8 +59,20 @@ class Stage(anywidget.AnyWidget):
         """Whether this is what `show` was last given."""
         return self._trace is trace and self._shown == (layer, head, scale)
 
-    def show(self, trace: Trace | None, layer: int, head: int, scale: str, *, token: int) -> None:
-        """Play the steps of `trace` in one layer and head, from the one that reads `token` on."""
+    def show(
+        self,
+        trace: Trace | None,
+        layer: int,
+        head: int,
+        scale: str,
+        *,
+        token: int,
+        why_not: str = "No text yet.",
+    ) -> None:
+        """Play the steps of `trace` in one layer and head, from the one that reads `token` on.
+
+        Without a trace `why_not` is said in their place.
+        """
         self._trace, self._shown = trace, (layer, head, scale)
         self._scenes.clear()
         length = trace.length if trace else 0
@@ -68,6 +80,7 @@ class Stage(anywidget.AnyWidget):
         with self.hold_sync():
             self.meta = {
                 "length": length,
+                "whyNot": why_not,
                 "mode": trace.mode if trace else "",
                 "layer": layer,
                 "scale": scale,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -25,6 +25,8 @@ GAINS = (0.01, 100.0)
 class ExplorerState:
     """What an explorer shows. `token` None is the last token; `heads` () is all heads.
 
+    before     the start of a text that is too long for the text box, which holds its end; stays out
+               of links
     token      the selected token, and with it the step of every mode: the one that reads it
     head       the head whose computation is stepped through
     cell       a pinned cell (head, n, m) of the T x T plane
@@ -33,6 +35,8 @@ class ExplorerState:
     precision  the dtype in which the rounding of the three modes is compared
     clock      what the three schedules play against, side by side
     without    what is switched off in the copy of the model that is compared with the model
+    layers     the layer of each further model of a comparison; 0 where there are too few
+    planes     its head, likewise
     gain       the factor by which retention weights are multiplied before the normalisation
     """
 
@@ -49,9 +53,12 @@ class ExplorerState:
     precision: str = PRECISIONS[0]
     clock: str = CLOCKS[0]
     without: tuple[str, ...] = ()
+    layers: tuple[int, ...] = ()
+    planes: tuple[int, ...] = ()
     gain: float = 1.0
     scale: str = "linear"
     theme: str = "auto"
+    before: str = field(default="", repr=False)
 
     def fitted(self, config: RetNetConfig) -> ExplorerState:
         """The nearest state that a model of this config can show."""
@@ -70,7 +77,7 @@ class ExplorerState:
         changed = {
             name: value
             for name, value in asdict(self).items()
-            if value != getattr(ExplorerState, name)
+            if name in _READERS and value != getattr(ExplorerState, name)
         }
         return urlencode({"state": json.dumps(changed, separators=(",", ":"))}) if changed else ""
 
@@ -136,6 +143,8 @@ _READERS = {
     "precision": _one_of(*PRECISIONS),
     "clock": _one_of(*CLOCKS),
     "without": _switches,
+    "layers": _wholes,
+    "planes": _wholes,
     "gain": _positive,
     "scale": _one_of(*SCALES),
     "theme": _one_of(*THEME_CHOICES),

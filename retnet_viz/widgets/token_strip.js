@@ -8,6 +8,7 @@ function render({ model, el }) {
   const name = el.querySelector(".rv-name");
   const note = el.querySelector(".rv-origin");
   const list = el.querySelector(".rv-tokens");
+  let numbered = ""; // the number of the first option, and of how many
   let painted = []; // what each option shows: its text, its place in the colours
   const prefix = `rv-token-${crypto.randomUUID?.() ?? Math.random()}`; // two explorers on a page
 
@@ -15,7 +16,8 @@ function render({ model, el }) {
     const tokens = model.get("tokens");
     const shades = bytesOf(model, "shades");
     const colors = bytesOf(model, "colors");
-    const selected = model.get("selected");
+    const first = model.get("first");
+    const selected = model.get("selected") - first;
     name.textContent = model.get("title");
     note.textContent = note.title = model.get("note");
     if (!tokens.length) {
@@ -32,11 +34,16 @@ function render({ model, el }) {
         const option = document.createElement("span");
         option.setAttribute("role", "option");
         option.id = `${prefix}-${list.childElementCount}`;
-        option.dataset.n = String(list.childElementCount);
         option.setAttribute("aria-selected", "false");
         list.append(option);
+        number(option, first);
       }
       const options = list.children;
+      const numbers = `${first} of ${model.get("length")}`;
+      if (numbers !== numbered) {
+        numbered = numbers;
+        for (const option of options) number(option, first);
+      }
       tokens.forEach((token, n) => {
         const place = shades[n] || 0;
         const before = painted[n];
@@ -64,12 +71,25 @@ function render({ model, el }) {
     el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
   }
 
+  function number(option, first) {
+    const i = Number(option.id.slice(prefix.length + 1));
+    option.dataset.n = String(first + i);
+    if (model.get("tokens").length === model.get("length")) {
+      option.removeAttribute("aria-posinset");
+      option.removeAttribute("aria-setsize");
+      return;
+    }
+    option.setAttribute("aria-posinset", String(first + i + 1)); // of a text that is shown in part
+    option.setAttribute("aria-setsize", String(model.get("length")));
+  }
+
   // The number behind a shade, for whoever points at it or has it read out.
   function explain(option) {
     const n = Number(option.dataset.n);
     const weights = bytesOf(model, "weights");
-    const read = 4 * n + 4 <= weights.length;
-    const value = read && new DataView(weights.buffer, weights.byteOffset).getFloat32(4 * n, true);
+    const at = 4 * (n - model.get("first"));
+    const read = at + 4 <= weights.length;
+    const value = read && new DataView(weights.buffer, weights.byteOffset).getFloat32(at, true);
     option.title = `n = ${n}: ${read ? `weight ${Number(value.toPrecision(4))}` : "not read yet"}`;
   }
 
@@ -88,7 +108,7 @@ function render({ model, el }) {
     if (n !== undefined) select(Number(n));
   });
   list.addEventListener("keydown", (event) => {
-    const last = model.get("tokens").length - 1;
+    const last = model.get("length") - 1;
     const at = model.get("selected");
     const to = { ArrowLeft: at - 1, ArrowUp: at - 1, ArrowRight: at + 1, ArrowDown: at + 1, Home: 0, End: last }[event.key];
     if (to === undefined) return;

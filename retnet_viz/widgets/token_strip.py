@@ -11,10 +11,12 @@ from retnet_viz.widgets.script import script
 class TokenStrip(anywidget.AnyWidget):
     """A list box of tokens.
 
-    tokens    visible text of each token; becomes text of the page, never HTML
-    shades    a place in `colors` per token, uint8; 0 for tokens that are not read
+    tokens    visible text of each token that is shown; becomes text of the page, never HTML
+    first     the number of the first of them in the text
+    length    of how many tokens the text is
+    shades    a place in `colors` per shown token, uint8; none for tokens that are not read
     colors    256 x 3 bytes, RGB
-    weights   what each shade stands for, float32, up to the selected token
+    weights   what each shade stands for, float32
     selected  the selected token, -1 for none
     title     what the shades mean
     note      over which heads they are taken, and whether the mode computed them
@@ -23,6 +25,8 @@ class TokenStrip(anywidget.AnyWidget):
 
     _esm = script("common.js", "token_strip.js")
     tokens = t.List(t.Unicode()).tag(sync=True)
+    first = t.Int(0).tag(sync=True)
+    length = t.Int(0).tag(sync=True)
     shades = t.Bytes(b"").tag(sync=True)
     colors = t.Bytes(b"").tag(sync=True)
     weights = t.Bytes(b"").tag(sync=True)

@@ -50,11 +50,11 @@ def expect_trace(explorer: ExplorerPage, trace: rv.Trace, selected: int = -1) ->
     """The page shows the tokens, the probabilities and the origins of `trace`."""
     expect(explorer.tokens).to_have_text([visible(token) for token in trace.tokens])
     top = trace.logits[selected].double().softmax(-1).topk(10)
-    expect(explorer.next.locator(".bartext")).to_have_text(
-        [f"{100 * value:.1f} %" for value in top.values.tolist()]
-    )
+    shares = [f"{100 * value:.1f} %" for value in top.values.tolist()]
     names = [visible(trace.piece(token_id)) for token_id in top.indices.tolist()]
-    expect(explorer.next.locator(".ytick")).to_have_text(names)
+    expect(explorer.next.locator(".ytick")).to_have_text(
+        [f"{name} {share}" for name, share in zip(names, shares, strict=True)]
+    )
     expect(explorer.weights.locator(".rv-origin")).to_have_text(trace.origin("retention"))
 
 
@@ -198,10 +198,11 @@ def test_an_empty_text_says_so_and_keeps_working(explorer: ExplorerPage, model) 
     assert explorer.boxes() == before
 
 
-def test_a_text_beyond_the_limit_is_cut_with_a_notice(explorer: ExplorerPage) -> None:
+def test_a_pasted_text_of_any_length_is_shown(explorer: ExplorerPage) -> None:
     explorer.text.fill("word " * 3000)
-    expect(explorer.notice).to_contain_text("Only the first 1,024 tokens are shown")
-    expect(explorer.tokens).to_have_count(1024)
+    expect(explorer.notice).to_contain_text("recomputed 3,002 of 3,002 tokens", timeout=90_000)
+    expect(explorer.strip.get_by_role("option", selected=True)).to_have_attribute("data-n", "3001")
+    assert explorer.tokens.count() <= 1024
 
 
 def test_presets_show_their_point(explorer: ExplorerPage) -> None:
@@ -228,7 +229,9 @@ def test_the_theme_follows_the_host_and_can_be_overridden(page: Page, voila_url:
     page.goto(f"{voila_url}?theme=dark")
     opened = ExplorerPage(page)
     opened.wait()
-    background = "getComputedStyle(document.querySelector('.rv-area-norms .bg')).fill"
+    background = (
+        "getComputedStyle(document.querySelector('.rv-area-norms .main-svg')).backgroundColor"
+    )
     expect(opened.root).to_have_attribute("data-theme", "dark")
     page.wait_for_function(f"{background} === 'rgb(27, 30, 35)'")
     opened.root.locator("select", has_text="theme").select_option(label="theme: light")

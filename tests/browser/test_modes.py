@@ -766,11 +766,11 @@ def test_a_part_switched_off_in_the_copy_leaves_the_model_alone(board: ModesPage
     def expect_next(whose: str, trace: rv.Trace) -> None:
         top = trace.logits[-1].double().softmax(-1).topk(10)
         plot = board.plot(f"{whose}: next after")
-        expect(plot.locator(".bartext")).to_have_text(
-            [f"{100 * value:.1f} %" for value in top.values.tolist()]
-        )
+        shares = [f"{100 * value:.1f} %" for value in top.values.tolist()]
         names = [visible(trace.piece(token_id)) for token_id in top.indices.tolist()]
-        expect(plot.locator(".ytick")).to_have_text(names)
+        expect(plot.locator(".ytick")).to_have_text(
+            [f"{name} {share}" for name, share in zip(names, shares, strict=True)]
+        )
 
     trace = rv.trace(model, TEXT, "recurrent")
     expect_next("The model", trace)

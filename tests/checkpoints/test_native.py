@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from retnet_viz.checkpoints import CheckpointError, Tokenizer, load, native, save
+from retnet_viz.checkpoints import CheckpointError, Tokenizer, load, load_model, native, save
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.training.data import train_tokenizer
 
@@ -80,6 +80,21 @@ def test_a_loaded_model_is_the_saved_one(
     rounded = model.half().float()
     for mode in MODES:  # and it computes, gammas included
         assert torch.equal(loaded(IDS, mode=mode).logits, rounded(IDS, mode=mode).logits)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in native.KINDS if kind != "retnet"])
+def test_what_a_retnet_is_compared_with_is_saved_and_loaded_too(
+    tmp_path: Path, tiny_tokenizer: Tokenizer, kind: str
+) -> None:
+    torch.manual_seed(0)
+    model = native.build(native.KINDS[kind][0](vocab_size=300, d_model=16, n_layers=2)).eval()
+    model.tokenizer = tiny_tokenizer
+    save(model, tmp_path, dtype=torch.float32)
+    loaded = load_model(tmp_path)
+    assert type(loaded) is type(model)
+    assert loaded.config == model.config
+    assert torch.equal(loaded(IDS).logits, model(IDS).logits)
+    refused(tmp_path, f"holds a {kind}, not a retnet")  # where a RetNet is asked for
 
 
 def test_a_tied_model_is_tied_again_and_stores_the_weight_once(tiny_checkpoint: Path) -> None:
@@ -244,8 +259,11 @@ def test_a_tensor_that_holds_no_floats_is_named(tiny_checkpoint: Path, dtype: to
         ('{"format": "torchscale"}', "not of the format 'retnet_viz'"),
         ('{"format": "retnet_viz", "version": 2, "model": {}}', "version 2"),
         ('{"format": "retnet_viz", "model": {}}', "version None"),
-        ('{"format": "retnet_viz", "version": 1, "model": 5}', "no object 'model'"),
-        ('{"format": "retnet_viz", "version": 1}', "no object 'model'"),
+        ('{"format": "retnet_viz", "version": 1, "model": {}}', "kind None"),
+        ('{"format": "retnet_viz", "version": 1, "kind": ["retnet"]}', "kind ['retnet']"),
+        ('{"format": "retnet_viz", "version": 1, "kind": "rwkv"}', "reads retnet, transformer"),
+        ('{"format": "retnet_viz", "version": 1, "kind": "retnet", "model": 5}', "object 'model'"),
+        ('{"format": "retnet_viz", "version": 1, "kind": "retnet"}', "no object 'model'"),
     ],
 )
 def test_a_config_that_is_none_is_refused(tiny_checkpoint: Path, content: str, part: str) -> None:

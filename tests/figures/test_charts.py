@@ -96,14 +96,19 @@ def test_a_head_has_one_colour_in_every_figure(found: Trace) -> None:
 def test_bars_are_the_likeliest_tokens_with_their_probabilities(
     position: int, count: int, found: Trace, tiny_tokenizer: Tokenizer
 ) -> None:
-    (bars,) = figures.next_token(found, position, count=count).data
+    figure = figures.next_token(found, position, count=count)
+    (bars,) = figure.data
     logits = found.logits[position].numpy()
     shares = np.exp(logits - logits.max())
     shares /= shares.sum()
     order = np.argsort(-shares)[:count]
     assert np.allclose(bars.x, shares[order], rtol=1e-9)
     assert list(bars.y) == list(range(len(order)))
-    assert list(bars.text) == [f"{100 * share:.1f} %" for share in shares[order]]
+    for name, tick, share in zip(
+        bars.customdata, figure.layout.yaxis.ticktext, shares[order], strict=True
+    ):
+        assert tick.startswith(name)
+        assert tick[len(name) :].strip("\u00a0") == f"{100 * share:.1f}\u00a0%"
     for label, token_id in zip(bars.customdata, order, strict=True):
         piece = tiny_tokenizer.piece(int(token_id))
         if piece.isalnum():
@@ -115,7 +120,13 @@ def test_the_likeliest_token_stands_on_top_beside_its_name(found: Trace) -> None
     figure = figures.next_token(found)
     axis = figure.layout.yaxis
     assert axis.range[0] > axis.range[1]
-    assert list(axis.ticktext) == list(figure.data[0].customdata)
+    # The shares stand below each other, so that all names end at one place.
+    assert (
+        len(
+            {len(t) - len(n) for t, n in zip(axis.ticktext, figure.data[0].customdata, strict=True)}
+        )
+        == 1
+    )
     assert list(axis.tickvals) == list(figure.data[0].y)
     assert figure.layout.xaxis.range[1] > figure.data[0].x[0]
 
@@ -132,7 +143,7 @@ def test_names_of_tokens_and_the_title_are_escaped(
         model.head.weight[nasty, 0] = 1.0
     figure = figures.next_token(trace(model, "a<"), count=3)
     assert figure.data[0].customdata[0] == "&lt;"
-    assert figure.layout.yaxis.ticktext[0] == "&lt;"
+    assert figure.layout.yaxis.ticktext[0] == "&lt;\u00a0100.0\u00a0%\u00a0"
     assert figure.data[0].x[0] == pytest.approx(1)
     assert figure.layout.title.text == "Next after n = 1 “&lt;”"
 

@@ -88,7 +88,7 @@ def test_the_table_says_what_is_absent_and_what_the_ratios_are_to(found) -> None
 
 def test_only_the_modes_that_were_asked_for_run(monkeypatch) -> None:
     with speed._workers(["retnet_viz", contenders.ATTENTION], 1) as workers:
-        found = list(speed._forwards(workers, 32, 1, ["chunkwise"]))
+        found = list(speed._forwards(workers, 32, 1, ["chunkwise"], []))
     assert [(each.name, each.mode, each.chunk_size) for each in found] == [
         ("retnet_viz", "chunkwise", 32),
         (contenders.ATTENTION, "parallel", 32),
@@ -121,6 +121,137 @@ def test_a_failure_in_a_process_says_whose(monkeypatch) -> None:
         pytest.raises(RuntimeError, match="retnet_viz, forward: mode must be one of"),
     ):
         workers["retnet_viz"]("forward", "sideways", 8, 8)
+
+
+def test_a_case_that_takes_long_runs_less_often(monkeypatch) -> None:
+    seconds = {64: 2.0, 128: 6.0, 256: 0.1}
+    runs = dict.fromkeys(seconds, 0)
+
+    def ask(question: str, *arguments: object) -> object:
+        if question == "forward":
+            runs[arguments[1]] += 1
+            return seconds[arguments[1]]
+        return {"modes": ("chunkwise",), "chunk_sizes": tuple(seconds), "first": (7, 8, 9.0)}[
+            question
+        ]
+
+    (found,) = speed._forwards({"retnet_viz": ask}, 512, 5, ["chunkwise"], [])
+    assert runs == {64: 3, 128: 1, 256: 5}  # after RUN_BUDGET, 5 s, no other one begins
+    assert found == Forward("retnet_viz", "chunkwise", 512, 256, 0.1, 7, 8, 9.0)
+
+
+def test_the_table_says_where_parallel_is_left_out(found) -> None:
+    forwards = [
+        Forward("retnet_viz", "chunkwise", length, 64, 1.0, 10, 10) for length in (8192, 32768)
+    ]
+    short, long = (
+        speed_table(replace(found, forwards=(each,), generations=())) for each in forwards
+    )
+    assert "left out" not in short
+    assert "parallel mode are left out: 3 arrays of T x T numbers per head are 48 GiB" in long
+
+
+# -- torch.compile -------------------------------------------------------------------------------
+
+
+def untranslated(function):
+    return function
+
+
+def unable(_function):
+    def call(*_arguments, **_named):
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nin a long message")
+
+    return call
+
+
+@torch.inference_mode()
+def test_the_compiled_contender_computes_what_ours_does() -> None:
+    """The compiler sees the forward pass and the step, each once; here it is one that does nothing.
+
+    What it gives back is called: a compiler that adds to the logits is felt.
+    """
+    ids = torch.arange(70)[None]
+    plain, compiled = build("retnet_viz"), build_compiled(untranslated)
+    wanted = plain.forward(ids, "chunkwise", 32)
+    assert torch.equal(compiled.forward(ids, "chunkwise", 32), wanted)
+    assert torch.equal(compiled.plain(ids, "chunkwise", 32), wanted)
+    seen = []
+    counted = build_compiled(lambda function: seen.append(function) or function)
+    for position in (30, 2000, 5):
+        counted.begin(position, 3)
+        counted.step(3)
+        assert counted.stepper.position == position + 1
+    assert len(seen) == 2
+
+
+def build_compiled(compiler) -> contenders.Compiled:
+    torch.manual_seed(0)
+    return contenders.Compiled(compiler)
+
+
+def serve(contender: contenders.Contender):
+    """The contender in this process, asked and answering like one in a process of its own."""
+    answers = speed._Answers(contender)
+
+    def ask(question: str, *arguments: object) -> object:
+        try:
+            with torch.inference_mode():
+                return getattr(answers, question)(*arguments)
+        except Exception as error:
+            raise RuntimeError(f"{error}") from error
+
+    return ask
+
+
+def test_where_compiling_fails_the_rest_goes_on_and_the_table_says_why(found) -> None:
+    workers = {
+        "retnet_viz": serve(build("retnet_viz")),
+        contenders.COMPILED: serve(build_compiled(unable)),
+    }
+    failures: list[str] = []
+    forwards = tuple(speed._forwards(workers, 48, 1, ["chunkwise"], failures))
+    generations = tuple(speed._generations(workers, 4, 1, failures))
+    assert [each.name for each in forwards] == [each.name for each in generations] == ["retnet_viz"]
+    assert failures == ["InvalidCxxCompiler: No working C++ compiler found"]
+    table = speed_table(
+        replace(found, forwards=forwards, generations=generations, failure=failures[0])
+    )
+    assert f"torch.compile could not be used: {failures[0]}" in table.splitlines()[-1]
+
+
+def test_where_only_the_compiled_step_fails_the_others_still_step(found) -> None:
+    workers = {
+        "retnet_viz": serve(build("retnet_viz")),
+        contenders.COMPILED: serve(build_compiled(unable)),
+    }
+    failures: list[str] = []
+    generations = list(speed._generations(workers, 4, 1, failures))
+    assert [each.name for each in generations] == ["retnet_viz"]
+    assert len(failures) == 1
+
+
+def test_a_failure_of_any_other_contender_is_not_passed_over() -> None:
+    workers = {"retnet_viz": serve(build_compiled(unable))}
+    with pytest.raises(RuntimeError, match="No working"):
+        list(speed._forwards(workers, 48, 1, ["chunkwise"], []))
+
+
+def test_the_table_says_what_compiling_took_and_what_it_brought(found) -> None:
+    forwards = (
+        Forward("retnet_viz", "chunkwise", 4096, 64, 2.0, 10, 10),
+        Forward(contenders.COMPILED, "chunkwise", 4096, 128, 4.0, 10, 10, 45.3),
+    )
+    generations = (
+        speed.Generation("retnet_viz", 9, 1.0, 1.0),
+        speed.Generation(contenders.COMPILED, 9, 0.8, 1.0, 6.24),
+    )
+    lines = speed_table(replace(found, forwards=forwards, generations=generations)).splitlines()
+    assert lines[-2].endswith(
+        "4,096 tokens: 45 s for the first pass, then 0.50 times as fast as without"
+    )
+    assert lines[-1].endswith("6.2 s for the first 25, then 1.25 times as fast as without")
+    assert sum(line.startswith(contenders.COMPILED) for line in lines) == 2
 
 
 def test_a_peer_that_is_not_there_is_missing(monkeypatch) -> None:

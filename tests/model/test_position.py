@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retnet_viz.model import RetNetConfig
-from retnet_viz.model.position import decay_matrix, decay_powers, rotate, rotation_angles
+from retnet_viz.model.position import (
+    decay_matrix,
+    decay_powers,
+    rotate,
+    rotation_angles,
+    sharing_decays,
+    stretch_decay,
+)
 
 LAYOUTS = ("interleaved", "half")
 
@@ -73,6 +80,43 @@ def test_a_window_of_decay_equals_that_part_of_the_whole(
         g, position[row : row + height], position[col : col + width], torch.float64
     )
     assert torch.equal(window, whole[:, row : row + height, col : col + width])
+
+
+@given(
+    gammas=st.lists(st.floats(0.01, 1.0), min_size=1, max_size=3),
+    rows=st.tuples(st.integers(0, 90), st.integers(1, 40)),
+    cols=st.tuples(st.integers(0, 90), st.integers(1, 40)),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16]),
+)
+def test_decay_between_ranges_is_that_between_the_same_positions(
+    gammas: list[float], rows: tuple[int, int], cols: tuple[int, int], dtype: torch.dtype
+) -> None:
+    gamma = torch.tensor(gammas, dtype=torch.float64)
+    n, m = (range(start, start + size) for start, size in (rows, cols))
+    found = decay_matrix(gamma, n, m, dtype)
+    assert found.dtype == dtype
+    assert torch.equal(found, decay_matrix(gamma, torch.tensor(n), torch.tensor(m), dtype))
+
+
+def test_decays_are_made_once_for_each_length_type_and_gammas() -> None:
+    gamma, other = (torch.tensor([g, 0.9], dtype=torch.float64) for g in (0.5, 0.6))
+    made = [
+        (gammas, torch.ones(1, 2, length, 4, dtype=dtype))
+        for gammas in (gamma, other)
+        for length in (3, 5)
+        for dtype in (torch.float32, torch.float64, torch.bfloat16)
+    ]
+    with sharing_decays():
+        found = [stretch_decay(*each) for each in made]
+        with sharing_decays():
+            assert stretch_decay(*made[0]) is found[0]
+        for (gammas, q), first in zip(made, found, strict=True):
+            assert stretch_decay(gammas.clone(), q + 1) is first
+    for (gammas, q), first in zip(made, found, strict=True):
+        assert stretch_decay(gammas, q) is not first  # the block is over
+        for one, wanted in zip(first, stretch_decay(gammas, q), strict=True):
+            assert one.dtype == wanted.dtype
+            assert torch.equal(one, wanted)
 
 
 def test_powers_of_a_16_bit_type_are_made_in_32_bits() -> None:

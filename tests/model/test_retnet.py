@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from retnet_viz.model import MODES, RetNet, RetNetState
+from retnet_viz.model import MODES, RetNet, RetNetState, position
 from retnet_viz.model import retnet as retnet_module
 from retnet_viz.model.observe import listening
 from retnet_viz.trace.cost import measure
@@ -36,6 +36,7 @@ def variants(draw: st.DrawFn) -> dict[str, Any]:
         "rotation": draw(st.sampled_from(["interleaved", "half", "none"])),
         "norm": draw(st.sampled_from(["layer", "rms"])),
         "head_norm": draw(st.sampled_from(["layer", "rms", "none"])),
+        "gate": draw(st.sampled_from(["swish", "none"])),
         "feed_forward": draw(st.sampled_from(["gelu", "swiglu"])),
         "tie_embeddings": draw(st.booleans()),
     }
@@ -81,7 +82,7 @@ def literal_logits(model: RetNet, ids: list[int]) -> Tensor:
     for layer in range(c.n_layers):
         w = {n.removeprefix(f"blocks.{layer}."): p for n, p in weights.items()}
         y = norm(x, c.norm, f"blocks.{layer}.retention_norm")
-        q, k, v, gate = (y @ w[f"retention.{p}_proj.weight"].T for p in "qkvg")
+        q, k, v = (y @ w[f"retention.{p}_proj.weight"].T for p in "qkv")
         heads = []
         for h, gamma in enumerate(c.gammas().tolist()):
             keys, values = (slice(h * d, h * d + d) for d in (c.head_dim, c.value_dim))
@@ -91,7 +92,10 @@ def literal_logits(model: RetNet, ids: list[int]) -> Tensor:
                 for n in range(len(ids))
             ]
             heads.append(norm(torch.stack(rows), c.head_norm))
-        gated = gate * torch.sigmoid(gate) * torch.cat(heads, dim=-1)
+        gated = torch.cat(heads, dim=-1)
+        if c.gate == "swish":
+            gate = y @ w["retention.g_proj.weight"].T
+            gated = gate * torch.sigmoid(gate) * gated
         x = x + gated @ w["retention.out_proj.weight"].T
         y = norm(x, c.norm, f"blocks.{layer}.ffn_norm")
         up = y @ w["ffn.up_proj.weight"].T
@@ -331,6 +335,92 @@ def test_listening_does_not_change_the_result(tiny_model: ModelFactory) -> None:
     for mode in MODES:
         heard = dict(record(model, random_ids(2, 9), mode=mode))
         assert torch.equal(heard["logits"], model(random_ids(2, 9), mode=mode).logits)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(
+    fields=variants(),
+    before=st.integers(0, 3),
+    length=st.integers(1, 12),
+    chunk_size=st.integers(1, 14),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
+)
+def test_writing_over_what_is_used_up_changes_no_bit(
+    tiny_model: ModelFactory,
+    mode: str,
+    fields: dict[str, Any],
+    before: int,
+    length: int,
+    chunk_size: int,
+    dtype: torch.dtype,
+) -> None:
+    """With a gradient or a listener nothing is written over, else what nobody needs again is."""
+    model = tiny_model(**fields, dtype=dtype)
+    ids = random_ids(2, length)
+    with torch.no_grad():
+        state = model(random_ids(2, before, seed=1)).state if before else None
+        kept = [layer.clone() for layer in state.layers if layer is not None] if state else []
+        found = model(ids, state, mode, chunk_size)
+        with listening(lambda _, __: None):
+            watched = model(ids, state, mode, chunk_size)
+    learning = model(ids, state, mode, chunk_size)
+    for other in (watched, learning):
+        assert torch.equal(found.logits, other.logits)
+        for layer, wanted in zip(found.state.layers, other.state.layers, strict=True):
+            assert layer is not None
+            assert wanted is not None
+            assert torch.equal(layer, wanted)
+    if state is not None:
+        assert all(map(torch.equal, state.layers, kept))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@torch.no_grad()
+def test_a_block_leaves_what_it_is_given_as_it_was(tiny_model: ModelFactory, mode: str) -> None:
+    for fields in ({}, {"head_norm": "none", "feed_forward": "swiglu", "rotation": "none"}):
+        block = tiny_model(**fields).blocks[0]
+        x = torch.randn(2, 9, 16, dtype=torch.float64)
+        angles = position.rotation_angles(8, 0, 9, 10000.0)
+        for part in (block, block.retention):
+            given = x.clone()
+            _, state = part(given, angles, None, mode, 4)
+            kept = state.clone()
+            part(given, angles, state, mode, 4)
+            assert torch.equal(given, x)
+            assert torch.equal(state, kept)
+
+
+@pytest.mark.parametrize(("mode", "tables"), [("parallel", 1), ("recurrent", 0), ("chunkwise", 2)])
+def test_layers_share_the_powers_of_their_gammas(
+    tiny_model: ModelFactory, monkeypatch: pytest.MonkeyPatch, mode: str, tables: int
+) -> None:
+    made: list[Tensor] = []
+    decay_matrix = position.decay_matrix
+
+    def counted(*arguments: Any) -> Tensor:
+        made.append(decay_matrix(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(position, "decay_matrix", counted)
+    monkeypatch.setattr(retnet_module, "SEGMENT", 4)
+    model = tiny_model(vocab_size=23, n_layers=3)
+    for _ in range(2):  # nothing is kept from one pass to the next
+        made.clear()
+        with torch.no_grad():
+            model(random_ids(1, 10), mode=mode, chunk_size=4)
+        assert len(made) == tables
+
+
+def test_layers_of_other_gammas_decay_by_their_own(tiny_model: ModelFactory) -> None:
+    model = tiny_model(vocab_size=23, n_layers=3)
+    for layer, block in enumerate(model.blocks):
+        block.retention.gamma = torch.tensor([0.5 + 0.1 * layer, 0.9], dtype=torch.float64)
+    ids = random_ids(1, 11)
+    with torch.no_grad():
+        wanted = model(ids, mode="recurrent").logits
+        for mode in ("parallel", "chunkwise"):
+            found = model(ids, mode=mode, chunk_size=4).logits
+            assert (found - wanted).abs().max() < 1e-10
 
 
 @given(

@@ -38,19 +38,21 @@ def close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
-    ("rotation", "norm", "head_norm", "feed_forward", "tied"),
+    ("rotation", "norm", "head_norm", "gate", "feed_forward", "tied"),
     [
-        *((rotation, "layer", "layer", "gelu", True) for rotation in ROTATIONS),
-        *product(["interleaved"], NORMS, HEAD_NORMS, FEED_FORWARDS, [False]),
+        *((rotation, "layer", "layer", "swish", "gelu", True) for rotation in ROTATIONS),
+        *product(["interleaved"], NORMS, HEAD_NORMS, ["swish"], FEED_FORWARDS, [False]),
+        ("interleaved", "layer", "layer", "none", "gelu", True),
     ],
 )
 def test_steps_give_what_recurrent_mode_gives(
-    tiny_model: ModelFactory, dtype, rotation, norm, head_norm, feed_forward, tied
+    tiny_model: ModelFactory, dtype, rotation, norm, head_norm, gate, feed_forward, tied
 ) -> None:
     model = tiny_model(
         rotation=rotation,
         norm=norm,
         head_norm=head_norm,
+        gate=gate,
         feed_forward=feed_forward,
         tie_embeddings=tied,
     ).to(dtype)
@@ -94,6 +96,32 @@ def test_any_hand_over_in_either_direction(
         step_module._ANGLES = usual
     last, _ = plain(model, TEXT[:, 11:], stepper.state)
     assert close(last[0], wanted[11])
+
+
+def test_what_the_compiler_gives_back_is_what_runs(tiny_model: ModelFactory) -> None:
+    model = tiny_model()
+    state = read(model, TEXT)
+    seen = []
+
+    def doubled(function):
+        seen.append(function)
+        return lambda layer, x: 2 * function(layer, x)
+
+    plain, other = Stepper(model, state), Stepper(model, state, doubled)
+    assert len(seen) == 1
+    assert not close(other.step(7), plain.step(7))
+
+
+def test_a_stepper_may_be_moved_to_any_position(tiny_model: ModelFactory) -> None:
+    """The position only turns q and k: the angles made for others are not used for it."""
+    model = tiny_model()
+    state = read(model, TEXT)
+    for position in (5, 3000, 1023, 1024, 0):
+        moved = Stepper(model, RetNetState(state.layers, 2000))
+        moved.step(7)  # makes the angles from here on
+        moved.position = position
+        fresh = Stepper(model, RetNetState(moved.state.layers, position))
+        assert close(moved.step(8), fresh.step(8))
 
 
 def test_nothing_that_was_given_is_written_to(tiny_model: ModelFactory) -> None:

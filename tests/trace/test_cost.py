@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retnet_viz.model import MODES, RetNet
+from retnet_viz.model.observe import listening
 from retnet_viz.trace import capture, trace
 from retnet_viz.trace.cost import Meter, measure
 
@@ -100,6 +101,22 @@ def test_the_memory_of_parallel_grows_with_the_square_and_of_recurrent_does_not(
     for mode in ("recurrent", "chunkwise"):
         assert peak[mode, long] <= 4.5 * peak[mode, short]
         assert peak[mode, long] < plane
+
+
+def test_a_parallel_pass_holds_two_planes_and_a_watched_one_three(
+    tiny_model: ModelFactory,
+) -> None:
+    model, length = tiny_model(d_model=4, vocab_size=5, n_layers=1, dtype=torch.float32), 400
+    text = ids(length)[None] % 5
+    plane = model.config.n_heads * length**2 * 4
+    kept: dict[str, torch.Tensor] = {}
+    alone = measure(lambda: model(text))[1]
+    with listening(kept.__setitem__):
+        watched = measure(lambda: model(text))[1]
+    assert 2 * plane < alone < 2.2 * plane
+    assert 3 * plane < watched < 3.3 * plane
+    planes = [kept[f"retention.{name}"] for name in ("scores", "decay", "weights")]
+    assert len({each.data_ptr() for each in planes}) == 3
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -13,7 +13,18 @@ from torch import Tensor
 
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import MODES, RetNet
-from retnet_viz.trace import Live, Recomputed, Trace, capture, carried, live, segments, trace
+from retnet_viz.trace import (
+    Live,
+    Recomputed,
+    Trace,
+    capture,
+    carried,
+    live,
+    replay,
+    rows,
+    segments,
+    trace,
+)
 
 ModelFactory = Callable[..., RetNet]
 
@@ -42,14 +53,16 @@ LIMITS = st.fixed_dictionaries(
         "STRETCH": st.sampled_from([1, 10, 2048]),
         "RECENT": st.sampled_from([1, 32]),
         "BLOCK_BUDGET": st.sampled_from([0, 3000, 2**26]),
+        "ROW_BUDGET": st.sampled_from([0, 70_000, 2**30]),
         "STATE_BUDGET": st.sampled_from([3000, 2**26]),
     }
 )
 HOMES = {
     "SEGMENT": segments,
-    "STRETCH": carried,
+    "STRETCH": replay,
     "RECENT": carried,
     "BLOCK_BUDGET": carried,
+    "ROW_BUDGET": carried,
     "STATE_BUDGET": capture,
 }
 ROWS = ("q", "k", "v", "head_output", "normed", "gate", "output", "state_norm", "inner", "cross")
@@ -100,13 +113,10 @@ def assert_equal(found: Trace, wanted: Trace, keep: int | None, at: list[float])
     if keep is None or keep >= length or found.mode == "parallel":
         keep = length
         assert close(found.logits, wanted.logits)
-    for n in {*positions, length - keep}:
-        if n >= length - keep:
-            assert close(found.logits_after(n), wanted.logits[n])
-            assert close(found.logits_after(n - length), wanted.logits[n])
-        else:
-            with pytest.raises(RuntimeError, match=f"from token {length - keep:,} on"):
-                found.logits_after(n)
+    for n in {*positions, length - keep} & set(range(length)):
+        assert close(found.logits_after(n), wanted.logits[n])
+        assert close(found.logits_after(n - length), wanted.logits[n])
+        assert found.pieces(n, length) == wanted.tokens[n:]
     rows = slice(positions[0], positions[-1] + 1, max(1, length // 20))
     cols = slice(positions[len(positions) // 2], None)
     for layer in range(wanted.n_layers):
@@ -134,7 +144,8 @@ def assert_equal(found: Trace, wanted: Trace, keep: int | None, at: list[float])
     edits=[("append", 0, 0, LINE * 3), ("delete", 0.4, 90, ""), ("delete", 0.3, 500, ""),
         ("append", 0, 0, "a"), ("delete", 0, 500, ""), ("append", 0, 0, LINE)],
     chunk_size=7, keep=20, at=[0.2, 0.5, 0.9],
-    limits={"SEGMENT": 7, "STRETCH": 10, "RECENT": 1, "BLOCK_BUDGET": 3000, "STATE_BUDGET": 3000},
+    limits={"SEGMENT": 7, "STRETCH": 10, "RECENT": 1, "BLOCK_BUDGET": 3000, "STATE_BUDGET": 3000,
+        "ROW_BUDGET": 70_000},
 )  # fmt: skip
 def test_a_live_text_equals_a_fresh_trace_after_any_edits(
     mode: str,
@@ -337,10 +348,8 @@ def test_of_the_logits_the_last_are_kept(
     wanted = trace(model, found.text, "recurrent").logits
     with pytest.raises(RuntimeError, match=f"only the last {keep} have their logits kept"):
         found.trace.logits  # noqa: B018
-    for n in range(found.length - keep, found.length):
+    for n in range(found.length):  # those that were not kept are made again
         assert close(found.trace.logits_after(n), wanted[n])
-    with pytest.raises(RuntimeError, match=f"only those from token {found.length - keep} on"):
-        found.trace.logits_after(-keep - 1)
     with pytest.raises(IndexError, match=f"outside a text of {found.length} tokens"):
         found.trace.logits_after(found.length)
 
@@ -350,7 +359,7 @@ def test_blocks_of_chunks_are_kept_within_a_budget_and_derived_beyond(
 ) -> None:
     model, _ = reader(tiny_model, tiny_tokenizer)
     length = len(tiny_tokenizer.encode(LINE * 8))
-    monkeypatch.setattr(carried, "BLOCK_BUDGET", 3 * 2 * 2 * 32 * 8 * length)
+    monkeypatch.setattr(carried, "BLOCK_BUDGET", carried.block_bytes(model, 32, length))
     found = live(model, LINE * 8, "chunkwise", 32)
     fresh = trace(model, LINE * 8, "chunkwise", 32)
     assert found.trace.origin("scores") == fresh.origin("scores") != "derived"
@@ -393,7 +402,7 @@ def test_a_cancelled_edit_leaves_all_as_it_was(
 ) -> None:
     model, _ = reader(tiny_model, tiny_tokenizer)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(carried, "STRETCH", 10)
+        patch.setattr(replay, "STRETCH", 10)
         found = live(model, LINE * 3, mode, 4, keep_logits=30)
         calls: list[tuple[int, int]] = []
 
@@ -430,7 +439,7 @@ def test_a_failing_model_or_tokenizer_leaves_all_as_it_was(
         raise MemoryError
 
     for target, name in (
-        (model.blocks[1], "forward"), (tiny_tokenizer, "encode"), (carried.Rows, "room")
+        (model.blocks[1], "forward"), (tiny_tokenizer, "encode"), (rows.Draft, "add")
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(target, name, fail)
@@ -561,3 +570,22 @@ def test_any_precision_goes_on_from_its_states(
         assert not a.requires_grad
         assert (a - b).abs().max() <= tolerance * b.abs().max()
     assert found.trace.state(1, 5).dtype == wanted.state(1, 5).dtype == torch.float32
+
+
+def test_an_edit_is_prepared_without_a_change_and_refused_after_another(
+    tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model = tiny_model()
+    model.tokenizer = tiny_tokenizer
+    found = live(model, "the old fox", "chunkwise", 4)
+    before = found.trace
+    commit = found.prepare("the old fox ran home")
+    late = found.prepare("the young fox")
+    assert (found.text, found.trace) == ("the old fox", before)
+    assert before is not None
+    assert before.logits.isfinite().all()
+    assert commit().of == found.length
+    assert found.text == "the old fox ran home"
+    with pytest.raises(RuntimeError, match="edited since"):
+        late()
+    assert found.text == "the old fox ran home"

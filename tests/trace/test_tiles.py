@@ -245,6 +245,70 @@ def test_one_loud_token_does_not_hide_what_may_be_left_out() -> None:
         torch.testing.assert_close(view.values[:, 0].double(), column, rtol=1e-4, atol=view.bound)
 
 
+@settings(max_examples=6)
+@given(st.integers(0, 120), st.integers(250, 440), st.integers(570, 700), st.integers(0, 99))
+def test_what_is_left_out_between_two_loud_tokens_is_bounded(
+    loud: int, quiet: int, far: int, seed: int
+) -> None:
+    """The largest cells left out lie within the reach, between blocks that are computed."""
+    q, k = inputs(960, seed)
+    q[:, :768] *= 1e-9  # only the last rows see anything
+    strength = torch.full((960, 1), 1e-9, dtype=torch.float64)
+    strength[loud] = strength[far] = 1.0
+    strength[quiet] = 1e-3
+    k = k * strength
+    plane = whole(q[0], k[0], 1.0, "retention")
+    pictures = Plane(q, k, torch.tensor([1.0]))
+    scale = (q[0].norm(dim=1).max() * k[0].norm(dim=1).max()).item()
+    for size in (120, 960):
+        asked = {"rows": range(960), "cols": range(960), "height": size, "width": size}
+        view = pictures.view(0, limit=scale, **asked)
+        check(view, asked, plane, scale)
+        assert view.bound >= plane[:, quiet].nan_to_num().abs().max()
+
+
+@given(data=st.data(), length=st.integers(1, 120), gamma=st.sampled_from(GAMMAS))
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_largest_cell_of_a_window(
+    kind: str, data: st.DataObject, length: int, gamma: float
+) -> None:
+    q, k = inputs(length, 3)
+    plane = whole(q[0], k[0], gamma, kind)
+    asked = data.draw(windows(length))
+    rows, cols = asked["rows"], asked["cols"]
+    found = Plane(q, k, torch.tensor([gamma], dtype=torch.float64), kind).largest(0, rows, cols)
+    window = plane[rows.start : rows.stop, cols.start : cols.stop].abs()
+    if window.isnan().all():
+        assert found is None
+        return
+    assert found is not None
+    n, m = found
+    assert n in rows
+    assert m in cols
+    assert n >= m
+    assert plane[n, m].abs().item() == pytest.approx(window.nan_to_num().max().item(), rel=1e-9)
+
+
+def test_the_largest_cell_of_nothing_but_zeros_is_one_that_can_be_read() -> None:
+    zeros = torch.zeros(1, 9, WIDTH)
+    assert Plane(zeros, zeros, torch.tensor([0.9])).largest(0, range(2, 4), range(3, 9)) == (3, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_default_limit_is_the_peak_or_a_bound_of_it(kind: str) -> None:
+    q, k = inputs(300, 2)
+    few = Plane(q, k, torch.tensor([0.99]), kind, max_cells=0)
+    many = Plane(q, k, torch.tensor([0.99]), kind)
+    assert many.limit(0) == many.peak(0)
+    assert few.limit(0) >= many.peak(0)
+    assert kind == "decay" or few.limit(0) > many.peak(0)
+    whole_text = range(300)
+    for plane in (few, many):
+        assert plane.view(0, whole_text, whole_text, 9, 9).limit == plane.limit(0)
+    with pytest.raises(IndexError, match="head 1 is outside"):
+        many.limit(1)
+
+
 def test_heads_differ_and_their_order_is_kept() -> None:
     q, k = inputs(90, 7, heads=3)
     gamma = torch.tensor([0.5, 0.9, 1.0], dtype=torch.float64)

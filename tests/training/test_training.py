@@ -6,8 +6,11 @@ import json
 import lzma
 import math
 import os
+import resource
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,8 +21,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retnet_viz.checkpoints import Tokenizer, load
-from retnet_viz.checkpoints.native import read_tensors
+from retnet_viz.checkpoints import Tokenizer, load, load_model
+from retnet_viz.checkpoints.native import DEFAULT, KINDS, read_tensors
 from retnet_viz.cli import main, make_parser
 from retnet_viz.model import RetNet, RetNetConfig
 from retnet_viz.training import DataError, TrainingConfig, loop
@@ -196,6 +199,63 @@ def test_a_run_learns_and_leaves_a_checkpoint_and_a_log(
     assert result.bits_per_byte == pytest.approx(log[-1]["bits_per_byte"], rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_learns_and_is_shipped(
+    stories: Path, tmp_path: Path, kind: str
+) -> None:
+    run = tmp_path / "run"
+    words = arguments(stories, run, steps=40, validate_every=20, model=kind)
+    if kind == "mamba":
+        words = [word for i, word in enumerate(words) if "--n-heads" not in words[i - 1 : i + 1]]
+    assert main(words) == 0
+    losses = [math.log(290)] + [line["loss"] for line in log_of(run)]
+    assert losses[-1] < 0.7 * losses[0]
+    model = load_model(run / "model")
+    assert isinstance(model, KINDS[kind][1])
+    card = (run / "model" / "MODEL_CARD.md").read_text()
+    assert f"| parameters | {model.n_parameters:,} |" in card
+    assert f"--model {kind}" in card
+
+
+def test_a_sample_goes_on_from_the_held_out_text(stories: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(arguments(stories, run, steps=4, validate_every=2, sample_tokens=7)) == 0
+    tokenizer = load(run / "model").tokenizer
+    prompt = tokenizer.decode(tokenize(read_corpus(stories), tokenizer).validation[:16].tolist())
+    samples = [line["sample"] for line in log_of(run)]
+    assert len(samples) == 2
+    assert all(sample.startswith(prompt) and len(sample) > len(prompt) for sample in samples)
+
+
+@pytest.mark.parametrize("kind", ["retnet", "transformer"])
+def test_rows_read_in_parts_or_by_two_processes_give_the_same_run(
+    stories: Path, tmp_path: Path, kind: str
+) -> None:
+    """The same rows in each step: only the order in which gradients are summed up differs."""
+    options = {"steps": 8, "validate_every": 2, "model": kind, "vocab_size": 290}
+    runs = [tmp_path / name for name in ("whole", "parts", "processes")]
+    assert main(arguments(stories, runs[0], **options)) == 0
+    assert main(arguments(stories, runs[1], accumulate=2, **options)) == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "-m", "retnet_viz"]
+    done = subprocess.run(
+        [*command, *arguments(stories, runs[2], accumulate=2, **options)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("tokenizing") == 1  # one process speaks
+    whole, *others = (log_of(run) for run in runs)
+    assert [line["step"] for line in whole] == [2, 4, 6, 8]
+    for other in others:
+        for name in ("loss", "train_loss", "bits_per_byte"):
+            found = [line[name] for line in other]
+            assert found == pytest.approx([line[name] for line in whole], rel=1e-4)
+        assert [line["tokens"] for line in other] == [line["tokens"] for line in whole]
+
+
 def test_a_stopped_and_resumed_run_equals_one_in_a_single_go_bit_for_bit(
     stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +321,9 @@ def finished(stories: Path, tmp_path: Path) -> Path:
         ({"context": 20}, "context 24, not 20"),
         ({"learning_rate": 0.02}, "learning_rate 0.01, not 0.02"),
         ({"seed": 1}, "seed 0, not 1"),
+        ({"weight_decay": 0.5}, "weight_decay 0.05, not 0.5"),
+        ({"model": "transformer"}, "another model"),
+        ({"gate": "none"}, "another model"),
         ({"precision": "bfloat16"}, "precision float32, not bfloat16"),
     ],
 )
@@ -325,6 +388,14 @@ def test_a_run_does_not_start_over_a_checkpoint_and_resumes_only_from_one(
         ({"chunk_size": 0}, "chunk_size must be 1 or more"),
         ({"validate_every": 0}, "validate_every must be 1 or more"),
         ({"learning_rate": "nan"}, "learning_rate must be above 0"),
+        ({"accumulate": 3}, "batch_size 4 does not divide into accumulate 3 equal parts"),
+        ({"sample_tokens": -1}, "sample_tokens must be 0 or more"),
+        ({"model": "transformer", "gate": "none"}, "a transformer has no --gate"),
+        ({"gate": "relu"}, "gate must be one of"),
+        ({"decay": "0.9,0.8,0.7"}, "decay lists 3 gammas for 2 heads"),
+        ({"decay": "fast"}, "decay must be one of"),
+        ({"tokenizer": "/nowhere/tokenizer.json"}, "/nowhere/tokenizer.json cannot be read"),
+        ({"tokenizer": str(DEFAULT / "tokenizer.json")}, "has 4096 tokens, but the model 290"),
         ({"vocab_size": 5000}, "supports a vocabulary"),
         ({"vocab_size": 100}, "does not hold"),
         ({"d_model": 15}, "d_model 15"),
@@ -342,6 +413,52 @@ def test_settings_that_cannot_be_used_end_with_a_sentence_and_code_2(
     assert error.startswith("retnet-viz train: ")
     assert part in error
     assert not run.exists()
+
+
+def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_the_last_checkpoint(
+    stories: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run, kept = tmp_path / "run", {}
+    step = loop._step
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(*given: Any) -> float:
+        if given[-1] == 5:
+            kept.update(files_of(run))
+            size = (run / "checkpoint" / "optimizer.safetensors").stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, allowed[1]))
+        return step(*given)
+
+    monkeypatch.setattr(loop, "_step", fill)
+    try:
+        assert main(arguments(stories, run)) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    error = capsys.readouterr().err
+    assert f"{run} cannot be written to" in error
+    assert "intact" in error
+    assert files_of(run) == kept
+    assert {path.name for path in run.iterdir()} == {"checkpoint", "log.jsonl"}
+    monkeypatch.undo()
+    assert main([*arguments(stories, run), "--resume"]) == 0
+    assert [line["step"] for line in log_of(run)] == [5, 10]
+
+
+def test_what_needs_no_decay_is_not_decayed() -> None:
+    class Half(RetNet):
+        undecayed = ("q_proj.weight",)
+
+    model = Half(RetNetConfig(vocab_size=9, d_model=8, n_layers=1, n_heads=2))
+    decayed, kept = loop._optimizer(model, TrainingConfig("d", "o")).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    unshrunk = {names[id(parameter)] for parameter in kept["params"]}
+    assert kept["weight_decay"] == 0.0
+    assert decayed["weight_decay"] == 0.05
+    assert "blocks.0.retention.q_proj.weight" in unshrunk
+    assert {name for name in unshrunk if "q_proj" not in name} == {
+        name for name, parameter in model.named_parameters() if parameter.dim() == 1
+    }
 
 
 @pytest.mark.parametrize("where", ["training", "validation", "weights"])
@@ -443,11 +560,21 @@ def test_a_finished_run_leaves_a_small_model_whose_card_repeats_it(
     assert {name for name in again if again[name] != first[name]} <= {"data", "out"}
 
 
+def test_one_gamma_may_stand_for_all_heads(stories: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = arguments(stories, run, steps=1, validate_every=1, decay=1, head_norm="none")
+    assert main([*words, "--gate", "none"]) == 0
+    config = load(run / "model").config
+    assert (config.decay, config.head_norm, config.gate) == ((1.0, 1.0), "none", "none")
+    assert "--decay 1.0,1.0 --head-norm none --gate none" in (
+        run / "model" / "MODEL_CARD.md"
+    ).read_text().replace("\n", " ")
+
+
 def test_the_command_and_the_library_train_with_the_same_defaults() -> None:
     options = vars(make_parser().parse_args(["train", "--data", "d", "--out", "o"]))
     training = asdict(TrainingConfig("d", "o"))
-    model = RetNetConfig().to_dict()
     assert {name: options[name] for name in training} == training
-    assert {name: value for name, value in options.items() if name in model} == {
-        name: value for name, value in model.items() if name in options
-    }
+    shape = [name for name in RetNetConfig().to_dict() if name in options]
+    assert {options[name] for name in shape} == {None}  # as in RetNetConfig
+    assert shape

@@ -462,6 +462,35 @@ def test_a_cancelled_measurement_says_so(open_modes, endless):
     assert widget.progress.layout.visibility == "hidden"
 
 
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_what_nobody_waits_for_shows_nothing_once_it_ends(open_modes, monkeypatch, cancelled):
+    """It may be in the middle of something while the user goes on to what needs no measuring."""
+    widget = open_modes(view=SIDE)
+    widget.settle()
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(*_args, **_kwargs):
+        begun.set()
+        assert go.wait(WAIT)
+
+    monkeypatch.setattr(module, "rounding", slow)
+    first = widget.precision.value
+    widget.precision.value = next(name for name in widget.precision.options if name != first)
+    thread = run_job(widget)
+    assert begun.wait(WAIT)
+    if cancelled:
+        widget.again.click()
+    widget.precision.value = first
+    found, said = widget.rounding, widget.doing.value
+    assert "cancelled" not in said
+    go.set()
+    end(thread)
+    assert widget.doing.value == said
+    assert widget.rounding is found
+    assert widget.again.description == "Measure again"
+    assert not widget.rounds.stale
+
+
 def test_another_view_ends_the_measuring(open_modes, endless):
     widget = open_modes(view=SIDE)
     thread = run_job(widget)
@@ -493,7 +522,7 @@ def test_what_was_measured_on_an_earlier_text_is_measured_again(open_modes, monk
         return found
 
     monkeypatch.setattr(module, name, overtaken)
-    widget._work(lambda: True)
+    widget._run_work(lambda: not edited)
     monkeypatch.undo()
     monkeypatch.setattr(Board, "job_pause", 600.0)
     widget.settle()
@@ -556,7 +585,8 @@ def test_an_empty_text_is_an_empty_page_that_keeps_working(open_modes, view):
 def test_a_text_beyond_the_limit_is_cut_and_says_so(open_modes, view):
     widget = open_modes("", view=view, chunk_size=64)
     widget.text.value = "fox " * MAX_TOKENS
-    assert widget.trace.length == len(widget.strip.tokens) == MAX_TOKENS == 2048
+    widget.settle()
+    assert widget.trace.length == widget.strip.length == MAX_TOKENS == 2048
     assert "Only the first 2,048 tokens are shown" in widget.notice.value
     widget.strip.selected = 2047
     assert not failed(widget)

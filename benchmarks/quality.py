@@ -1,0 +1,115 @@
+"""Train what the quality of a RetNet is compared with, and write down how well each one does.
+
+    .venv/bin/python benchmarks/quality.py baselines     # three kinds of models, one long budget
+    .venv/bin/python benchmarks/quality.py ablations     # the paper's, and two more seeds, short
+    .venv/bin/python benchmarks/quality.py ablations --only no-gate --steps 50 --data some.txt
+
+Each run is a `retnet-viz train` in a folder of --runs; one that is there goes on where it stands.
+Its validations go to benchmarks/results/GROUP.csv, where they take the place of an earlier run's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from retnet_viz.checkpoints import load_model
+
+ROOT = Path(__file__).parents[1]
+STORIES = ROOT.parent / "shared" / "data" / "stories.txt.xz"
+TOKENIZER = ROOT / "retnet_viz" / "checkpoints" / "default" / "tokenizer.json"
+ABOUT = "51 MB of public-domain short stories from Project Gutenberg"
+SHORT = "--steps 600 --warmup 100 --validate-every 100 --validation-tokens 300000"
+GROUPS = {
+    # run: options of `retnet-viz train`
+    "baselines": {
+        "retnet": "--model retnet",
+        "transformer": "--model transformer",
+        "mamba": "--model mamba",
+    },
+    "ablations": {
+        "retnet": SHORT,
+        "retnet-seed-1": f"{SHORT} --seed 1",
+        "retnet-seed-2": f"{SHORT} --seed 2",
+        "no-gate": f"{SHORT} --gate none",
+        "no-head-norm": f"{SHORT} --head-norm none",
+        "no-decay": f"{SHORT} --decay 1",
+        "one-gamma": f"{SHORT} --decay 0.9921875",
+        "small-heads": f"{SHORT} --n-heads 16",
+    },
+}
+COLUMNS = ("step", "tokens", "seconds", "train_loss", "loss", "bits_per_byte", "validation_tokens")
+
+
+def train(folder: Path, options: str, data: Path, more: list[str]) -> int:
+    """Begin or go on with a run; the exit code of `retnet-viz train`."""
+    words = [sys.executable, "-m", "retnet_viz", "train", "--data", str(data), "--out", str(folder)]
+    words += ["--tokenizer", str(TOKENIZER), "--about", ABOUT, *shlex.split(options), *more]
+    if (folder / "checkpoint").exists():
+        words.append("--resume")
+    print(shlex.join(words[1:]), flush=True)
+    return subprocess.run(words, check=False).returncode
+
+
+def rows(folder: Path, options: str) -> list[dict[str, object]]:
+    """What a run logged at its validations, the later line where one was repeated."""
+    log = folder / "log.jsonl"
+    if not log.exists():
+        return []
+    size = load_model(folder / "checkpoint").n_parameters
+    lines = {line["step"]: line for line in map(json.loads, log.read_text().splitlines())}
+    return [
+        {
+            "run": folder.name,
+            "options": options,
+            "parameters": size,
+            **{name: line[name] for name in COLUMNS},
+        }
+        for _, line in sorted(lines.items())
+    ]
+
+
+def kept(path: Path) -> list[dict[str, object]]:
+    """The rows of a file of results, none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, found: list[dict[str, object]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, found[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("group", choices=GROUPS)
+    parser.add_argument("--only", nargs="+", metavar="RUN", help="of the group (all)")
+    parser.add_argument("--data", type=Path, default=STORIES)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "quality")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    options, more = parser.parse_known_args()
+    group = GROUPS[options.group]
+    order = list(group)
+    options.results.mkdir(exist_ok=True)
+    path = options.results / f"{options.group}.csv"
+    for name in options.only or group:
+        folder = options.runs / options.group / name
+        code = train(folder, group[name], options.data, more)
+        if code:
+            return code
+        found = [row for row in kept(path) if row["run"] != name] + rows(folder, group[name])
+        write(path, sorted(found, key=lambda row: order.index(row["run"])))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

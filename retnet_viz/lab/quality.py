@@ -1,0 +1,114 @@
+"""How well trained models predict held-out text: the logged runs of benchmarks/quality.py, read."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+WHOLE = "retnet"  # the run that every ablation is held against
+SEEDS = (WHOLE, "retnet-seed-1", "retnet-seed-2")  # the same model from other random numbers
+PAPER = 26.05  # perplexity of the paper's RetNet of 200 M parameters, in its table of ablations
+ABLATIONS = {
+    # run: what was changed, and the paper's perplexity of it
+    "no-gate": ("without swish gate", 27.84),
+    "no-head-norm": ("without GroupNorm", 27.54),
+    "no-decay": ("without decay, γ = 1", 27.86),
+    "one-gamma": ("one γ for all heads", 27.02),
+    "small-heads": ("heads a quarter as wide", 27.68),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run: its size, and at each validation tokens read, loss in nats, bits per byte.
+
+    `seconds` are those of training alone.
+    """
+
+    name: str
+    options: str
+    parameters: int
+    tokens: tuple[int, ...]
+    seconds: tuple[float, ...]
+    losses: tuple[float, ...]
+    bits_per_byte: tuple[float, ...]
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the last validation's loss."""
+        return math.exp(self.losses[-1])
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens trained on per second, over the whole run."""
+        return self.tokens[-1] / self.seconds[-1]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What a change does to the perplexity, in percent of the unchanged RetNet's: here, there."""
+
+    label: str
+    parameters: int
+    perplexity: float
+    change: float
+    paper_perplexity: float
+    paper_change: float
+
+
+def read_runs(path: str | Path) -> dict[str, Run]:
+    """The runs of a CSV file by name. Raises ValueError, naming the file, where it is none."""
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if not rows:
+            raise ValueError("it has no rows")
+        names = dict.fromkeys(row["run"] for row in rows)
+        return {name: _run(name, [row for row in rows if row["run"] == name]) for name in names}
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a log of runs: {error!r}") from error
+
+
+def _run(name: str, rows: Sequence[Mapping[str, str]]) -> Run:
+    return Run(
+        name,
+        rows[0]["options"],
+        int(rows[0]["parameters"]),
+        tuple(int(row["tokens"]) for row in rows),
+        tuple(float(row["seconds"]) for row in rows),
+        tuple(float(row["loss"]) for row in rows),
+        tuple(float(row["bits_per_byte"]) for row in rows),
+    )
+
+
+def ablations(runs: Mapping[str, Run]) -> list[Ablation]:
+    """The paper's ablations among `runs`, the most harmful first."""
+    found = [
+        Ablation(
+            label,
+            runs[name].parameters,
+            runs[name].perplexity,
+            100 * (runs[name].perplexity / runs[WHOLE].perplexity - 1),
+            paper,
+            100 * (paper / PAPER - 1),
+        )
+        for name, (label, paper) in ABLATIONS.items()
+        if name in runs
+    ]
+    return sorted(found, key=lambda ablation: -ablation.change)
+
+
+def seed_changes(runs: Mapping[str, Run]) -> list[float]:
+    """What another seed does to the perplexity, in percent of the first seed's; 0 is the first."""
+    whole = runs[WHOLE].perplexity
+    return [100 * (runs[name].perplexity / whole - 1) for name in SEEDS if name in runs]
+
+
+def agreement(found: Sequence[Ablation]) -> tuple[int, int]:
+    """Of how many pairs of ablations is the same one worse here and in the paper; of how many."""
+    pairs = [(a, b) for i, a in enumerate(found) for b in found[i + 1 :]]
+    same = [(a.change > b.change) == (a.paper_change > b.paper_change) for a, b in pairs]
+    return sum(same), len(pairs)

@@ -1,0 +1,72 @@
+"""The processes of a run: one, or those that torchrun started, over torch.distributed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class World:
+    """Which process this is, of how many; each takes its share of the rows of a step."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the files and speaks."""
+        return self.rank == 0
+
+    def say(self, text: str) -> None:
+        """Print a line, once for all processes."""
+        if self.leads:
+            print(text, flush=True)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model whose backward pass gives every process the mean of all gradients."""
+        return model if self.size == 1 else DistributedDataParallel(model)
+
+    def mean(self, value: float) -> float:
+        """The mean of a number over all processes, the same in each."""
+        return self._reduced(value, distributed.ReduceOp.SUM) / self.size
+
+    def any(self, value: bool) -> bool:
+        """Whether it is true in one of the processes."""
+        return bool(self._reduced(float(value), distributed.ReduceOp.MAX))
+
+    def of_leader(self, value: Any) -> Any:
+        """What the leading process has."""
+        if self.size > 1:
+            box = [value]
+            distributed.broadcast_object_list(box)
+            value = box[0]
+        return value
+
+    def _reduced(self, value: float, operation: Any) -> float:
+        if self.size == 1:
+            return value
+        box = torch.tensor(value, dtype=torch.float64)
+        distributed.all_reduce(box, operation)
+        return box.item()
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """The processes that torchrun started, joined by gloo; one where it did not start this."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World()
+        return
+    distributed.init_process_group("gloo")
+    try:
+        yield World(distributed.get_rank(), size)
+    finally:
+        distributed.destroy_process_group()

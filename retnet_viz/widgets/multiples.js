@@ -1,0 +1,45 @@
+// What the small multiples of a plane share: where squares stand, colours, the legend below.
+
+const LABEL = 18; // pixels above each square for its head
+const GAP = 10;
+
+// Squares as large as the box allows: the best number of columns by trying all.
+function arrange(count, width, height) {
+  let best = { side: 0, columns: 1 };
+  for (let columns = 1; columns <= count; columns++) {
+    const rows = Math.ceil(count / columns);
+    const side = Math.floor(
+      Math.min((width - GAP * (columns - 1)) / columns, (height - GAP * (rows - 1)) / rows - LABEL),
+    );
+    if (side > best.side) best = { side, columns };
+  }
+  return best;
+}
+
+// The colours as pixels of an image, whatever the order of this machine's bytes.
+function paletteOf(colors) {
+  const bytes = new Uint8Array((colors.length / 3) * 4);
+  for (let i = 0; i < colors.length / 3; i++) {
+    bytes.set([colors[3 * i], colors[3 * i + 1], colors[3 * i + 2], 255], 4 * i);
+  }
+  return new Uint32Array(bytes.buffer);
+}
+
+// The legend of a panel: the colours, and the values at its marks.
+function drawLegend(el, colors, signed, ticks = []) {
+  el.querySelector(".rv-ticks").replaceChildren(
+    ...ticks.map(([place, text]) => {
+      const tick = element("span", "", text);
+      tick.style.left = `${100 * (signed ? (place + 1) / 2 : place)}%`;
+      return tick;
+    }),
+  );
+  const palette = paletteOf(colors);
+  if (!palette.length) return;
+  const canvas = el.querySelector(".rv-legend canvas");
+  canvas.width = 255;
+  const bar = new ImageData(255, 10);
+  const pixels = new Uint32Array(bar.data.buffer);
+  for (let row = 0; row < 10; row++) pixels.set(palette.subarray(1), 255 * row);
+  canvas.getContext("2d").putImageData(bar, 0, 0);
+}

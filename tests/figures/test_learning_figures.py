@@ -1,0 +1,139 @@
+"""The figures of a model in training hold the numbers of its report."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from retnet_viz import figures
+from retnet_viz.figures.theme import THEMES
+from retnet_viz.lab import TASKS, Practice, Report
+from retnet_viz.lab.tasks import group_name
+
+TASK = TASKS["recall"]
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    practice = Practice(TASK.name)
+    for _ in range(3):
+        practice.report()
+        practice.step()
+    return practice.report()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_learning_curve_is_that_of_the_records(report: Report, theme: str) -> None:
+    figure = figures.learning_curve(report, theme=theme)
+    trained, loss, accuracy = figure.data
+    for line in figure.data:
+        assert list(line.x) == [record.step for record in report.records] == [0, 1, 2, 3]
+    assert trained.y[0] is None  # nothing was trained before
+    assert list(trained.y[1:]) == pytest.approx([r.trained for r in report.records[1:]], rel=1e-4)
+    assert list(loss.y) == pytest.approx([r.loss for r in report.records], rel=1e-4)
+    assert list(accuracy.y) == pytest.approx([r.accuracy for r in report.records], rel=1e-4)
+    assert accuracy.yaxis == "y2"
+    assert figure.layout.yaxis2.side == "right"
+    assert figure.layout.yaxis.title.text == "loss, nats per answer"
+
+
+def test_the_learning_curve_says_when_the_task_was_learned(report: Report) -> None:
+    said = figures.learning_curve.spec(report)["layout"]["meta"]["sentence"]
+    assert said.startswith(f"After 3 steps {100 * report.accuracy:.1f} % of the held-out answers")
+    assert "came after" not in said
+    learned = replace(report, learned_at=(2, 7.25))
+    said = figures.learning_curve.spec(learned)["layout"]["meta"]["sentence"]
+    assert said.endswith("95 % came after 2 steps and 7.2 s of training.")
+
+
+def test_the_bars_are_the_accuracies_by_lag(report: Report) -> None:
+    figure = figures.accuracy_by_lag(TASK, report)
+    bars, guessing, labels = figure.data
+    assert list(labels.text) == [f"{value:.0%}" for value in report.by_group]
+    assert list(bars.y) == pytest.approx(list(report.by_group), rel=1e-4)
+    assert set(guessing.y) == {TASK.chance}
+    names = [group_name(group) for group in TASK.groups]
+    assert list(figure.layout.xaxis.ticktext) == names
+    assert bars.customdata[0] == f"lag {names[0]}, {report.counts[0]:,} answers"
+
+
+def test_the_bars_can_be_compared_with_those_before(report: Report) -> None:
+    before = [0.1 * i for i in range(len(TASK.groups))]
+    markers = figures.accuracy_by_lag(TASK, report, before=before).data[3]
+    assert markers.name == "before γ was changed"
+    assert list(markers.y) == pytest.approx(before)
+
+
+def test_lost_lags_are_named(report: Report) -> None:
+    lost = replace(report, by_group=(1.0, 0.9, 0.8, 0.7, TASK.chance))
+    said = figures.accuracy_by_lag.spec(TASK, lost)["layout"]["meta"]["sentence"]
+    assert said.startswith("Best at lag 1 (100.0 %), worst at lag 17–31 (20.0 %)")
+    assert said.endswith("No better than that: lag 17–31.")
+    kept = replace(report, by_group=(1.0, 0.9, 0.8, 0.7, 0.6))
+    assert "No better" not in figures.accuracy_by_lag.spec(TASK, kept)["layout"]["meta"]["sentence"]
+
+
+def test_a_lag_that_nothing_asks_for_has_no_bar(report: Report) -> None:
+    none = replace(report, by_group=(math.nan, *report.by_group[1:]))
+    assert figures.accuracy_by_lag(TASK, none).data[0].y[0] is None
+
+
+def test_the_map_of_heads_is_what_they_read(report: Report) -> None:
+    figure = figures.heads_by_lag(TASK, report)
+    (cells,) = figure.data
+    assert torch.tensor(cells.z).flatten().tolist() == pytest.approx(
+        report.reads.flatten().tolist(), rel=1e-3
+    )
+    assert list(figure.layout.yaxis.ticktext[3:5]) == ["layer 0, head 3", "layer 1, head 0"]
+    assert (cells.zmin, cells.zmax) == (0, 1)
+
+
+def test_the_map_of_heads_is_what_is_lost_without_them(report: Report) -> None:
+    without = torch.zeros_like(report.reads)
+    without[1, 2, 0], without[0, 3, 4] = -0.5, -0.25
+    figure = figures.heads_by_lag(TASK, report, without=without)
+    assert torch.allclose(torch.tensor(figure.data[0].z), without.flatten(0, 1))
+    assert figure.layout.meta["sentence"] == (
+        "Lag 1 suffers most without head 2 of layer 1 (-50.0 points), "
+        "lag 17–31 suffers most without head 3 of layer 0 (-25.0 points)."
+    )
+
+
+def test_a_lag_that_any_head_can_carry_is_said_to_need_none(report: Report) -> None:
+    said = figures.heads_by_lag.spec(TASK, report, without=torch.zeros_like(report.reads))
+    assert said["layout"]["meta"]["sentence"] == (
+        "Lag 1 needs no single head, lag 17–31 needs no single head."
+    )
+
+
+def test_a_lag_that_no_head_looks_at_is_said_to_be_read_by_none(report: Report) -> None:
+    blind = replace(report, reads=torch.zeros_like(report.reads))
+    said = figures.heads_by_lag.spec(TASK, blind)["layout"]["meta"]["sentence"]
+    assert said == "Lag 1 is read by no head, lag 17–31 is read by no head."
+
+
+def test_what_is_left_of_a_token_is_a_power_of_gamma() -> None:
+    figure = figures.decay_by_lag([2.0, 8.0], 16)
+    fast, slow = figure.data
+    assert list(fast.x) == list(range(17))
+    assert list(fast.y) == pytest.approx([0.5 ** (lag / 2) for lag in range(17)], rel=1e-4)
+    assert slow.y[8] == pytest.approx(0.5)
+    assert figure.layout.meta["sentence"] == (
+        "After 16 tokens head 0 has 0.00391 of one left, head 1 has 0.25."
+    )
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_figure_can_be_sent_and_has_a_sentence(report: Report, theme: str) -> None:
+    for spec in (
+        figures.learning_curve.spec(report, theme=theme),
+        figures.accuracy_by_lag.spec(TASK, report, theme=theme),
+        figures.heads_by_lag.spec(TASK, report, theme=theme),
+    ):
+        assert "NaN" not in json.dumps(spec)
+        assert spec["layout"]["meta"]["sentence"].endswith(".")
+        assert spec["layout"]["title"]["text"]
