@@ -100,14 +100,8 @@ class Column:
             self._draw_matrix(found, weights, scale)
         self.next.show(next_token.spec(found, n, count=5, theme=theme))
         pinned = (plane, *cell[1:]) if cell and max(cell) < found.length else None
-        with self.matrix.hold_sync():
-            self.matrix.selected = n
-            self.matrix.cell = list(pinned or ())
-            self.matrix.readout = (
-                self._describe(pinned)
-                if pinned
-                else words.read_most(found, self.layer.value, plane, n)
-            )
+        most = words.read_most(found, self.layer.value, plane, n)
+        self.matrix.mark(n, pinned, self._describe(pinned) if pinned else most)
         row = weights[n, : n + 1]
         with self.strip.hold_sync():
             self.strip.tokens = [visible(piece) for piece in found.pieces(0, found.length)]

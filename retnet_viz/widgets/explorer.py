@@ -346,10 +346,11 @@ class Explorer(Board):
         with self._writing():
             for name, matrix in self._matrices.items():
                 stops = matrix.meta["length"]
-                with matrix.hold_sync():
-                    matrix.selected = selected if selected < stops else -1
-                    matrix.cell = list(cell) if cell and max(cell[1:]) < stops else []
-                    matrix.readout = self._describe(name, cell) or self._sentence(name)
+                matrix.mark(
+                    selected if selected < stops else -1,
+                    cell if cell and max(cell[1:]) < stops else None,
+                    self._describe(name, cell) or self._sentence(name),
+                )
             self.norms.clicked = -1
             self.norms.cursor = selected
             if not self._is_long:

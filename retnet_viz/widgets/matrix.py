@@ -53,6 +53,11 @@ class Matrix(anywidget.AnyWidget):
         self._tables = tables
         self.on_msg(self._answer)
 
+    def mark(self, selected: int, cell: Cell | None, readout: str) -> None:
+        """Mark the row of a token (-1 for none) and the pinned cell, and say what `cell` holds."""
+        with self.hold_sync():
+            self.selected, self.cell, self.readout = selected, list(cell or ()), readout
+
     def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
         if not isinstance(content, dict):
             return

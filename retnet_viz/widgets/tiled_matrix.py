@@ -117,7 +117,8 @@ class TiledMatrix(anywidget.AnyWidget):
         self._shown: _Shown | None = None
         self._views: dict[int, View] = {}  # the last picture of each head, which is pointed at
         self._turns = _Turns()  # who uses the plane
-        self._writing = threading.RLock()  # who says what is shown
+        # Who sets traits. Two threads in hold_sync at once: what one has set would not be sent.
+        self._writing = threading.RLock()
         self._thread: threading.Thread | None = None
         self.observe(self._read_cell, "cell")
         self.on_msg(self._answer)
@@ -173,6 +174,16 @@ class TiledMatrix(anywidget.AnyWidget):
             self._keep_cell()
         if shown is not None:
             self._begin(shown)
+
+    def mark(self, selected: int, cell: Cell | None, readout: str) -> None:
+        """Mark the row of a token (-1 for none) and the pinned cell, and say what `cell` holds."""
+        with self._writing, self.hold_sync():
+            self.selected, self.cell, self.readout = selected, list(cell or ()), readout
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """What the page has set."""
+        with self._writing:
+            super().set_state(sync_data)
 
     def settle(self) -> None:
         """Wait until everything that is shown is prepared, or can not be."""

@@ -504,3 +504,28 @@ def test_errors_leave_what_is_shown(page):
         page.widget.cell = ["x"]
     assert page.widget.meta == before
     assert page.widget.ready == [0]
+
+
+def test_a_mark_made_while_the_thread_tells_something_reaches_the_page():
+    """`hold_sync` of two threads at once loses what one set between the other's send and clear."""
+    told = threading.Event()
+    page = Page(lambda cell: f"read {told.wait(5)}")  # holds the mark up once it set its token
+    page.show(plane_of(), [0])
+    marker = threading.Thread(target=page.widget.mark, args=(7, (0, 7, 3), "seven reads three"))
+    arrived = {}
+    send_state = page.widget.send_state
+
+    def record(key=None):
+        names = {key} if isinstance(key, str) else set(key or ())
+        arrived.update({name: getattr(page.widget, name) for name in names})
+        send_state(key)
+        if not marker.ident:
+            marker.start()
+            marker.join(0.3)
+
+    page.widget.send_state = record
+    page.widget._tell(page.widget._shown, ready=[])
+    told.set()
+    marker.join()
+    assert arrived["selected"] == 7
+    assert arrived["readout"] == "seven reads three"
