@@ -8,6 +8,10 @@ import threading
 from collections.abc import Callable
 
 
+class OutdatedError(Exception):
+    """What was being done is no longer wanted."""
+
+
 class LatestJob:
     """Runs the newest job after a pause in which no newer one was given; drops all others."""
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import logging
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -13,7 +11,7 @@ from typing import Any, ClassVar
 import ipywidgets as w
 
 from retnet_viz.figures.scale import SCALES, color_scale, raster
-from retnet_viz.figures.theme import DIVERGING, color_table, head_color
+from retnet_viz.figures.theme import DIVERGING, color_table
 from retnet_viz.figures.tokens import visible
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
@@ -21,10 +19,10 @@ from retnet_viz.trace import Trace
 from retnet_viz.trace.budget import NotEnoughMemory
 from retnet_viz.trace.live import Recomputed
 from retnet_viz.widgets import readout
-from retnet_viz.widgets.background import Home, LatestJob
-from retnet_viz.widgets.page import Page
+from retnet_viz.widgets.background import Home, LatestJob, OutdatedError
+from retnet_viz.widgets.frame import Frame, area
 from retnet_viz.widgets.presets import PRESETS
-from retnet_viz.widgets.reader import OutdatedError, Reader, Reading, Wanted
+from retnet_viz.widgets.reader import Reader, Reading, Wanted
 from retnet_viz.widgets.stage import Stage
 from retnet_viz.widgets.state import (
     CLOCKS,
@@ -47,14 +45,14 @@ LONG_CHUNK = 64  # chunk size from which on a long text is read fast
 _STRIP = 1024  # tokens in the strip at most
 
 
-class Board(w.VBox):
+class Board(Frame):
     """A page of panels over one text. A subclass builds the panels and draws them.
 
     `state` is what the user chose, `trace` the forward pass that is shown (None for an empty
     text). `apply_state` does what the controls do.
     """
 
-    app: ClassVar[str]  # the file name of the app that shows this board
+    help_words = readout.HELP
     max_tokens: ClassVar[int]
     job_pause: ClassVar[float] = 0.35  # seconds without an edit before slow work begins
 
@@ -70,16 +68,11 @@ class Board(w.VBox):
         self._failure = ""  # why there is no newer picture, as HTML
         self._cut = ""
         self._point = ""
-        self._setting = False
         self._strip_of: tuple[Trace, range] | None = None  # whose tokens the strip shows
         self._job = LatestJob(self.job_pause)
         self._home = Home()
         self._reader = Reader(model, self.max_tokens, self._tell_reading, self._home)
-        self._build_controls()
-        grid = w.Box(self._build_panels())
-        grid.add_class("rv-grid")
-        super().__init__([self.page, grid, self.help_text])
-        self.add_class("rv-explorer")
+        super().__init__()
         self._write_controls()
         if not self._read_text():
             self._draw()  # without a text, until it has been read
@@ -91,9 +84,16 @@ class Board(w.VBox):
         """The areas of the grid."""
         raise NotImplementedError
 
+    def _areas(self) -> list[Any]:
+        self._build_controls()
+        return self._build_panels()
+
     def _draw(self) -> None:
         """Draw every panel anew."""
         raise NotImplementedError
+
+    def _themed(self) -> None:
+        self._draw()
 
     def _text_changed(self) -> None:
         """Forget what was measured on the text before."""
@@ -131,29 +131,16 @@ class Board(w.VBox):
             options=[("presets", -1), *[(preset.name, i) for i, preset in enumerate(PRESETS)]],
             layout={"width": "180px"},
         )
-        self.theme = w.Dropdown(
-            options=[(f"theme: {choice}", choice) for choice in THEME_CHOICES],
-            layout={"width": "120px"},
-        )
-        self.help = w.ToggleButton(
-            description="?", tooltip="What is this?", layout={"width": "34px"}
-        )
-        self.help_text = w.HTML(readout.HELP, layout={"display": "none"})
-        self.help_text.add_class("rv-help")
-        self.page = Page()
         self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes(), empty=EMPTY)
 
-    def _head(self, *controls: Any) -> Any:
-        """The page's first line."""
+    def _model_head(self) -> Any:
+        """The page's first line, which says what the model is."""
         config = self.model.config
-        brand = w.HTML(
-            f"<style>{head_colors(config.n_heads)}</style>"
-            f'<span class="rv-brand">RetNet Explorer</span> {readout.apps(self.app)}'
-            f'<span class="rv-model">{self.model.n_parameters / 1e6:.1f} M parameters, '
-            f"{config.n_layers} layers, {config.n_heads} heads</span>"
+        about = (
+            f"{self.model.n_parameters / 1e6:.1f} M parameters, "
+            f"{config.n_layers} layers, {config.n_heads} heads"
         )
-        brand.add_class("rv-grow")
-        return area("head", w.HBox([brand, *controls, self.preset, self.theme, self.help]))
+        return self._head(about, config.n_heads, self.preset)
 
     def _text_area(self, *controls: Any) -> Any:
         """The text, and below it the notice and `controls`, or how far the reading is."""
@@ -162,21 +149,15 @@ class Board(w.VBox):
         return area("text", w.VBox([self.text, below]))
 
     def _listen(self) -> None:
+        super()._listen()
         self._bind(self.text, "text")
         self.cancel.on_click(lambda _: self.cancel_reading())
         self._bind(self.mode, "mode")
         self._bind(self.chunk, "chunk_size")
         self._bind(self.layer, "layer")
         self._bind(self.scale, "scale")
-        self._bind(self.theme, "theme")
         self._bind(self.strip, "token", "selected")
         self.preset.observe(self._preset_chosen, "value")
-        self.page.observe(lambda _: self._draw(), "shown")
-        self.help.observe(self._help_toggled, "value")
-
-    def _bind(self, control: Any, field: str, trait: str = "value") -> None:
-        """Take what a control's trait becomes as the user's choice of a field."""
-        control.observe(lambda change: self._chosen(**{field: change["new"]}), trait)
 
     def _bind_stage(self, stage: Stage) -> None:
         """Take the stage's token and head as choices, unless they are of an earlier text."""
@@ -210,10 +191,11 @@ class Board(w.VBox):
             self._draw_selection()
 
     def open_link(self, query: str) -> None:
-        """Show the state that a link's query holds; whatever it lacks stays as it is now."""
+        """Show the state that a link's query holds; one that holds none of a text changes none."""
+        self._elsewhere = ExplorerState.elsewhere(query)
         chosen = ExplorerState.fields_of(query)
-        if chosen:
-            self.apply_state(replace(ExplorerState(), **chosen).fitted(self.model.config))
+        before = self.state if chosen.keys() <= {"theme"} else ExplorerState()
+        self.apply_state(replace(before, **chosen).fitted(self.model.config))
 
     def _chosen(self, **chosen: Any) -> None:
         if self._setting:
@@ -247,17 +229,6 @@ class Board(w.VBox):
         head = preset.heads[0] if preset.heads else 0
         return replace(preset, head=head, theme=self.state.theme)
 
-    def _help_toggled(self, change: Any) -> None:
-        self.help_text.layout.display = "" if change["new"] else "none"
-
-    @contextmanager
-    def _writing(self) -> Any:
-        before, self._setting = self._setting, True
-        try:
-            yield
-        finally:
-            self._setting = before
-
     def _write_controls(self) -> None:
         """Make every control show the state, without that being taken for the user's choice."""
         state = self.state
@@ -269,7 +240,7 @@ class Board(w.VBox):
             self.layer.value = state.layer
             self.scale.value = state.scale
             self.theme.value = self.page.theme = state.theme
-            self.page.query = state.query()
+            self.page.query = state.query(self._elsewhere)
 
     # -- running ----------------------------------------------------------------------------
 
@@ -482,19 +453,6 @@ class Board(w.VBox):
         return range(start, min(start + _STRIP, length))
 
 
-def area(name: str, widget: Any) -> Any:
-    """`widget` in the grid's area `name`."""
-    widget.add_class(f"rv-area-{name}")
-    return widget
-
-
-def group(label: str, *controls: Any) -> Any:
-    """Controls behind a label."""
-    box = w.HBox([w.HTML(html.escape(label)), *controls])
-    box.add_class("rv-group")
-    return box
-
-
 def _checked(state: ExplorerState, model: RetNet) -> ExplorerState:
     """`state`, or ValueError with a sentence where the API was given what no control can."""
     fitted = state.fitted(model.config)
@@ -524,8 +482,3 @@ def _checked(state: ExplorerState, model: RetNet) -> ExplorerState:
         if getattr(state, name) not in allowed:
             raise ValueError(f"{name} must be one of {allowed}, not {getattr(state, name)!r}")
     return fitted
-
-
-def head_colors(count: int) -> str:
-    """A style sheet that gives what is of a head that head's colour."""
-    return "".join(f".rv-head-{head}{{--rv-head:{head_color(head)}}}" for head in range(count))

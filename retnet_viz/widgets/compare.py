@@ -17,7 +17,8 @@ from retnet_viz.figures.tokens import visible
 from retnet_viz.lab.reading import Reading, of_trace, read
 from retnet_viz.model import LanguageModel, RetNet
 from retnet_viz.widgets import readout
-from retnet_viz.widgets.board import EMPTY, Board, area, group
+from retnet_viz.widgets.board import EMPTY, Board
+from retnet_viz.widgets.frame import area, bar, group
 from retnet_viz.widgets.matrix import Matrix, Table
 from retnet_viz.widgets.plot import Plot
 from retnet_viz.widgets.presets import START
@@ -65,9 +66,8 @@ class Column:
         self.matrix = Matrix(self._describe, self._tables, colors=color_table(DIVERGING).tobytes())
         self.next = Plot()
         planes = [group("head", self.plane)] if n_planes > 1 else []
-        bar = w.HBox([self.kind, self.layer, *planes])
-        bar.add_class("rv-bar")
-        self.box = w.Box([bar, self.strip, self.matrix, self.next])
+        chosen = bar(self.kind, self.layer, *planes)
+        self.box = w.Box([chosen, self.strip, self.matrix, self.next])
         self.box.add_class("rv-column")
 
     @property
@@ -183,7 +183,7 @@ class Compare(Board):
         columns.add_class("rv-columns")
         controls = w.HBox([group("scale", self.scale), w.HTML(readout.COMPARE)])
         return [
-            self._head(),
+            self._model_head(),
             self._text_area(),
             area("control", controls),
             area("columns", columns),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -33,14 +32,11 @@ from retnet_viz.lab.cost_model import (
 from retnet_viz.lab.generation_cost import positions
 from retnet_viz.lab.machine import THIS_MACHINE, measured_card
 from retnet_viz.model import LanguageModel, RetNetConfig
-from retnet_viz.widgets import cost_readout, readout
-from retnet_viz.widgets.background import LatestJob
-from retnet_viz.widgets.board import area, group
+from retnet_viz.widgets import cost_readout
+from retnet_viz.widgets.background import LatestJob, OutdatedError
 from retnet_viz.widgets.cost_state import CONTEXTS, MOST_ROWS, REACHES, THESE, CostState
-from retnet_viz.widgets.page import Page
+from retnet_viz.widgets.frame import Frame, area, bar, group
 from retnet_viz.widgets.plot import Plot
-from retnet_viz.widgets.reader import OutdatedError
-from retnet_viz.widgets.state import THEME_CHOICES
 
 Models = Mapping[str, LanguageModel[Any]]
 
@@ -74,13 +70,14 @@ def shipped_models() -> dict[str, LanguageModel[Any]]:
     return models
 
 
-class Cost(w.VBox):
+class Cost(Frame):
     """The dashboard: `state` is what the user chose, `points` what was measured last, by model.
 
     `start` measures in a thread, `stop` ends that within a step; `settle` waits for it.
     """
 
-    app: ClassVar[str] = "cost.ipynb"
+    app = "cost.ipynb"
+    help_words = cost_readout.HELP
     redraw_pause: ClassVar[float] = 0.25  # seconds between two drawings while it measures
 
     def __init__(self, models: Models, state: CostState) -> None:
@@ -93,19 +90,11 @@ class Cost(w.VBox):
         self.reach = state.reach  # of the last run
         self._these = Size(THESE, {name: model.config for name, model in models.items()})
         self._machine: Card | None = None  # once it has been measured
-        self._setting = False
         self._job, self._card_job = LatestJob(0.0), LatestJob(0.0)
-        self._showing = threading.Lock()  # see _while_current
         self._calculating = threading.Lock()  # the card is measured in a thread
         self._benching = threading.Lock()  # one measurement at a time, or they slow each other
-        self._build()
-        grid = w.Box(
-            [self._head(), self._run_bar, *self._run_panels, self._calc_bar, *self._calc_panels]
-        )
-        grid.add_class("rv-grid")
-        super().__init__([self.page, grid, self.help_text])
-        for name in ("rv-explorer", "rv-cost-board"):
-            self.add_class(name)
+        super().__init__()
+        self.add_class("rv-cost-board")
         self._write_controls()
         self._tell("")
         self._draw()
@@ -113,21 +102,14 @@ class Cost(w.VBox):
 
     # -- building ---------------------------------------------------------------------------
 
-    def _build(self) -> None:
-        self.page = Page()
-        self.theme = w.Dropdown(
-            options=[(f"theme: {choice}", choice) for choice in THEME_CHOICES],
-            layout={"width": "120px"},
-        )
-        self.help = w.ToggleButton(
-            description="?", tooltip="What is this?", layout={"width": "34px"}
-        )
-        self.help_text = w.HTML(cost_readout.HELP, layout={"display": "none"})
-        self.help_text.add_class("rv-help")
-        self._build_run()
-        self._build_calculator()
+    def _areas(self) -> list[Any]:
+        return [
+            self._head("what generating a token costs", 0),
+            *self._build_run(),
+            *self._build_calculator(),
+        ]
 
-    def _build_run(self) -> None:
+    def _build_run(self) -> list[Any]:
         self.run = w.Button(description="Start", layout={"width": "90px"})
         self.run.add_class("rv-run")
         self.reaching = w.ToggleButtons(options=[(f"{reach:,}", reach) for reach in REACHES])
@@ -135,8 +117,7 @@ class Cost(w.VBox):
         self.progress = w.IntProgress(max=1, layout={"width": "160px"})
         self.doing = w.HTML()
         self.doing.add_class("rv-doing")
-        self._run_bar = _bar(
-            "run",
+        controls = bar(
             w.HTML("<b>Measured here</b>"),
             self.run,
             group("up to position", self.reaching),
@@ -145,13 +126,14 @@ class Cost(w.VBox):
         )
         self.now = _panel()
         self.times, self.sizes = Plot(), Plot()
-        self._run_panels = [
+        return [
+            area("run", controls),
             area("now", self.now),
             area("times", self.times),
             area("sizes", self.sizes),
         ]
 
-    def _build_calculator(self) -> None:
+    def _build_calculator(self) -> list[Any]:
         self.size = w.ToggleButtons(options=[*SIZES, THESE])
         self.size.add_class("rv-sizes")
         self.context = w.SelectionSlider(
@@ -162,8 +144,7 @@ class Cost(w.VBox):
         )
         self.precision = w.Dropdown(options=list(PRECISIONS), description="numbers")
         self.card = w.Dropdown(options=[*CARDS, THIS_MACHINE], description="card")
-        self._calc_bar = _bar(
-            "calc",
+        controls = bar(
             w.HTML("<b>Calculator</b>"),
             self.size,
             self.context,
@@ -174,28 +155,18 @@ class Cost(w.VBox):
         self.held = Plot()
         self.estimates, self.claims = _panel(), _panel()
         self.claims.value = cost_readout.claims()
-        self._calc_panels = [
+        return [
+            area("calc", controls),
             area("held", self.held),
             area("estimates", self.estimates),
             area("claims", self.claims),
         ]
 
-    def _head(self) -> Any:
-        brand = w.HTML(
-            f'<span class="rv-brand">RetNet Explorer</span> {readout.apps(self.app)}'
-            '<span class="rv-model">what generating a token costs</span>'
-        )
-        brand.add_class("rv-grow")
-        return area("head", w.HBox([brand, self.theme, self.help]))
-
     def _listen(self) -> None:
+        super()._listen()
         for control, field in self._controls():
-            control.observe(
-                lambda change, field=field: self._chosen(**{field: change["new"]}), "value"
-            )
+            self._bind(control, field)
         self.run.on_click(lambda _: self.stop("cancelled") if self.is_running else self.start())
-        self.page.observe(lambda _: self._draw(), "shown")
-        self.help.observe(self._help_toggled, "value")
 
     def _controls(self) -> list[tuple[Any, str]]:
         return [
@@ -205,7 +176,6 @@ class Cost(w.VBox):
             (self.batch, "batch"),
             (self.precision, "precision"),
             (self.card, "card"),
-            (self.theme, "theme"),
         ]
 
     # -- events -----------------------------------------------------------------------------
@@ -217,26 +187,21 @@ class Cost(w.VBox):
         self._draw_calculator()
 
     def open_link(self, query: str) -> None:
-        """Show the state that a link's query holds."""
-        if query:
-            self.apply_state(CostState.of(query))
+        """Show the state that a link's query holds; whatever it lacks is at its default."""
+        state, self._elsewhere = CostState.read(query)
+        self.apply_state(state)
 
     def _chosen(self, **chosen: Any) -> None:
         if not self._setting:
             self.apply_state(replace(self.state, **chosen))
 
-    def _help_toggled(self, change: Any) -> None:
-        self.help_text.layout.display = "" if change["new"] else "none"
-
     def _write_controls(self) -> None:
         """Make every control show the state, without that being taken for the user's choice."""
-        self._setting = True
-        try:
+        with self._writing():
             for control, field in self._controls():
                 control.value = getattr(self.state, field)
-            self.page.theme, self.page.query = self.state.theme, self.state.query()
-        finally:
-            self._setting = False
+            self.theme.value = self.page.theme = self.state.theme
+            self.page.query = self.state.query(self._elsewhere)
 
     # -- measuring --------------------------------------------------------------------------
 
@@ -305,14 +270,6 @@ class Cost(w.VBox):
                     self._tell("")
                     self.doing.value = cost_readout.failed("Generating", error)
 
-    @contextmanager
-    def _while_current(self, current: Callable[[], bool]) -> Iterator[None]:
-        """Show something of the measurement, unless it was stopped."""
-        with self._showing:
-            if not current():
-                raise OutdatedError
-            yield
-
     def _tell(self, doing: str, done: int = 0, total: int = 0) -> None:
         """Say what is done, and how far; a `total` of 0 means that nothing is."""
         self.doing.value = cost_readout.doing(doing)
@@ -337,6 +294,9 @@ class Cost(w.VBox):
             self._draw_calculator()
 
     # -- drawing ----------------------------------------------------------------------------
+
+    def _themed(self) -> None:
+        self._draw()
 
     def _draw(self) -> None:
         with self._showing:
@@ -364,12 +324,6 @@ class Cost(w.VBox):
             chosen = (size, state.context, state.batch, PRECISIONS[state.precision], card)
             self.held.show(memory.spec(*chosen, theme=self.page.shown))
             self.estimates.value = cost_readout.estimates(*chosen)
-
-
-def _bar(name: str, *controls: Any) -> Any:
-    bar = area(name, w.HBox(list(controls)))
-    bar.add_class("rv-bar")
-    return bar
 
 
 def _panel() -> Any:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlencode
 
 from retnet_viz.lab.cost_model import (
     CARDS,
@@ -17,13 +16,15 @@ from retnet_viz.lab.cost_model import (
     SIZES,
 )
 from retnet_viz.lab.machine import THIS_MACHINE
-from retnet_viz.widgets.state import THEME_CHOICES, ExplorerState
+from retnet_viz.widgets.link import elsewhere, held_by, part_of, query_of, with_part
+from retnet_viz.widgets.state import THEME_CHOICES
 
 REACHES = (1024, 4096, 16384, 32768)
 CONTEXTS = tuple(
     sorted({*(2**i for i in range(11, 21)), *(3 * 2**i for i in range(10, 19))})
 )  # 2k, 3k, 4k, ... 1M
 MOST_ROWS = 100_000
+_NAME = "cost"  # in links
 THESE = "these three"  # the size of the models that are measured
 
 
@@ -37,7 +38,6 @@ class CostState:
     batch      rows, 1 .. MOST_ROWS
     precision  a name of PRECISIONS
     card       a name of CARDS, or THIS_MACHINE
-    visit      what the link said to the other apps, handed on as it came
     """
 
     reach: int = 16384
@@ -47,7 +47,6 @@ class CostState:
     precision: str = "bfloat16"
     card: str = CLAIM_CARD
     theme: str = "auto"
-    visit: str = ""
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -59,36 +58,19 @@ class CostState:
         if not 1 <= self.batch <= MOST_ROWS:
             raise ValueError(f"batch must lie in 1 .. {MOST_ROWS:,}, not {self.batch!r}")
 
-    def query(self) -> str:
-        """The state as the query of a link, without what stands at its default."""
-        own = {
-            name: value
-            for name, value in asdict(self).items()
-            if name != "visit" and value != getattr(CostState, name)
-        }
-        chosen = _state_of(self.visit) | own
-        return urlencode({"state": json.dumps(chosen, separators=(",", ":"))}) if chosen else ""
+    def query(self, elsewhere: Mapping[str, Any] | None = None) -> str:
+        """The state as the query of a link, which holds this for the other apps."""
+        return query_of({**(elsewhere or {}), **part_of(self, _NAME)})
 
     @staticmethod
-    def of(query: str) -> CostState:
-        """The state that a link's query holds; what is not valid in it is ignored."""
-        given = _state_of(query)
-        names = [field.name for field in fields(CostState) if field.name != "visit"]
-        chosen = {name: given[name] for name in names if name in given}
-        others = {
-            name: value
-            for name, value in ExplorerState.fields_of(query).items()
-            if name not in CostState.__dataclass_fields__
-        }
-        visit = urlencode({"state": json.dumps(others)}) if others else ""
-        state = CostState(visit=visit)
-        for name, value in chosen.items():
-            if type(value) is type(getattr(CostState, name)):
-                try:
-                    state = CostState(**{**asdict(state), name: value})
-                except ValueError:
-                    continue
-        return state
+    def read(query: str) -> tuple[CostState, dict[str, Any]]:
+        """The state in a link's query, and what it holds for the other apps.
+
+        Whatever cannot be is left at its default.
+        """
+        held = held_by(query)
+        state = with_part(CostState(), held, _NAME, lambda state: state)
+        return state, elsewhere(held, (_NAME, "theme"))
 
 
 _ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -99,11 +81,3 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "card": (*CARDS, THIS_MACHINE),
     "theme": THEME_CHOICES,
 }
-
-
-def _state_of(query: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(parse_qs(query).get("state", ["{}"])[0])
-    except (ValueError, RecursionError):
-        return {}
-    return fields if isinstance(fields, dict) else {}

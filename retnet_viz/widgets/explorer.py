@@ -26,8 +26,9 @@ from retnet_viz.trace.text_file import (
     read_text,
 )
 from retnet_viz.widgets import readout
-from retnet_viz.widgets.board import Board, area, group
+from retnet_viz.widgets.board import Board
 from retnet_viz.widgets.file_picker import FilePicker
+from retnet_viz.widgets.frame import area, group
 from retnet_viz.widgets.long_text import LongText
 from retnet_viz.widgets.matrix import Matrix
 from retnet_viz.widgets.plot import Plot
@@ -119,7 +120,7 @@ class Explorer(Board):
             ]
         )
         return [
-            self._head(),
+            self._model_head(),
             self._text_area(self.picker),
             area("control", controls),
             area("strip", self.strip),

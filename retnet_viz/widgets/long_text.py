@@ -9,8 +9,7 @@ from typing import Any
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
 from retnet_viz.trace.tiles import Plane
-from retnet_viz.widgets.background import Home, LatestJob
-from retnet_viz.widgets.reader import OutdatedError
+from retnet_viz.widgets.background import Home, LatestJob, OutdatedError
 from retnet_viz.widgets.tiled_matrix import TiledMatrix
 
 _COMPUTED = {"parallel": "all", "recurrent": "none", "chunkwise": "blocks"}

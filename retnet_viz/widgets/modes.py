@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,12 +25,12 @@ from retnet_viz.lab import ChunkCurve, Rounding, chunk_curve, rounding, step_tim
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Trace, schedule, trace
 from retnet_viz.widgets import readout
-from retnet_viz.widgets.board import Board, area, group
+from retnet_viz.widgets.board import Board
+from retnet_viz.widgets.frame import area, bar, group
 from retnet_viz.widgets.matrix import Matrix
 from retnet_viz.widgets.plot import Plot
 from retnet_viz.widgets.presets import START
 from retnet_viz.widgets.race import Race, run_of
-from retnet_viz.widgets.reader import OutdatedError
 from retnet_viz.widgets.stage import Stage
 from retnet_viz.widgets.state import GAINS, PRECISIONS, SWITCHES, VIEWS, ExplorerState
 
@@ -67,7 +65,6 @@ class Modes(Board):
     def __init__(self, model: RetNet, state: ExplorerState) -> None:
         self.curve: ChunkCurve | None = None
         self.rounding: Rounding | None = None
-        self._showing = threading.Lock()  # see _while_current
         self._measured: dict[str, tuple[Any, ...]] = {}  # what each figure was measured on
         self._copies: dict[tuple[str, ...], Trace] = {}  # by what is switched off in the copy
         super().__init__(model, state)
@@ -94,7 +91,7 @@ class Modes(Board):
         self._shown_view = w.Box()
         controls = w.HBox([self.mode, self.chunk, self.layer, group("head", self.head)])
         return [
-            self._head(),
+            self._model_head(),
             self._text_area(),
             area("control", controls),
             area("strip", self.strip),
@@ -112,11 +109,10 @@ class Modes(Board):
         self.doing = w.HTML()
         self.doing.add_class("rv-doing")
         self.meter = w.HTML()
-        bar = w.HBox(
-            [group("precision", self.precision), self.meter, self.doing, self.progress, self.again]
+        measuring = bar(
+            group("precision", self.precision), self.meter, self.doing, self.progress, self.again
         )
-        bar.add_class("rv-bar")
-        return _view("side", self.race, bar, self.sizes, self.rounds)
+        return _view("side", self.race, measuring, self.sizes, self.rounds)
 
     def _build_state(self) -> Any:
         self.comparing = w.ToggleButton(
@@ -125,9 +121,10 @@ class Modes(Board):
         self.compare = w.IntSlider(min=0, max=0, description="token m")
         self.compared = w.HTML()
         self.state_map, self.spectrum, self.norms, self.remembered = Plot(), Plot(), Plot(), Plot()
-        bar = w.HBox([self.comparing, self.compare, self.compared])
-        bar.add_class("rv-bar")
-        return _view("state", bar, self.state_map, self.norms, self.spectrum, self.remembered)
+        difference = bar(self.comparing, self.compare, self.compared)
+        return _view(
+            "state", difference, self.state_map, self.norms, self.spectrum, self.remembered
+        )
 
     def _build_parts(self) -> Any:
         self.switches = {
@@ -139,10 +136,9 @@ class Modes(Board):
             min=low, max=high, step=0.1, value=1.0, description="weights ×", readout_format=".3g"
         )
         self.copy = w.HTML()
-        bar = w.HBox(
-            [group("in a copy of the model:", *self.switches.values()), self.copy, self.gain]
+        changes = bar(
+            group("in a copy of the model:", *self.switches.values()), self.copy, self.gain
         )
-        bar.add_class("rv-bar")
         self.before_after, self.gates, self.phases, self.model_next, self.copy_next = (
             Plot() for _ in range(5)
         )
@@ -151,7 +147,7 @@ class Modes(Board):
         )
         return _view(
             "parts",
-            bar,
+            changes,
             self.before_after,
             self.gates,
             self.phases,
@@ -299,14 +295,6 @@ class Modes(Board):
                 self._draw_curve()
         with self._while_current(current):
             self._tell("")
-
-    @contextmanager
-    def _while_current(self, current: Callable[[], bool]) -> Iterator[None]:
-        """Show something of the work, unless it is outdated: nothing of it comes after `stop`."""
-        with self._showing:
-            if not current():
-                raise OutdatedError
-            yield
 
     def stop(self) -> None:
         """Forget the measuring; what it was doing is not shown any more."""

@@ -12,15 +12,11 @@ from retnet_viz.model import RetNet
 from retnet_viz.trace import Trace, live
 from retnet_viz.trace.budget import NotEnoughMemory, foreseen
 from retnet_viz.trace.live import Live, Recomputed
-from retnet_viz.widgets.background import Home
+from retnet_viz.widgets.background import Home, OutdatedError
 
 QUICK = 8_000  # bytes of text, some 2,000 tokens, that are read while the page waits
 MOST_PLANES = 2 * 10**9  # bytes of what parallel mode holds; some 3,200 tokens of the shipped model
 _STRETCH = 2**16  # characters that are tokenised at once where a text is cut
-
-
-class OutdatedError(Exception):
-    """What was being done is no longer wanted."""
 
 
 @dataclass(frozen=True)

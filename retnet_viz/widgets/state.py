@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import parse_qs, urlencode
 
 from retnet_viz.figures.scale import SCALES
 from retnet_viz.model import MODES, RetNetConfig
+from retnet_viz.widgets.link import changed, elsewhere, held_by, query_of
 
 MAX_CHARACTERS = 50_000
 MAX_CHUNK = 2048
@@ -72,26 +72,22 @@ class ExplorerState:
             gain=min(max(GAINS[0], self.gain), GAINS[1]),
         )
 
-    def query(self) -> str:
-        """The state as the query of a link, without what stands at its default."""
-        changed = {
-            name: value
-            for name, value in asdict(self).items()
-            if name in _READERS and value != getattr(ExplorerState, name)
-        }
-        return urlencode({"state": json.dumps(changed, separators=(",", ":"))}) if changed else ""
+    def query(self, elsewhere: Mapping[str, Any] | None = None) -> str:
+        """The state as the query of a link, which holds this for the other apps."""
+        own = {name: value for name, value in changed(self).items() if name in _READERS}
+        return query_of({**(elsewhere or {}), **own})
 
     @staticmethod
     def fields_of(query: str) -> dict[str, Any]:
         """The valid fields of a state in a link's query; whatever else it holds is ignored."""
-        try:
-            fields = json.loads(parse_qs(query).get("state", ["{}"])[0])
-        except (ValueError, RecursionError):
-            return {}
-        if not isinstance(fields, dict):
-            return {}
+        fields = held_by(query)
         read = {name: _READERS[name](value) for name, value in fields.items() if name in _READERS}
         return {name: value for name, value in read.items() if value is not None}
+
+    @staticmethod
+    def elsewhere(query: str) -> dict[str, Any]:
+        """What a link's query holds for the apps that have another state."""
+        return elsewhere(held_by(query), _READERS)
 
 
 def _text(value: Any) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -28,11 +27,9 @@ from retnet_viz.lab.practice import (
 )
 from retnet_viz.widgets import readout
 from retnet_viz.widgets.background import Home
-from retnet_viz.widgets.board import area, group, head_colors
+from retnet_viz.widgets.frame import Frame, area, group
 from retnet_viz.widgets.matrix import Matrix
-from retnet_viz.widgets.page import Page
 from retnet_viz.widgets.plot import Plot
-from retnet_viz.widgets.state import THEME_CHOICES
 from retnet_viz.widgets.token_strip import TokenStrip
 from retnet_viz.widgets.trainer import Trainer
 from retnet_viz.widgets.training_state import MAPS, MOST_SEED, TrainingState
@@ -57,7 +54,7 @@ def practice(task: str = "copy", seed: int = 0, **chosen: Any) -> Training:
     return Training(TrainingState(task, seed, **chosen))
 
 
-class Training(w.VBox):
+class Training(Frame):
     """A page over one training run.
 
     `state` is what the user chose, `practice` the run, `report` what the model did last, which is
@@ -65,25 +62,21 @@ class Training(w.VBox):
     """
 
     app = "training.ipynb"
+    help_words = readout.TRAINING_HELP
 
     def __init__(self, state: TrainingState) -> None:
         self.state = state.checked()
-        self._others: dict[str, Any] = {}  # what a link holds for the other apps
-        self._setting = False
         self._home = Home()
         self._before: tuple[float, ...] | None = None  # accuracies before a gamma was changed
         self._changed_at = -_SAME_CHANGE
-        self._build()
-        super().__init__([self.page, self._grid, self.help_text])
-        self.add_class("rv-explorer")
+        super().__init__()
         self.add_class("rv-training-board")
         self._start()
         self._listen()
 
     # -- building ---------------------------------------------------------------------------
 
-    def _build(self) -> None:
-        self.page = Page()
+    def _areas(self) -> list[Any]:
         self.task = w.ToggleButtons(options=[(task.title, name) for name, task in TASKS.items()])
         self.task.add_class("rv-views")
         self.play_button = w.Button(description=_PLAY, tooltip="Train, until it is paused")
@@ -110,39 +103,27 @@ class Training(w.VBox):
             self._describe_cell, self._tables, colors=color_table(DIVERGING).tobytes()
         )
         controls = w.HBox(
-            [self.task, self.play_button, self.step_button, self.reset_button, self.seed]
-        )
-        self._grid = w.Box(
             [
-                self._head(),
-                area("control", w.HBox([*controls.children, self.status])),
-                area(
-                    "rule",
-                    w.HBox([self.notice, group("heads:", self.shown), group("layer", self.layer)]),
-                ),
-                area("curve", self.curve),
-                area("lags", self.lags),
-                area("heads", self.heads),
-                area("gammas", self._build_gammas()),
-                area("example", w.VBox([self.strip, self.question])),
-                area("matrix", self.matrix),
+                self.task,
+                self.play_button,
+                self.step_button,
+                self.reset_button,
+                self.seed,
+                self.status,
             ]
         )
-        self._grid.add_class("rv-grid")
-
-    def _head(self) -> Any:
-        self.theme = w.Dropdown(
-            options=[(f"theme: {choice}", choice) for choice in THEME_CHOICES],
-            layout={"width": "120px"},
-        )
-        self.help = w.ToggleButton(
-            description="?", tooltip="What is this?", layout={"width": "34px"}
-        )
-        self.help_text = w.HTML(readout.TRAINING_HELP, layout={"display": "none"})
-        self.help_text.add_class("rv-help")
-        self.brand = w.HTML()
-        self.brand.add_class("rv-grow")
-        return area("head", w.HBox([self.brand, self.theme, self.help]))
+        choices = [self.notice, group("heads:", self.shown), group("layer", self.layer)]
+        return [
+            self._head("", HEADS),
+            area("control", controls),
+            area("rule", w.HBox(choices)),
+            area("curve", self.curve),
+            area("lags", self.lags),
+            area("heads", self.heads),
+            area("gammas", self._build_gammas()),
+            area("example", w.VBox([self.strip, self.question])),
+            area("matrix", self.matrix),
+        ]
 
     def _build_gammas(self) -> Any:
         self.half_lives = [
@@ -189,6 +170,7 @@ class Training(w.VBox):
         return box
 
     def _listen(self) -> None:
+        super()._listen()
         self.play_button.on_click(lambda _: self._safely(self._play_or_pause))
         self.step_button.on_click(lambda _: self._safely(self.step))
         self.reset_button.on_click(lambda _: self._safely(self.reset))
@@ -197,7 +179,6 @@ class Training(w.VBox):
             (self.seed, "seed"),
             (self.shown, "shown"),
             (self.layer, "layer"),
-            (self.theme, "theme"),
         ):
             self._bind(control, name)
         for head, (slider, toggle) in enumerate(zip(self.half_lives, self.frozen, strict=True)):
@@ -208,26 +189,10 @@ class Training(w.VBox):
             button.on_click(lambda _, values=values: self._chosen(half_lives=values))
         self.strip.observe(lambda change: self._select(change["new"]), "selected")
         self.matrix.observe(lambda change: self._select(change["new"]), "selected")
-        self.page.observe(lambda _: self._theme_changed(), "shown")
-        self.help.observe(self._help_toggled, "value")
 
-    def _bind(self, control: Any, name: str) -> None:
-        control.observe(lambda change: self._chosen(**{name: change["new"]}), "value")
-
-    def _theme_changed(self) -> None:
+    def _themed(self) -> None:
         self._draw_fading()
         self._draw()
-
-    def _help_toggled(self, change: Any) -> None:
-        self.help_text.layout.display = "" if change["new"] else "none"
-
-    @contextmanager
-    def _writing(self) -> Any:
-        before, self._setting = self._setting, True
-        try:
-            yield
-        finally:
-            self._setting = before
 
     # -- the run ----------------------------------------------------------------------------
 
@@ -343,7 +308,7 @@ class Training(w.VBox):
 
     def open_link(self, query: str) -> None:
         """Show the state that a link's query holds; whatever it lacks is at its default."""
-        state, self._others = TrainingState.read(query)
+        state, self._elsewhere = TrainingState.read(query)
         self.apply_state(state)
 
     def _chosen(self, **chosen: Any) -> None:
@@ -394,16 +359,13 @@ class Training(w.VBox):
                 toggle.value = head not in state.learned
                 toggle.description = "frozen" if toggle.value else "learned"
             self._write_half_lives()
-            self.brand.value = (
-                f"<style>{head_colors(HEADS)}</style>"
-                f'<span class="rv-brand">RetNet Explorer</span> {readout.apps(self.app)}'
-                f'<span class="rv-model">{model.n_parameters:,} parameters, '
-                f"{readout.layers(layers)}, {HEADS} heads</span>"
+            self._say_about(
+                f"{model.n_parameters:,} parameters, {readout.layers(layers)}, {HEADS} heads", HEADS
             )
 
     def _write_half_lives(self) -> None:
         with self._writing():
-            self.page.query = self.state.query(self._others)
+            self.page.query = self.state.query(self._elsewhere)
             self._draw_fading()
             for head, value in enumerate(self.state.half_lives):
                 self.half_lives[head].value = value

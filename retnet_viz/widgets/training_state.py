@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qs, urlencode
 
 from retnet_viz.figures.learning import READS, WITHOUT
 from retnet_viz.lab.practice import HALF_LIVES, HEADS, LONGEST, SHORTEST
 from retnet_viz.lab.tasks import TASKS
+from retnet_viz.widgets.link import elsewhere, held_by, part_of, query_of, with_part
 from retnet_viz.widgets.state import THEME_CHOICES
 
 MAPS = (READS, WITHOUT)
 MOST_SEED = 9999
+_NAME = "training"  # in links
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,9 @@ class TrainingState:
             layer=min(self.layer, layers - 1),
         )
 
-    def query(self, others: dict[str, Any]) -> str:
-        """The state as the query of a link; `others` is what the link holds for the other apps."""
-        usual = asdict(TrainingState())
-        changed = {name: value for name, value in asdict(self).items() if value != usual[name]}
-        theme = {"theme": changed.pop("theme")} if "theme" in changed else {}
-        training = {"training": changed} if changed else {}
-        held = others | theme | training
-        return urlencode({"state": json.dumps(held, separators=(",", ":"))}) if held else ""
+    def query(self, elsewhere: Mapping[str, Any] | None = None) -> str:
+        """The state as the query of a link, which holds this for the other apps."""
+        return query_of({**(elsewhere or {}), **part_of(self, _NAME)})
 
     @staticmethod
     def read(query: str) -> tuple[TrainingState, dict[str, Any]]:
@@ -73,27 +69,9 @@ class TrainingState:
 
         Whatever cannot be is left at its default.
         """
-        try:
-            held = json.loads(parse_qs(query).get("state", ["{}"])[0])
-        except (ValueError, RecursionError):
-            held = {}
-        if not isinstance(held, dict):
-            held = {}
-        fields = held.pop("training", {})
-        state = TrainingState()
-        given: dict[str, Any] = (fields if isinstance(fields, dict) else {}) | {
-            "theme": held.pop("theme", "auto")
-        }
-        for name, value in given.items():
-            if name not in asdict(state):
-                continue
-            try:
-                value = tuple(value) if isinstance(value, list) else value
-                changed: dict[str, Any] = {name: value}
-                state = replace(state, **changed).checked()
-            except (TypeError, ValueError):
-                continue
-        return state, held
+        held = held_by(query)
+        state = with_part(TrainingState(), held, _NAME, TrainingState.checked)
+        return state, elsewhere(held, (_NAME, "theme"))
 
 
 def _is_whole(value: Any, most: int) -> bool:

@@ -25,6 +25,7 @@ from retnet_viz.lab.cost_model import (
 from retnet_viz.lab.generation_cost import positions
 from retnet_viz.widgets.cost import shipped_models
 from retnet_viz.widgets.cost_state import CostState
+from retnet_viz.widgets.link import held_by
 from retnet_viz.widgets.state import ExplorerState
 
 REACH = 1024
@@ -160,8 +161,8 @@ def test_nothing_is_cut_off(board: CostPage, width: int, height: int) -> None:
 
 def test_a_link_opens_in_the_dark_with_what_was_chosen(page: Page, voila_url: str) -> None:
     theirs = ExplorerState("The queen sat down", "chunkwise", 2)
-    state = CostState(size="1.3B", context=2**20, batch=2, theme="dark", visit=theirs.query())
-    page.goto(f"{cost_url(voila_url)}?{state.query()}")
+    state = CostState(size="1.3B", context=2**20, batch=2, theme="dark")
+    page.goto(f"{cost_url(voila_url)}?{state.query(held_by(theirs.query()))}")
     board = CostPage(page)
     board.wait()
     expect(board.root).to_have_attribute("data-theme", "dark")

@@ -381,7 +381,7 @@ STATES = st.builds(
 
 @given(STATES)
 def test_a_link_holds_the_whole_state(state: CostState):
-    assert CostState.of(state.query()) == state
+    assert CostState.read(state.query()) == (state, {})
 
 
 def test_the_other_apps_find_their_own_state_in_the_link(open_cost):
@@ -392,7 +392,7 @@ def test_the_other_apps_find_their_own_state_in_the_link(open_cost):
     widget.batch.value = 5
     fields = ExplorerState.fields_of(widget.page.query)
     assert replace(ExplorerState(), **fields) == theirs
-    assert CostState.of(widget.page.query).batch == 5
+    assert CostState.read(widget.page.query)[0].batch == 5
 
 
 @pytest.mark.parametrize(
@@ -401,13 +401,14 @@ def test_the_other_apps_find_their_own_state_in_the_link(open_cost):
         "",
         "state=[]",
         "state={",
-        'state={"batch":0,"context":5,"card":7,"size":"9B","reach":true,"theme":["dark"]}',
-        'state={"batch":1e99,"precision":null,"visit":"state={}"}',
+        'state={"cost":3}',
+        'state={"cost":{"batch":0,"context":5,"card":7,"size":"9B","reach":true},"theme":["dark"]}',
+        'state={"cost":{"batch":1e99,"precision":null,"text":"A fox"}}',
         "state=" + "[" * 5000,
     ],
 )
 def test_what_a_link_cannot_mean_is_ignored(query: str):
-    assert CostState.of(query) == CostState()
+    assert CostState.read(query)[0] == CostState()
 
 
 @pytest.mark.parametrize(

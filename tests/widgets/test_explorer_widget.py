@@ -14,6 +14,8 @@ from retnet_viz.figures.tokens import visible
 from retnet_viz.model import MODES
 from retnet_viz.trace.live import Live
 from retnet_viz.widgets.presets import PRESETS
+from retnet_viz.widgets.state import ExplorerState
+from retnet_viz.widgets.training_state import TrainingState
 
 
 def drawn(matrix):
@@ -286,6 +288,17 @@ def test_a_link_reopens_the_same_view(explorer, shipped_model):
     assert again.state == explorer.state
     assert again.strip.shades == explorer.strip.shades
     again.stop()
+
+
+def test_a_link_keeps_what_the_other_apps_hold(explorer):
+    text = explorer.text.value
+    theirs = TrainingState("recall", 3, theme="dark")
+    explorer.open_link(theirs.query())
+    assert explorer.text.value == text  # the link had none
+    assert explorer.theme.value == "dark"
+    explorer.layer.value = 1
+    assert TrainingState.read(explorer.page.query)[0] == theirs
+    assert ExplorerState.fields_of(explorer.page.query)["layer"] == 1
 
 
 @pytest.mark.parametrize(
