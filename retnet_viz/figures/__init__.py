@@ -15,6 +15,7 @@ from retnet_viz.figures.next_token import next_token
 from retnet_viz.figures.normalization import normalization
 from retnet_viz.figures.phase import phase
 from retnet_viz.figures.planes import decay, retention, scores
+from retnet_viz.figures.quality import ablations, losses
 from retnet_viz.figures.recall import recall
 from retnet_viz.figures.rounding import rounding
 from retnet_viz.figures.singular_values import singular_values
@@ -24,6 +25,7 @@ from retnet_viz.figures.state_decay import state_decay
 from retnet_viz.figures.state_norm import state_norm
 
 __all__ = [
+    "ablations",
     "accuracy_by_lag",
     "chunk_sizes",
     "cost",
@@ -32,6 +34,7 @@ __all__ = [
     "gate",
     "heads_by_lag",
     "learning_curve",
+    "losses",
     "memory",
     "next_token",
     "normalization",

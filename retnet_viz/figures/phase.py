@@ -123,7 +123,7 @@ def phase_factor(config: RetNetConfig, length: int) -> Tensor:
     """
     if config.rotation == "none":
         return torch.ones(length, dtype=torch.float64)
-    cos, _ = rotation_angles(config.head_dim, 0, length, config.rotation_base)
+    cos, _ = rotation_angles(config.head_dim, 0, length, config.rotation_base, kind=config.angles)
     return cos.mean(-1)
 
 

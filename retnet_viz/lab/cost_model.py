@@ -19,6 +19,7 @@ import torch
 
 from retnet_viz.baselines import MambaConfig, TransformerConfig
 from retnet_viz.model import RetNetConfig
+from retnet_viz.model.config import GATED
 
 Config = RetNetConfig | TransformerConfig | MambaConfig
 RETNET, TRANSFORMER, MAMBA = KINDS = ("RetNet", "Transformer", "Mamba")
@@ -67,8 +68,9 @@ def counts(config: Config) -> Counts:
 def _retnet(config: RetNetConfig) -> Counts:
     d, layers, values = config.d_model, config.n_layers, config.n_heads * config.value_dim
     gates = 1 if config.gate == "swish" else 0
-    retention = 2 * d * d + (2 + gates) * d * values  # q, k; v, out, gate
-    ffn = (3 if config.feed_forward == "swiglu" else 2) * d * config.ffn_dim
+    queries, shared = config.n_heads * config.head_dim, config.key_heads / config.n_heads
+    retention = d * queries + int(d * (queries + values) * shared) + (1 + gates) * d * values
+    ffn = (3 if config.feed_forward in GATED else 2) * d * config.ffn_dim
     norm = 2 * d if config.norm == "layer" else d
     state = layers * config.n_heads * config.head_dim * config.value_dim
     return _counted(

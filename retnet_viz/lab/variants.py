@@ -18,7 +18,7 @@ import torch
 from retnet_viz.model import RetNet, RetNetConfig
 from retnet_viz.model.retnet import MultiScaleRetention
 
-CHANGEABLE = ("rotation", "rotation_base", "head_norm", "norm_eps", "decay")
+CHANGEABLE = ("rotation", "rotation_base", "angles", "head_norm", "norm_eps", "decay")
 
 
 def variant(model: RetNet, **changes: Any) -> RetNet:

@@ -11,10 +11,15 @@ from torch import Tensor
 
 DECAY_SCHEDULES = ("paper", "torchscale")
 ROTATIONS = ("interleaved", "half", "none")
+ANGLES = ("inclusive", "rope")
+SCALED = ("k", "q")
 NORMS = ("layer", "rms")
 HEAD_NORMS = ("layer", "rms", "none")
 GATES = ("swish", "none")
-FEED_FORWARDS = ("gelu", "swiglu")
+NORM_PLACES = ("before", "after")
+GATED = {"swiglu": "swish", "geglu": "gelu", "reglu": "relu"}  # with the activation of the gate
+FEED_FORWARDS = ("gelu", "swish", "relu", *GATED)
+FFN_NORMS = ("none", "layer", "rms")
 
 
 class ConfigError(ValueError):
@@ -34,6 +39,16 @@ class RetNetConfig:
     (the paper's GroupNorm with one group per head; it has no weights). head_norm "none" leaves the
     heads as retention gave them, and gate "none" lets them through as they are: the ablations
     without GroupNorm and without the swish gate of section 3.6.
+
+    The rest is what published codes do otherwise. `key_factor` is d_k * H / d_model. Each of
+    `n_kv_heads` heads of keys and values serves equally many of the n_heads heads of queries.
+    `angles`: see `position.rotation_angles`. `scaled` is what carries d_k**-0.5. `decay_norm`
+    divides each head's output by the root of the row sum of D before `head_norm`, which is felt
+    through norm_eps alone; `head_norm_weights` gives `head_norm` a weight per component, common to
+    all heads. `norm_place` "after" is post-norm, x' = Norm(f(x) + residual_scale * x), without a
+    norm at the end. The embedding is multiplied by `embedding_scale` and, with `embedding_norm`,
+    normalised. `feed_forward` is an activation, or a gated one: swiglu, geglu, reglu; without a
+    gate it can have biases (`ffn_bias`) and a norm of its inner values (`ffn_norm`).
     """
 
     vocab_size: int = 4096
@@ -51,24 +66,59 @@ class RetNetConfig:
     norm_eps: float = 1e-6
     feed_forward: str = "gelu"
     tie_embeddings: bool = True
+    key_factor: float = 1.0
+    n_kv_heads: int | None = None  # n_heads
+    angles: str = "inclusive"
+    scaled: str = "k"
+    decay_norm: bool = False
+    head_norm_weights: bool = False
+    norm_place: str = "before"
+    residual_scale: float = 1.0
+    embedding_scale: float = 1.0
+    embedding_norm: bool = False
+    ffn_bias: bool = False
+    ffn_norm: str = "none"
 
     def __post_init__(self) -> None:
         check_whole(self, "vocab_size", "d_model", "n_layers", "n_heads")
         check_heads(self.d_model, self.n_heads)
         check_positive(self, "value_factor", "ffn_factor", "rotation_base", "norm_eps")
-        if self.value_dim < 1 or self.head_dim * self.value_factor != self.value_dim:
+        check_positive(self, "key_factor", "residual_scale", "embedding_scale")
+        if self.head_dim < 1 or not _is_near(self._key_width, self.head_dim):
+            raise ConfigError(
+                f"key_factor {self.key_factor} times {self.d_model // self.n_heads} "
+                "is not a whole number of 1 or more"
+            )
+        if self.value_dim < 1 or not _is_near(self.head_dim * self.value_factor, self.value_dim):
             raise ConfigError(
                 f"value_factor {self.value_factor} times head_dim {self.head_dim} "
                 "is not a whole number of 1 or more"
             )
         if self.ffn_dim < 1:
             raise ConfigError(f"ffn_factor {self.ffn_factor} leaves no feed-forward width")
+        if self.n_kv_heads is not None:
+            check_whole(self, "n_kv_heads")
+            if self.n_heads % self.n_kv_heads:
+                raise ConfigError(
+                    f"n_heads {self.n_heads} does not divide among n_kv_heads {self.n_kv_heads}"
+                )
         check_choice(self, "rotation", ROTATIONS)
+        check_choice(self, "angles", ANGLES)
+        check_choice(self, "scaled", SCALED)
+        check_choice(self, "norm_place", NORM_PLACES)
+        check_choice(self, "ffn_norm", FFN_NORMS)
         check_choice(self, "norm", NORMS)
         check_choice(self, "head_norm", HEAD_NORMS)
         check_choice(self, "gate", GATES)
         check_choice(self, "feed_forward", FEED_FORWARDS)
-        check_switch(self, "tie_embeddings")
+        for name in ("tie_embeddings", "decay_norm", "head_norm_weights"):
+            check_switch(self, name)
+        check_switch(self, "embedding_norm")
+        check_switch(self, "ffn_bias")
+        if self.feed_forward in GATED and (self.ffn_bias or self.ffn_norm != "none"):
+            raise ConfigError(f"a gated feed_forward ({self.feed_forward}) has no bias and no norm")
+        if self.head_norm_weights and self.head_norm == "none":
+            raise ConfigError("head_norm_weights needs a head_norm, not 'none'")
         if self.rotation != "none" and self.head_dim % 2:
             raise ConfigError(f"rotation turns pairs, so head_dim {self.head_dim} must be even")
         if not isinstance(self.decay, str):
@@ -82,17 +132,26 @@ class RetNetConfig:
     @property
     def head_dim(self) -> int:
         """d_k, the width of one head's queries and keys."""
-        return self.d_model // self.n_heads
+        return round(self._key_width)
+
+    @property
+    def _key_width(self) -> float:
+        return self.key_factor * (self.d_model // self.n_heads)
+
+    @property
+    def key_heads(self) -> int:
+        """Heads of keys and of values."""
+        return self.n_kv_heads or self.n_heads
 
     @property
     def value_dim(self) -> int:
         """d_v, the width of one head's values."""
-        return int(self.head_dim * self.value_factor)
+        return round(self.head_dim * self.value_factor)
 
     @property
     def ffn_dim(self) -> int:
         """The inner width of the feed-forward."""
-        return int(self.d_model * self.ffn_factor)
+        return int(self.d_model * self.ffn_factor + 1e-6)  # the factor may be a rounded quotient
 
     def gammas(self) -> Tensor:
         """The decay per token of each head, shape (H,), float64 (paper, equation 8)."""
@@ -158,6 +217,11 @@ def known(config: type[Any], fields: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise ConfigError(f"unknown fields in the model's config: {', '.join(unknown)}")
     return fields
+
+
+def _is_near(width: float, whole: int) -> bool:
+    """Whether a product with a factor, which may be a rounded quotient, is this whole number."""
+    return abs(width - whole) < 1e-6
 
 
 def _checked_gammas(gammas: Any, n_heads: int) -> tuple[float, ...]:

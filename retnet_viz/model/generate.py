@@ -96,7 +96,8 @@ def _steps(
     output = model(ids, state, mode=mode) if is_retnet else model(ids, state)
     token = draw(output.logits[:, -1])
     yield token
-    if isinstance(model, RetNet) and len(ids) == 1 and not observed():
+    steps = isinstance(model, RetNet) and Stepper.covers(model.config)
+    if isinstance(model, RetNet) and steps and len(ids) == 1 and not observed():
         stepper = Stepper(model, output.state)
         for _ in range(count - 1):
             token = draw(stepper.step(int(token))[None])

@@ -15,15 +15,26 @@ from torch import Tensor
 
 
 def rotation_angles(
-    head_dim: int, start: int, length: int, base: float, device: torch.device | str = "cpu"
+    head_dim: int,
+    start: int,
+    length: int,
+    base: float,
+    device: torch.device | str = "cpu",
+    kind: str = "inclusive",
 ) -> tuple[Tensor, Tensor]:
     """cos and sin of n * theta_i for positions n = start .. start + length - 1, each (T, d_k / 2).
 
-    theta_i = base**(-i / (d_k/2 - 1)), i = 0 .. d_k/2 - 1: the angles of the authors' code
-    (torchscale, `RetNetRelPos.angle`); the paper leaves them open (section 2.1).
+    For i = 0 .. d_k/2 - 1, kind "inclusive" is theta_i = base**(-i / (d_k/2 - 1)), the angles of
+    the authors' code (torchscale, `RetNetRelPos.angle`), and "rope" is base**(-i / (d_k/2)), those
+    of RoFormer (arXiv:2104.09864, section 3.2.2); the paper leaves them open (section 2.1).
     float64, because at n = 100,000 a float32 angle is off by more than a hundredth of a radian.
     """
-    theta = base ** -torch.linspace(0, 1, head_dim // 2, dtype=torch.float64, device=device)
+    half = head_dim // 2
+    if kind == "rope":
+        exponents = torch.arange(half, dtype=torch.float64, device=device) / half
+    else:
+        exponents = torch.linspace(0, 1, half, dtype=torch.float64, device=device)
+    theta = base**-exponents
     position = torch.arange(start, start + length, dtype=torch.float64, device=device)
     angle = torch.outer(position, theta)
     return angle.cos(), angle.sin()
@@ -48,6 +59,18 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, layout: str) -> Tensor:
         return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+def decay_sums(gamma: Tensor, start: int, length: int) -> Tensor:
+    """Row sums of D, (H, T) float64: sum over m <= n of gamma**(n-m), n = start .. start + T - 1.
+
+    gamma (H,) float64. From 1 - gamma**(n+1), which the exponents of 1 - 2**-12 leave few digits
+    of; a gamma of 1 sums up to n + 1.
+    """
+    count = torch.arange(start + 1, start + length + 1, dtype=torch.float64, device=gamma.device)
+    log_gamma = gamma.log()[:, None]
+    sums = torch.expm1(count * log_gamma) / torch.expm1(log_gamma)
+    return torch.where(log_gamma == 0, count, sums)
 
 
 def decay_powers(gamma: Tensor, exponents: Tensor, dtype: torch.dtype) -> Tensor:

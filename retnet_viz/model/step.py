@@ -14,11 +14,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retnet_viz.model.config import RetNetConfig
+from retnet_viz.model.config import GATED, RetNetConfig
 from retnet_viz.model.position import rotate, rotation_angles
-from retnet_viz.model.retnet import RetNet, RetNetBlock, RetNetState
+from retnet_viz.model.retnet import ACTIVATIONS, RetNet, RetNetBlock, RetNetState
 
 _ANGLES = 1024  # positions whose angles are made at once
+# What only `RetNet.forward` computes, with the values that leave it out.
+_PLAIN = {
+    "n_kv_heads": (None,),
+    "decay_norm": (False,),
+    "head_norm_weights": (False,),
+    "norm_place": ("before",),
+    "residual_scale": (1.0,),
+    "embedding_scale": (1.0,),
+    "embedding_norm": (False,),
+    "ffn_bias": (False,),
+    "ffn_norm": ("none",),
+}
 
 
 class Stepper:
@@ -26,8 +38,13 @@ class Stepper:
 
     Weights and states are copied: neither the model nor the given state is written to. `compiler`
     (torch.compile, say) translates what a layer does after its projections. Raises ValueError where
-    `state` has read nothing, or more than one text.
+    `state` has read nothing, or more than one text, or where `covers` says no.
     """
+
+    @staticmethod
+    def covers(config: RetNetConfig) -> bool:
+        """Whether a model of this config can be stepped; else take `RetNet.forward`."""
+        return all(getattr(config, name) in plain for name, plain in _PLAIN.items())
 
     @torch.inference_mode()
     def __init__(
@@ -36,6 +53,8 @@ class Stepper:
         state: RetNetState,
         compiler: Callable[..., Any] = lambda function: function,
     ) -> None:
+        if not self.covers(model.config):
+            raise ValueError("a stepper does not cover a model of this config")
         if any(each is None or each.shape[0] != 1 for each in state.layers):
             raise ValueError("a stepper continues one text that has been read; this state has not")
         self.config = model.config
@@ -69,7 +88,9 @@ class Stepper:
             row, self._angles_from = 0, self.position
             base, width = self.config.rotation_base, self.config.head_dim
             device = self._embedding.device
-            self._cos, self._sin = rotation_angles(width, self.position, _ANGLES, base, device)
+            self._cos, self._sin = rotation_angles(
+                width, self.position, _ANGLES, base, device, self.config.angles
+            )
             self._unit = torch.complex(self._cos, self._sin).to(torch.complex64)
         x = self._embedding[token]
         for layer in self._layers:
@@ -93,9 +114,9 @@ class _Layer:
         heads, d_k, d_v = self.state.shape
         self.retention_norm, self.ffn_norm = _norm(block.retention_norm), _norm(block.ffn_norm)
         self.normalize = _head_norm(self.config)
-        # k carries the factor d_k**-0.5.
-        parts = [retention.q_proj.weight, retention.k_proj.weight * d_k**-0.5]
-        parts += [retention.v_proj.weight]
+        parts = [retention.q_proj.weight, retention.k_proj.weight, retention.v_proj.weight]
+        carrying = "qk".index(self.config.scaled)
+        parts[carrying] = parts[carrying] * d_k**-0.5
         if retention.g_proj is not None:
             parts += [retention.g_proj.weight]
         self.projections = torch.cat(parts)
@@ -111,6 +132,9 @@ class _Layer:
         self.has_scaled_gelu = self.config.feed_forward == "gelu" and self.up.dtype.itemsize > 2
         if self.has_scaled_gelu:
             self.up, self.down = self.up * 0.5**0.5, self.down * 0.5**0.5
+        self.is_gated = ffn.gate_proj is not None
+        name = self.config.feed_forward
+        self.activation = ACTIVATIONS[GATED.get(name, name)]
         self.is_wider = self.state.dtype != self.up.dtype  # the state, where weights have 16 bits
         self.decay = retention.gamma.to(self.state)[:, None, None]
 
@@ -147,11 +171,11 @@ class _Layer:
         inner = torch.mv(self.up, self.ffn_norm(x))
         if self.has_scaled_gelu:
             inner = torch.addcmul(inner, inner, torch.erf(inner))
-        elif self.config.feed_forward == "gelu":
-            inner = F.gelu(inner)
-        else:
+        elif self.is_gated:
             gate, inner = inner.chunk(2)
-            inner = F.silu(gate).mul_(inner)
+            inner = self.activation(gate).mul_(inner)
+        else:
+            inner = self.activation(inner)
         return torch.addmv(x, self.down, inner)
 
 

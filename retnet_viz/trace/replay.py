@@ -13,8 +13,7 @@ from torch import Tensor
 
 from retnet_viz.model import RetNet
 from retnet_viz.model.observe import listening
-from retnet_viz.model.position import rotation_angles
-from retnet_viz.model.retnet import RetNetBlock
+from retnet_viz.model.retnet import Place, RetNetBlock
 
 STRETCH = 2048  # tokens that are read at once, if a chunk is no longer than that
 # A name is had together with those that are hardly ever asked for without it; and the name after
@@ -78,12 +77,10 @@ class Replay:
         stretch = whole_steps(self._chunk_size)
         for start in range(0, length, stretch):
             x = self._given(layer, start, min(start + stretch, length))[None]
-            angles = rotation_angles(
-                config.head_dim, start, x.shape[1], config.rotation_base, x.device
-            )
+            place = Place.of(config, start, x.shape[1], x)
             with torch.no_grad(), listening(gathered), suppress(Enough):
-                x = block.retention_norm(x)
-                block.retention(x, angles, gathered.state, "chunkwise", self._chunk_size)
+                x = block.retention_input(x)
+                block.retention(x, place, gathered.state, "chunkwise", self._chunk_size)
         return gathered.tensors
 
 

@@ -33,7 +33,7 @@ from retnet_viz.model import ConfigError, RetNetConfig
         ({"norm": "none"}, "norm must be one of"),
         ({"head_norm": ["layer"]}, "head_norm"),
         ({"head_norm": None}, "head_norm"),
-        ({"feed_forward": "relu"}, "feed_forward"),
+        ({"feed_forward": "tanh"}, "feed_forward"),
         ({"tie_embeddings": "false"}, "tie_embeddings"),
         ({"d_model": 12, "n_heads": 4}, "head_dim 3 must be even"),
         ({"decay": "slow"}, "decay"),

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from retnet_viz.model import MODES, RetNet, RetNetState, position
 from retnet_viz.model import retnet as retnet_module
+from retnet_viz.model.config import FEED_FORWARDS, GATED
 from retnet_viz.model.observe import listening
+from retnet_viz.model.retnet import Place
 from retnet_viz.trace.cost import measure
 
 ModelFactory = Callable[..., RetNet]
@@ -25,6 +27,9 @@ def variants(draw: st.DrawFn) -> dict[str, Any]:
     """The fields of a random RetNetConfig."""
     heads = draw(st.integers(1, 3))
     gammas = st.lists(st.floats(0.2, 1.0), min_size=heads, max_size=heads)
+    feed_forward = draw(st.sampled_from(FEED_FORWARDS))
+    head_norm = draw(st.sampled_from(["layer", "rms", "none"]))
+    is_plain = feed_forward not in GATED
     return {
         "vocab_size": 23,
         "n_heads": heads,
@@ -35,10 +40,22 @@ def variants(draw: st.DrawFn) -> dict[str, Any]:
         "decay": draw(st.one_of(st.sampled_from(["paper", "torchscale"]), gammas.map(tuple))),
         "rotation": draw(st.sampled_from(["interleaved", "half", "none"])),
         "norm": draw(st.sampled_from(["layer", "rms"])),
-        "head_norm": draw(st.sampled_from(["layer", "rms", "none"])),
+        "head_norm": head_norm,
         "gate": draw(st.sampled_from(["swish", "none"])),
-        "feed_forward": draw(st.sampled_from(["gelu", "swiglu"])),
+        "feed_forward": feed_forward,
         "tie_embeddings": draw(st.booleans()),
+        "key_factor": draw(st.sampled_from([1.0, 2.0])),
+        "n_kv_heads": draw(st.sampled_from([n for n in (1, 2, 3, None) if not n or not heads % n])),
+        "angles": draw(st.sampled_from(["inclusive", "rope"])),
+        "scaled": draw(st.sampled_from(["k", "q"])),
+        "decay_norm": draw(st.booleans()),
+        "head_norm_weights": head_norm != "none" and draw(st.booleans()),
+        "norm_place": draw(st.sampled_from(["before", "after"])),
+        "residual_scale": draw(st.sampled_from([1.0, 1.5])),
+        "embedding_scale": draw(st.sampled_from([1.0, 8.0])),
+        "embedding_norm": draw(st.booleans()),
+        "ffn_bias": is_plain and draw(st.booleans()),
+        "ffn_norm": draw(st.sampled_from(["none", "layer", "rms"])) if is_plain else "none",
     }
 
 
@@ -73,39 +90,57 @@ def literal_logits(model: RetNet, ids: list[int]) -> Tensor:
         for n in range(len(x)):
             for i in range(half):
                 a, b = (2 * i, 2 * i + 1) if c.rotation == "interleaved" else (i, i + half)
-                angle = n * c.rotation_base ** (-i / (half - 1))
+                pairs = half if c.angles == "rope" else max(1, half - 1)
+                angle = n * c.rotation_base ** (-i / pairs)
                 number = complex(x[n, a], x[n, b]) * complex(math.cos(angle), math.sin(angle))
                 x[n, a], x[n, b] = number.real, number.imag
         return x
 
-    x = weights["embedding.weight"][ids]
+    def active(x: Tensor, kind: str) -> Tensor:
+        if kind == "gelu":
+            return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+        return x * torch.sigmoid(x) if kind == "swish" else x.clamp(min=0)
+
+    post = c.norm_place == "after"
+    x = c.embedding_scale * weights["embedding.weight"][ids]
+    x = norm(x, c.norm, "embedding_norm") if c.embedding_norm else x
     for layer in range(c.n_layers):
         w = {n.removeprefix(f"blocks.{layer}."): p for n, p in weights.items()}
-        y = norm(x, c.norm, f"blocks.{layer}.retention_norm")
+        y = x if post else norm(x, c.norm, f"blocks.{layer}.retention_norm")
         q, k, v = (y @ w[f"retention.{p}_proj.weight"].T for p in "qkv")
         heads = []
         for h, gamma in enumerate(c.gammas().tolist()):
-            keys, values = (slice(h * d, h * d + d) for d in (c.head_dim, c.value_dim))
-            q_h, k_h = turn(q[:, keys]), turn(k[:, keys]) / math.sqrt(c.head_dim)
-            rows = [
-                sum(gamma ** (n - m) * (q_h[n] @ k_h[m]) * v[m, values] for m in range(n + 1))
-                for n in range(len(ids))
-            ]
+            shared = h * c.key_heads // c.n_heads
+            queries = slice(h * c.head_dim, (h + 1) * c.head_dim)
+            keys, values = (slice(shared * d, shared * d + d) for d in (c.head_dim, c.value_dim))
+            q_h, k_h = turn(q[:, queries]), turn(k[:, keys]) / math.sqrt(c.head_dim)
+            rows = []
+            for n in range(len(ids)):
+                decays = [gamma ** (n - m) for m in range(n + 1)]
+                row = sum(decays[m] * (q_h[n] @ k_h[m]) * v[m, values] for m in range(n + 1))
+                rows.append(row / math.sqrt(sum(decays)) if c.decay_norm else row)
             heads.append(norm(torch.stack(rows), c.head_norm))
+            if c.head_norm_weights:
+                heads[-1] = heads[-1] * w["retention.head_norm_weight"]
         gated = torch.cat(heads, dim=-1)
         if c.gate == "swish":
             gate = y @ w["retention.g_proj.weight"].T
             gated = gate * torch.sigmoid(gate) * gated
-        x = x + gated @ w["retention.out_proj.weight"].T
-        y = norm(x, c.norm, f"blocks.{layer}.ffn_norm")
-        up = y @ w["ffn.up_proj.weight"].T
-        if c.feed_forward == "gelu":
-            inner = up * 0.5 * (1 + torch.erf(up / math.sqrt(2)))
+        x = c.residual_scale * x + gated @ w["retention.out_proj.weight"].T
+        x = norm(x, c.norm, f"blocks.{layer}.retention_norm") if post else x
+        y = x if post else norm(x, c.norm, f"blocks.{layer}.ffn_norm")
+        up = y @ w["ffn.up_proj.weight"].T + w.get("ffn.up_proj.bias", 0)
+        if c.feed_forward in GATED:
+            kind = {"swiglu": "swish", "geglu": "gelu", "reglu": "relu"}[c.feed_forward]
+            inner = active(y @ w["ffn.gate_proj.weight"].T, kind) * up
         else:
-            gate = y @ w["ffn.gate_proj.weight"].T
-            inner = gate * torch.sigmoid(gate) * up
-        x = x + inner @ w["ffn.down_proj.weight"].T
-    return norm(x, c.norm, "norm") @ weights["head.weight"].T
+            inner = active(up, c.feed_forward)
+        if c.ffn_norm != "none":
+            inner = norm(inner, c.ffn_norm, f"blocks.{layer}.ffn.norm")
+        inner = inner @ w["ffn.down_proj.weight"].T + w.get("ffn.down_proj.bias", 0)
+        x = c.residual_scale * x + inner
+        x = norm(x, c.norm, f"blocks.{layer}.ffn_norm") if post else x
+    return (x if post else norm(x, c.norm, "norm")) @ weights["head.weight"].T
 
 
 @given(fields=variants(), seed=st.integers(0, 99))
@@ -380,12 +415,12 @@ def test_a_block_leaves_what_it_is_given_as_it_was(tiny_model: ModelFactory, mod
     for fields in ({}, {"head_norm": "none", "feed_forward": "swiglu", "rotation": "none"}):
         block = tiny_model(**fields).blocks[0]
         x = torch.randn(2, 9, 16, dtype=torch.float64)
-        angles = position.rotation_angles(8, 0, 9, 10000.0)
+        place = Place.of(block.retention.config, 0, 9, x)
         for part in (block, block.retention):
             given = x.clone()
-            _, state = part(given, angles, None, mode, 4)
+            _, state = part(given, place, None, mode, 4)
             kept = state.clone()
-            part(given, angles, state, mode, 4)
+            part(given, place, state, mode, 4)
             assert torch.equal(given, x)
             assert torch.equal(state, kept)
 

@@ -1,0 +1,94 @@
+"""The models that ship: small, of one size, trained on the same tokens, and described by cards."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+
+import retnet_viz as rv
+from retnet_viz.checkpoints import load_model, shipped
+from retnet_viz.checkpoints.native import KINDS
+
+SENTENCE = "The old man looked at the boy and said that he would go with him to the house."
+FOLDERS = shipped()
+
+
+@pytest.fixture(params=FOLDERS)
+def folder(request) -> Path:
+    return FOLDERS[request.param]
+
+
+@pytest.fixture
+def model(folder: Path):
+    return load_model(folder)
+
+
+def card_of(folder: Path) -> str:
+    return (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def stated(folder: Path, name: str) -> str:
+    """What a card's table states."""
+    found = re.search(rf"^\| {re.escape(name)} \| (.*) \|$", card_of(folder), re.MULTILINE)
+    assert found, name
+    return found[1]
+
+
+def test_a_model_of_each_kind_ships_and_the_default_is_the_retnet():
+    assert set(FOLDERS) == set(KINDS)
+    assert rv.load().state_dict().keys() == load_model(FOLDERS["retnet"]).state_dict().keys()
+    total = sum(path.stat().st_size for folder in FOLDERS.values() for path in folder.iterdir())
+    assert total < 40e6
+
+
+def test_it_is_small_and_holds_16_bit_weights(folder):
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 12e6
+    with safe_open(folder / "model.safetensors", "pt") as tensors:
+        assert {tensors.get_slice(name).get_dtype() for name in tensors.keys()} == {"F16"}  # noqa: SIM118
+
+
+def test_it_has_the_size_that_the_project_describes(model):
+    assert model.n_parameters == pytest.approx(rv.load().n_parameters, rel=0.02)
+    assert 3.8e6 < model.n_parameters < 4.6e6
+    assert model.config.n_layers >= 4
+    assert model.config.vocab_size == model.tokenizer.vocab_size == 4096
+
+
+def test_the_default_has_four_layers_of_four_heads():
+    config = rv.load().config
+    assert (config.n_layers, config.n_heads) == (4, 4)
+
+
+def test_it_has_learned_the_order_of_words(model):
+    def loss(text: str) -> float:
+        ids = torch.tensor([model.tokenizer.encode(text)])
+        with torch.no_grad():
+            logits = model(ids).logits[0, :-1]
+        return F.cross_entropy(logits, ids[0, 1:]).item()
+
+    backwards = " ".join(reversed(SENTENCE.split()))
+    assert loss(SENTENCE) < loss(backwards) - 1
+    assert loss(SENTENCE) < 0.6 * math.log(4096)  # what guessing among all tokens would cost
+
+
+def test_all_were_trained_on_the_same_tokens_in_the_same_way(folder):
+    default = FOLDERS["retnet"]
+    for name in ("tokens seen", "steps", "SHA-256 of the text", "context in training"):
+        assert stated(folder, name) == stated(default, name)
+    assert load_model(folder).tokenizer.to_json() == rv.load().tokenizer.to_json()
+    schedule = re.compile(r"--(steps|batch-size|learning-rate|warmup|weight-decay|clip|seed) (\S+)")
+    assert schedule.findall(card_of(folder)) == schedule.findall(card_of(default))
+
+
+def test_the_card_says_where_it_comes_from(folder, model):
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["kind"]
+    assert stated(folder, "parameters") == f"{model.n_parameters:,}"
+    assert float(stated(folder, "bits per byte")) < 2
+    assert "nats per token" in stated(folder, "validation loss")
+    assert "retnet-viz train --data" in card_of(folder)
+    assert kind in FOLDERS
