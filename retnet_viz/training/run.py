@@ -23,7 +23,8 @@ from torch import Tensor
 
 from retnet_viz.checkpoints import CheckpointError, Tokenizer, load_model
 from retnet_viz.checkpoints.files import read_json, replaced_folder, write_json
-from retnet_viz.checkpoints.native import build, read_tensors, write_model
+from retnet_viz.checkpoints.native import build, write_model
+from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.model import LanguageModel
 from retnet_viz.training.data import Corpus
 
@@ -159,7 +160,7 @@ def load_run(
     content = read_json(folder / "training.json")
     if model.config != model_config:
         raise CheckpointError(f"{folder} was trained with another model: {model.config}")
-    moments = read_tensors(folder / "optimizer.safetensors")
+    moments = dict(Weights([folder / "optimizer.safetensors"]))
     try:
         earlier = TrainingConfig(**content["training"])
         progress = Progress(**content["progress"])
