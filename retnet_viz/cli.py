@@ -16,6 +16,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_lab(commands)
     _add_train(commands)
     _add_bench(commands)
+    _add_inspect(commands)
     return parser
 
 
@@ -180,4 +181,17 @@ def _bench(options: argparse.Namespace) -> int:
         options.compile,
     )
     print(speed_table(speed))
+    return 0
+
+
+def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("inspect", help="say what a checkpoint holds, without loading it")
+    parser.add_argument("path", help="its folder, or owner/model on the Hugging Face Hub")
+    parser.set_defaults(run=_inspect)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from retnet_viz.checkpoints import inspect
+
+    print(inspect(options.path).described())
     return 0

@@ -7,7 +7,7 @@ read one at a time, so that at no moment more than one of them is in memory twic
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,8 @@ import torch
 
 from retnet_viz.checkpoints.errors import CheckpointError
 from retnet_viz.checkpoints.files import read_json
+from retnet_viz.checkpoints.foreign_tokenizer import tokenizer_in
+from retnet_viz.checkpoints.hub import local_folder
 from retnet_viz.checkpoints.layouts import LAYOUTS, Fields, Layout
 from retnet_viz.checkpoints.native import DEFAULT, FORMAT, build, config_in, kind_of, stored
 from retnet_viz.checkpoints.tokenizer import Tokenizer
@@ -28,6 +30,7 @@ from retnet_viz.model import ConfigError, LanguageModel, RetNet, RetNetConfig
 class Plan:
     """What a checkpoint holds, and what would be loaded of it.
 
+    folder    where it lies
     layout    the name of the format
     config    of the model
     shapes    of the model's tensors
@@ -35,6 +38,7 @@ class Plan:
     ignored   tensors of the files that are not loaded -> why not
     """
 
+    folder: Path
     layout: str
     config: Any
     shapes: Mapping[str, tuple[int, ...]]
@@ -47,6 +51,24 @@ class Plan:
         """Numbers that would be loaded."""
         return sum(torch.Size(shape).numel() for shape in self.shapes.values())
 
+    def described(self) -> str:
+        """All of that as lines of text, with each head's decay per token and half-life."""
+        files = ", ".join(path.name for path in self.weights.paths)
+        lines = [
+            f"{self.folder}: a {kind_of(self.config)} in the layout of {self.layout}",
+            f"parameters  {self.n_parameters:,} in {len(self.names)} tensors of {files}",
+            "config",
+            *(f"  {name:<18} {value}" for name, value in self.config.to_dict().items()),
+        ]
+        if isinstance(self.config, RetNetConfig):
+            lines.append("head   γ           half-life, tokens")
+            for head, gamma in enumerate(self.config.gammas().tolist()):
+                half_life = math.log(0.5) / math.log(gamma) if gamma < 1 else math.inf
+                lines.append(f"{head:>4}   {gamma:.8f}  {half_life:,.1f}")
+        lines.append("ignored" if self.ignored else "ignored     nothing")
+        lines += [f"  {name}: {why}" for name, why in self.ignored.items()]
+        return "\n".join(lines)
+
 
 def load(
     path: str | Path | None = None,
@@ -57,7 +79,8 @@ def load(
 ) -> RetNet:
     """The RetNet in the checkpoint folder `path`, or the shipped trained one.
 
-    The format is this package's own, or one of `layouts.LAYOUTS`. The model has `.config` and
+    `path` may also be the name of a model on the Hugging Face Hub (see `hub`). The format is this
+    package's own, or one of `layouts.LAYOUTS`. The model has `.config` and
     `.tokenizer` and is in evaluation mode; its weights are converted to `dtype`. Only the `layers`
     chosen are read: the model ends with the last of them. Raises CheckpointError with a sentence
     that names the file, and the tensor where one is at fault; nothing is loaded then.
@@ -78,8 +101,7 @@ def load_model(
 ) -> LanguageModel[Any]:
     """`load` for a model of any kind that this package has."""
     plan = inspect(path, layers=layers)
-    folder = Path(path)
-    tokenizer = _tokenizer_of(folder, plan)
+    tokenizer = _tokenizer_of(plan)
     with torch.device("meta"):
         model = build(plan.config)
     tensors = {
@@ -96,7 +118,7 @@ def load_model(
 
 def inspect(path: str | Path, *, layers: slice = slice(None)) -> Plan:
     """What loading a checkpoint would do; raises what `load` would raise for its shape."""
-    folder = Path(path)
+    folder = local_folder(path)
     if folder.suffix.lower() in PICKLES and not folder.is_dir():
         raise CheckpointError(pickle_advice(folder))
     if not folder.exists():
@@ -166,7 +188,7 @@ def _planned(
                 f"{weights.path_of(name)} holds a tensor {name} that this model does not have"
             )
     label = FORMAT if layout is None else layout.name
-    return Plan(label, config, shapes, names, ignored, weights)
+    return Plan(folder, label, config, shapes, names, ignored, weights)
 
 
 def _skeleton(config: Any, path: Path) -> LanguageModel[Any]:
@@ -218,20 +240,14 @@ def _files(weights: Weights) -> str:
     return ", ".join(str(path) for path in weights.paths)
 
 
-def _tokenizer_of(folder: Path, plan: Plan) -> Tokenizer | None:
-    """The tokenizer of a checkpoint; of a foreign one without a usable file, none, with a warning.
-
-    A native checkpoint always has one.
-    """
-    path = folder / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(path)
-    except CheckpointError as error:
-        if plan.layout == FORMAT:
-            raise
-        warnings.warn(f"{error}; the model has no tokenizer", stacklevel=4)
-        return None
-    if tokenizer.vocab_size > plan.config.vocab_size:
+def _tokenizer_of(plan: Plan) -> Tokenizer | None:
+    """The tokenizer of a checkpoint; a foreign one may have none."""
+    path = plan.folder / "tokenizer.json"
+    if plan.layout == FORMAT:
+        tokenizer: Tokenizer | None = Tokenizer.from_file(path)
+    else:
+        tokenizer = tokenizer_in(plan.folder, plan.config.vocab_size)
+    if tokenizer is not None and tokenizer.vocab_size > plan.config.vocab_size:
         raise CheckpointError(
             f"{path} has {tokenizer.vocab_size} tokens, "
             f"but config.json gives the model {plan.config.vocab_size}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tokenizers
-from tokenizers import pre_tokenizers
+from tokenizers import decoders, models, pre_tokenizers
 
 from retnet_viz.checkpoints.errors import CheckpointError
 
@@ -51,9 +51,8 @@ class Tokenizer:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
         except Exception as error:  # the library raises bare Exception on a malformed file
             raise CheckpointError(f"{path} is not a tokenizer file: {error}") from error
-        for token, token_id in tokenizer.backend.get_vocab().items():
-            if token_id not in tokenizer._literal and not _BYTES.keys() >= set(token):
-                raise CheckpointError(f"{path} is not a byte-level vocabulary: token {token!r}")
+        if (token := tokenizer.unreadable) is not None:
+            raise CheckpointError(f"{path} is not a byte-level vocabulary: token {token!r}")
         return tokenizer
 
     @classmethod
@@ -66,6 +65,26 @@ class Tokenizer:
         content: str = self.backend.to_str()
         return content
 
+    @classmethod
+    def of_bytes(cls) -> Tokenizer:
+        """A tokenizer whose 256 tokens are the bytes, each with its value as id."""
+        backend = tokenizers.Tokenizer(models.BPE(vocab=dict(_BYTES), merges=[]))
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.decoder = decoders.ByteLevel()
+        return cls(backend)
+
+    @property
+    def unreadable(self) -> str | None:
+        """A token that does not stand for bytes, if there is one."""
+        return next(
+            (
+                token
+                for token, token_id in self.backend.get_vocab().items()
+                if token_id not in self._literal and not _BYTES.keys() >= set(token)
+            ),
+            None,
+        )
+
     @property
     def vocab_size(self) -> int:
         """One more than the largest id, special tokens included."""
@@ -74,7 +93,7 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; lone surrogates, which no UTF-8 text can hold, become U+FFFD."""
         clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return list(self.backend.encode(clean).ids)
+        return list(self.backend.encode(clean, add_special_tokens=False).ids)
 
     def is_boundary(self, before: str, after: str) -> bool:
         r"""Whether a text may be cut between these two neighbouring characters of it.

@@ -1,0 +1,89 @@
+"""Models of the Hugging Face Hub by name, without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from published import fla_checkpoint
+from safetensors.torch import save_file
+
+from retnet_viz import cli
+from retnet_viz.checkpoints import CheckpointError, inspect, load
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*has no tokenizer")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Snapshots come from a folder; what was asked for is listed."""
+    asked = []
+
+    def snapshot_download(name: str, *, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_name_is_looked_up_and_pickles_only_where_there_is_nothing_else(
+    tmp_path: Path, hub: list[Any], pickled: bool
+) -> None:
+    config, tensors = fla_checkpoint()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if pickled:
+        torch.save(tensors, tmp_path / "pytorch_model.bin")
+    else:
+        save_file(tensors, tmp_path / "model.safetensors")
+    assert load("fla-hub/retnet-small").n_parameters == sum(t.numel() for t in tensors.values())
+    assert [name for name, _ in hub] == ["fla-hub/retnet-small"] * (2 if pickled else 1)
+    asked = [pattern for _, patterns in hub for pattern in patterns]
+    assert any("bin" in pattern for pattern in asked) == pickled
+    assert not any(pattern.endswith((".py", "*")) for pattern in asked)  # no code
+
+
+@pytest.mark.parametrize(
+    "name", ["tests/nothing", "nowhere", "/nowhere/model", "../up/model", "a/b/c", "~/model", "./a"]
+)
+def test_a_path_is_no_name(hub: list[Any], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(CheckpointError, match="there is no checkpoint folder at"):
+        inspect(name)
+    assert hub == []
+
+
+def test_without_a_network_there_is_a_sentence() -> None:
+    script = "import retnet_viz as rv\ntry:\n  rv.load('owner/model')\nexcept ValueError as e:\n"
+    script += "  print(type(e).__name__, e)"
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("CheckpointError there is no folder owner/model here, and no mo")
+
+
+def test_inspect_prints_what_a_checkpoint_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, tensors = fla_checkpoint(tie_word_embeddings=True)
+    tensors["lm_head.weight"] = tensors["model.embeddings.weight"].clone()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert cli.main(["inspect", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "layout of fla" in said
+    assert f"{load(tmp_path).n_parameters:,} in" in said
+    assert "0.96875000  21.8" in said  # ln 0.5 / ln 0.96875 = 21.83
+    assert "lm_head.weight: tied to the embedding" in said
+    (tmp_path / "config.json").write_text("{}")
+    assert cli.main(["inspect", str(tmp_path)]) == 2
+    assert "config.json is not of the format" in capsys.readouterr().err
