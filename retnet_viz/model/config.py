@@ -44,8 +44,8 @@ class RetNetConfig:
     `n_kv_heads` heads of keys and values serves equally many of the n_heads heads of queries.
     `angles`: see `position.rotation_angles`. `scaled` is what carries d_k**-0.5. `decay_norm`
     divides each head's output by the root of the row sum of D before `head_norm`, which is felt
-    through norm_eps alone; `head_norm_weights` gives `head_norm` a weight per component, common to
-    all heads. `norm_place` "after" is post-norm, x' = Norm(f(x) + residual_scale * x), without a
+    through norm_eps alone; `head_norm_weights` are weights per component after `head_norm`, common
+    to all heads. `norm_place` "after" is post-norm, x' = Norm(f(x) + residual_scale * x), without a
     norm at the end. The embedding is multiplied by `embedding_scale` and, with `embedding_norm`,
     normalised. `feed_forward` is an activation, or a gated one: swiglu, geglu, reglu; without a
     gate it can have biases (`ffn_bias`) and a norm of its inner values (`ffn_norm`).
@@ -117,8 +117,6 @@ class RetNetConfig:
         check_switch(self, "ffn_bias")
         if self.feed_forward in GATED and (self.ffn_bias or self.ffn_norm != "none"):
             raise ConfigError(f"a gated feed_forward ({self.feed_forward}) has no bias and no norm")
-        if self.head_norm_weights and self.head_norm == "none":
-            raise ConfigError("head_norm_weights needs a head_norm, not 'none'")
         if self.rotation != "none" and self.head_dim % 2:
             raise ConfigError(f"rotation turns pairs, so head_dim {self.head_dim} must be even")
         if not isinstance(self.decay, str):

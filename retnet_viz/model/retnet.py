@@ -130,7 +130,7 @@ class MultiScaleRetention(nn.Module):
             sums = decay_sums(self.gamma, start, heads.shape[-2]).to(heads.device)
             heads = heads / sums.sqrt().to(heads.dtype)[..., None]
         if config.head_norm == "none":
-            return heads
+            return heads if self.head_norm_weight is None else heads * self.head_norm_weight
         # A token's heads lie in one place in memory after the chunkwise form.
         heads, weight = heads.transpose(-3, -2), self.head_norm_weight
         if config.head_norm == "layer":

@@ -28,7 +28,6 @@ def variants(draw: st.DrawFn) -> dict[str, Any]:
     heads = draw(st.integers(1, 3))
     gammas = st.lists(st.floats(0.2, 1.0), min_size=heads, max_size=heads)
     feed_forward = draw(st.sampled_from(FEED_FORWARDS))
-    head_norm = draw(st.sampled_from(["layer", "rms", "none"]))
     is_plain = feed_forward not in GATED
     return {
         "vocab_size": 23,
@@ -40,7 +39,7 @@ def variants(draw: st.DrawFn) -> dict[str, Any]:
         "decay": draw(st.one_of(st.sampled_from(["paper", "torchscale"]), gammas.map(tuple))),
         "rotation": draw(st.sampled_from(["interleaved", "half", "none"])),
         "norm": draw(st.sampled_from(["layer", "rms"])),
-        "head_norm": head_norm,
+        "head_norm": draw(st.sampled_from(["layer", "rms", "none"])),
         "gate": draw(st.sampled_from(["swish", "none"])),
         "feed_forward": feed_forward,
         "tie_embeddings": draw(st.booleans()),
@@ -49,7 +48,7 @@ def variants(draw: st.DrawFn) -> dict[str, Any]:
         "angles": draw(st.sampled_from(["inclusive", "rope"])),
         "scaled": draw(st.sampled_from(["k", "q"])),
         "decay_norm": draw(st.booleans()),
-        "head_norm_weights": head_norm != "none" and draw(st.booleans()),
+        "head_norm_weights": draw(st.booleans()),
         "norm_place": draw(st.sampled_from(["before", "after"])),
         "residual_scale": draw(st.sampled_from([1.0, 1.5])),
         "embedding_scale": draw(st.sampled_from([1.0, 8.0])),
