@@ -106,9 +106,9 @@ def test_a_silent_head_is_one_whose_output_is_zero() -> None:
     whole = accuracies()
     retention = practice.model.blocks[1].retention
     normalize = retention.normalize
-    keep = torch.ones(HEADS)[:, None]
+    keep = torch.ones(HEADS)[:, None, None]
     keep[2] = 0
-    retention.normalize = lambda heads: normalize(heads) * keep
+    retention.normalize = lambda heads, start: normalize(heads, start) * keep
     assert torch.allclose(without[1, 2], accuracies() - whole, atol=1e-6)
     retention.normalize = normalize
     assert practice.report().accuracy == before  # the model itself is unchanged

@@ -22,7 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retnet_viz.checkpoints import Tokenizer, load, load_model
-from retnet_viz.checkpoints.native import DEFAULT, KINDS, read_tensors
+from retnet_viz.checkpoints.native import DEFAULT, KINDS
+from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.cli import main, make_parser
 from retnet_viz.model import RetNet, RetNetConfig
 from retnet_viz.training import DataError, TrainingConfig, loop
@@ -279,7 +280,7 @@ def test_a_stopped_and_resumed_run_equals_one_in_a_single_go_bit_for_bit(
 
     assert main([*arguments(stories, parted, validate_every=4), "--resume"]) == 0
     for name in ("model.safetensors", "optimizer.safetensors"):
-        wanted, found = (read_tensors(run / "checkpoint" / name) for run in (straight, parted))
+        wanted, found = (dict(Weights([run / "checkpoint" / name])) for run in (straight, parted))
         assert found.keys() == wanted.keys()
         for key in wanted:
             assert torch.equal(found[key], wanted[key]), key
