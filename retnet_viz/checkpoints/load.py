@@ -8,7 +8,7 @@ read one at a time, so that at no moment more than one of them is in memory twic
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,7 @@ def _planned(
     shapes = {name: tuple(tensor.shape) for name, tensor in stored(model).items()}
     names = {}
     for name, shape in shapes.items():
-        theirs = _native_name(name, layers) if layout is None else layout.alternatives(name, layers)
+        theirs = _names_of(layout, name, layers)
         found = next((each for each in theirs if each in weights), None)
         if found is None:
             wanted = " or ".join(theirs) or name
@@ -181,12 +181,12 @@ def _planned(
                 f"but config.json asks for {shape}"
             )
         names[name] = found
-    ignored = _ignored(layout, config, n_layers, set(weights) - set(names.values()), layers)
-    for name in weights:
-        if name not in ignored and name not in names.values():
-            raise CheckpointError(
-                f"{weights.path_of(name)} holds a tensor {name} that this model does not have"
-            )
+    left = weights.keys() - names.values()
+    ignored = _ignored(layout, config, n_layers, left, layers)
+    for name in sorted(left - ignored.keys()):
+        raise CheckpointError(
+            f"{weights.path_of(name)} holds a tensor {name} that this model does not have"
+        )
     label = FORMAT if layout is None else layout.name
     return Plan(folder, label, config, shapes, names, ignored, weights)
 
@@ -200,7 +200,10 @@ def _skeleton(config: Any, path: Path) -> LanguageModel[Any]:
         raise CheckpointError(f"{path} asks for too large a model") from error
 
 
-def _native_name(name: str, layers: Mapping[int, int]) -> list[str]:
+def _names_of(layout: Layout | None, name: str, layers: Mapping[int, int]) -> list[str]:
+    """What the files may call one of our tensors; `layers` gives the files' number of a layer."""
+    if layout is not None:
+        return layout.alternatives(name, layers)
     parts = name.split(".")
     if parts[0] == "blocks":
         parts[1] = str(layers[int(parts[1])])
@@ -211,7 +214,7 @@ def _ignored(
     layout: Layout | None,
     config: Any,
     n_layers: int,
-    left: set[str],
+    left: Set[str],
     layers: Mapping[int, int],
 ) -> dict[str, str]:
     """Why each of the tensors that are `left` is not needed, as far as there is a reason."""
@@ -222,8 +225,8 @@ def _ignored(
             for i in range(n_layers):
                 reasons[pattern.format(i=i)] = why
         if config.tie_embeddings:
-            for name in layout.alternatives("head.weight", numbers):
-                reasons[name] = "tied to the embedding"
+            tied = layout.alternatives("head.weight", numbers)
+            reasons |= dict.fromkeys(tied, "tied to the embedding")
     if len(layers) < n_layers:
         whole = stored(_skeleton(replace(config, n_layers=n_layers), Path("config.json")))
         for name in whole:
@@ -231,7 +234,7 @@ def _ignored(
                 continue
             i = int(name.split(".")[1])
             if i not in layers.values():
-                theirs = [name] if layout is None else layout.alternatives(name, numbers)
+                theirs = _names_of(layout, name, numbers)
                 reasons |= dict.fromkeys(theirs, f"of layer {i}, which was not asked for")
     return {name: reasons[name] for name in sorted(left) if name in reasons}
 
