@@ -12,7 +12,7 @@ from retnet_viz.checkpoints.errors import CheckpointError
 from retnet_viz.checkpoints.tokenizer import Tokenizer
 
 # Vocabularies that transformers makes a tokenizer of: SentencePiece's, and GPT-2's two files.
-_OTHERS = (("tokenizer.model",), ("spiece.model",), ("vocab.json", "merges.txt"))
+VOCABULARIES = (("tokenizer.model",), ("spiece.model",), ("vocab.json", "merges.txt"))
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # how SentencePiece writes a space
 _CONTINUES = "##"  # how WordPiece writes that a token goes on with a word
@@ -67,7 +67,7 @@ def tokenizer_in(folder: Path, vocab_size: int) -> Tokenizer | None:
         except Exception as error:  # the library raises bare Exception on a malformed file
             raise CheckpointError(f"{path} is not a tokenizer file: {error}") from error
         return _wrapped(backend)
-    for names in _OTHERS:
+    for names in VOCABULARIES:
         if all((folder / name).is_file() for name in names):
             return _wrapped(_converted(folder, names))
     if vocab_size < 256:

@@ -6,9 +6,15 @@ import re
 from pathlib import Path
 
 from retnet_viz.checkpoints.errors import CheckpointError
+from retnet_viz.checkpoints.foreign_tokenizer import VOCABULARIES
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
+_FILES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    *(name for names in VOCABULARIES for name in names),
+)
 _SAFE = ("*.safetensors", "*.safetensors.index.json")
 _PICKLED = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 

@@ -48,6 +48,7 @@ def test_a_name_is_looked_up_and_pickles_only_where_there_is_nothing_else(
     assert [name for name, _ in hub] == ["fla-hub/retnet-small"] * (2 if pickled else 1)
     asked = [pattern for _, patterns in hub for pattern in patterns]
     assert any("bin" in pattern for pattern in asked) == pickled
+    assert {"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt"} <= set(asked)
     assert not any(pattern.endswith((".py", "*")) for pattern in asked)  # no code
 
 
