@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import ipywidgets as w
 
-from retnet_viz.figures.scale import SCALES, color_scale, raster
+from retnet_viz.figures.scale import SCALES
 from retnet_viz.figures.theme import DIVERGING, color_table
 from retnet_viz.figures.tokens import visible
 from retnet_viz.model import MODES, RetNet
@@ -23,6 +23,7 @@ from retnet_viz.widgets.background import Home, LatestJob, OutdatedError
 from retnet_viz.widgets.frame import Frame, area
 from retnet_viz.widgets.presets import PRESETS
 from retnet_viz.widgets.reader import Reader, Reading, Wanted
+from retnet_viz.widgets.shown import strip
 from retnet_viz.widgets.stage import Stage
 from retnet_viz.widgets.state import (
     CLOCKS,
@@ -427,15 +428,9 @@ class Board(Frame):
                 self.strip.shades = self.strip.weights = b""
                 self.strip.note = readout.strip_window(window, shown.length)
                 return
-            read = range(window.start, selected + 1)
-            weights = shown.retention(
-                self.state.layer, slice(selected, selected + 1), slice(read.start, read.stop)
-            )
-            mean = weights[heads, 0].mean(0).float().numpy()
-            scale = color_scale(mean, self.state.scale, signed=True)
-            self.strip.shades = raster(mean, scale).tobytes()
-            self.strip.weights = mean.tobytes()
-            self.strip.note = readout.strip_note(shown, self.state.layer, heads, window)
+            heads_read = strip(shown, self.state.layer, heads, selected, self.state.scale, window)
+            for name, value in heads_read.items():
+                setattr(self.strip, name, value)
 
     def _has_layer(self) -> bool:
         """Whether the chosen layer can be looked at without a wait."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import ipywidgets as w
 
-from retnet_viz.figures import next_token, state_norm, words
+from retnet_viz.figures import next_token, state_norm
 from retnet_viz.figures.cost import cost_bars
-from retnet_viz.figures.planes import SIGNED, TITLES, plane_places
-from retnet_viz.figures.theme import DIVERGING, SEQUENTIAL, color_table, head_color
+from retnet_viz.figures.planes import SIGNED, TITLES
+from retnet_viz.figures.theme import DIVERGING, SEQUENTIAL, color_table
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Agreement, Cost
 from retnet_viz.trace.text_file import (
@@ -25,7 +25,7 @@ from retnet_viz.trace.text_file import (
     decode_text,
     read_text,
 )
-from retnet_viz.widgets import readout
+from retnet_viz.widgets import readout, shown
 from retnet_viz.widgets.board import Board
 from retnet_viz.widgets.file_picker import FilePicker
 from retnet_viz.widgets.frame import area, group
@@ -224,12 +224,12 @@ class Explorer(Board):
 
     def _work(self, current: Callable[[], bool]) -> None:
         """Run the other two modes, and show what all three cost and how far they are apart."""
-        shown = self.trace
-        if shown is None or self._is_long:
+        trace = self.trace
+        if trace is None or self._is_long:
             return
-        costs = {mode: shown.in_mode(mode).cost for mode in MODES}
-        agreement = shown.agreement()
-        if current() and shown is self.trace:
+        costs = {mode: trace.in_mode(mode).cost for mode in MODES}
+        agreement = trace.agreement()
+        if current() and trace is self.trace:
             self.agreement, self.costs = agreement, costs
             self._draw_comparison()
 
@@ -257,14 +257,14 @@ class Explorer(Board):
 
     def _draw(self) -> None:
         """Draw every panel: first those whose drawing takes the page longest."""
-        shown, state = self.trace, self.state
+        trace, state = self.trace, self.state
         if self._weights_place.children != (self._matrices["retention"],):
             self._weights_place.children = [self._matrices["retention"]]
         self._draw_next()
         self._draw_plane("decay", self.decay)
-        if shown is not None and self._is_long:
+        if trace is not None and self._is_long:
             self.norms.stale = not self._has_layer()
-            self.long.show(shown, state.layer, self.shown_heads, state.scale, self._draw_layer)
+            self.long.show(trace, state.layer, self.shown_heads, state.scale, self._draw_layer)
             if self._has_layer():
                 return
         else:
@@ -295,11 +295,11 @@ class Explorer(Board):
 
     def _draw_stage(self) -> None:
         state = self.state
-        shown = None if self._is_long else self.trace
+        trace = None if self._is_long else self.trace
         why_not = readout.too_long(MOST_CELLS) if self._is_long else "No text yet."
         with self._writing():
             self.stage.show(
-                shown, state.layer, state.head, state.scale, token=self.selected, why_not=why_not
+                trace, state.layer, state.head, state.scale, token=self.selected, why_not=why_not
             )
 
     def _draw_plane(self, name: str, matrix: Matrix) -> None:
@@ -307,30 +307,16 @@ class Explorer(Board):
             matrix.cells = b""
             matrix.meta = {"title": TITLES[name], "length": 0, "heads": []}
             return
-        shown = self.trace
-        places, scale = plane_places(
-            shown, name, self.state.layer, self.shown_heads, self.state.scale, MOST_CELLS
+        traits = shown.plane(
+            self.trace,
+            name,
+            self.state.layer,
+            self.shown_heads,
+            self.state.scale,
+            MOST_CELLS,
         )
-        length = min(shown.length, MOST_CELLS)  # of a long text the decay of its first tokens
-        computed = {"parallel": "all", "recurrent": "none", "chunkwise": "blocks"}[shown.mode]
         with matrix.hold_sync():
-            matrix.cells = places.tobytes()
-            matrix.meta = {
-                "title": TITLES[name],
-                "origin": shown.origin(name)
-                + (f"; first {length:,} tokens" if length < shown.length else ""),
-                "summary": f"{length} by {length} cells, layer {self.state.layer}",
-                "computed": computed,
-                "block": shown.chunk_size,
-                "length": length,
-                "diagonal": name == "decay",
-                "signed": scale.signed,
-                "ticks": scale.ticks(),
-                "heads": [
-                    {"index": head, "label": f"head {head}", "color": head_color(head)}
-                    for head in self.shown_heads
-                ],
-            }
+            matrix.cells, matrix.meta = traits["cells"], traits["meta"]
 
     def _draw_selection(self) -> None:
         if not self.stage.playing:  # it follows where playing stops
@@ -339,10 +325,10 @@ class Explorer(Board):
 
     def _draw_marks(self) -> None:
         """Mark the selected token and cell in every panel."""
-        state, shown, selected = self.state, self.trace, self.selected
+        state, trace, selected = self.state, self.trace, self.selected
         self._draw_notice()
         cell = state.cell
-        if shown is None or (cell and max(cell[1:]) >= shown.length):
+        if trace is None or (cell and max(cell[1:]) >= trace.length):
             cell = None
         with self._writing():
             for name, matrix in self._matrices.items():
@@ -368,9 +354,9 @@ class Explorer(Board):
         """What a matrix says where no cell is pointed at or pinned."""
         if self.trace is None or not self._has_layer():
             return ""
-        if name == "decay":
-            return words.decay(self.trace, self.state.layer, self.shown_heads)
-        return words.weights(self.trace, self.state.layer, self.shown_heads, self.selected)
+        return shown.plane_sentence(
+            self.trace, name, self.state.layer, self.shown_heads, self.selected
+        )
 
     def _draw_comparison(self) -> None:
         if self.trace is None:
