@@ -136,12 +136,8 @@ class Board(Frame):
 
     def _model_head(self) -> Any:
         """The page's first line, which says what the model is."""
-        config = self.model.config
-        about = (
-            f"{self.model.n_parameters / 1e6:.1f} M parameters, "
-            f"{config.n_layers} layers, {config.n_heads} heads"
-        )
-        return self._head(about, config.n_heads, self.preset)
+        about = readout.model_size(self.model)
+        return self._head(about, self.model.config.n_heads, self.preset)
 
     def _text_area(self, *controls: Any) -> Any:
         """The text, and below it the notice and `controls`, or how far the reading is."""

@@ -26,6 +26,12 @@ APPS = {
     "cost.ipynb": "Cost",
     "training.ipynb": "Training live",
 }
+# What is said of a cell of a plane, here and by a page that is recorded.
+WEIGHT = (
+    "head {head}, n {n} “{reader}” reads m {m} “{read}”: q·k {score} × γ{power} {decay} = {weight}"
+)
+DECAY = "head {head}, n {n}, m {m}: γ{power} = {decay}"
+LATER = "head {head}: n = {n} “{reader}” cannot read m = {m} “{read}”, which comes later"
 COMPARE = (
     '<span class="rv-hint" title="Softmax attention: no weight below 0, every row sums to 1. '
     "Retention: signed, with a decay that the text does not change. Hidden attention: signed, with "
@@ -85,6 +91,15 @@ def apps(current: str) -> str:
     return f'<nav class="rv-apps" aria-label="Apps">{links}</nav>'
 
 
+def model_size(model: LanguageModel[Any]) -> str:
+    """How large a RetNet is, in a phrase."""
+    config = model.config
+    return (
+        f"{model.n_parameters / 1e6:.1f} M parameters, "
+        f"{layers(config.n_layers)}, {config.n_heads} heads"
+    )
+
+
 def model_name(name: str, model: LanguageModel[Any]) -> str:
     """A model's name and size."""
     return (
@@ -124,15 +139,18 @@ def cell(trace: Trace, name: str, layer: int, spot: tuple[int, int, int]) -> str
     head, n, m = spot
     if not (0 <= head < trace.n_heads and 0 <= n < trace.length and 0 <= m < trace.length):
         return ""
-    reader, read = _text(trace, n), _text(trace, m)
+    said = {"head": head, "n": n, "m": m, "reader": _text(trace, n), "read": _text(trace, m)}
     if m > n:
-        return f"head {head}: n = {n} “{reader}” cannot read m = {m} “{read}”, which comes later"
+        return LATER.format(**said)
     parts = trace.cell(layer, head, n, m)
+    said["power"] = _power(parts.distance)
     if name == "decay":
-        return f"head {head}, n {n}, m {m}: γ{_power(parts.distance)} = {parts.decay:.4g}"
-    return (
-        f"head {head}, n {n} “{reader}” reads m {m} “{read}”: "
-        f"q·k {parts.score:.3g} × γ{_power(parts.distance)} {parts.decay:.3g} = {parts.weight:.3g}"
+        return DECAY.format(**said, decay=f"{parts.decay:.4g}")
+    return WEIGHT.format(
+        **said,
+        score=f"{parts.score:.3g}",
+        decay=f"{parts.decay:.3g}",
+        weight=f"{parts.weight:.3g}",
     )
 
 

@@ -75,17 +75,8 @@ class Stage(anywidget.AnyWidget):
         """
         self._trace, self._shown = trace, (layer, head, scale)
         self._scenes.clear()
-        length = trace.length if trace else 0
-        strides = {"parallel": length, "recurrent": 1}
         with self.hold_sync():
-            self.meta = {
-                "length": length,
-                "whyNot": why_not,
-                "mode": trace.mode if trace else "",
-                "layer": layer,
-                "scale": scale,
-                "stride": strides.get(trace.mode, trace.chunk_size) if trace else 1,
-            }
+            self.meta = meta_of(trace, layer, scale) | {"whyNot": why_not}
             self.head, self.token = head, token
             self.version += 1
 
@@ -130,6 +121,20 @@ class Stage(anywidget.AnyWidget):
         if term == "plane" and self._trace is not None:
             return readout.stage_cell(self._trace, shown, row, column)
         return readout.entry(shown, str(term), row, column)
+
+
+def meta_of(trace: Trace | None, layer: int, scale: str) -> dict[str, Any]:
+    """What the page must know of all steps of a trace: how many tokens there are, and in a step."""
+    if trace is None:
+        return {"length": 0, "mode": "", "layer": layer, "scale": scale, "stride": 1}
+    strides = {"parallel": trace.length, "recurrent": 1, "chunkwise": trace.chunk_size}
+    return {
+        "length": trace.length,
+        "mode": trace.mode,
+        "layer": layer,
+        "scale": scale,
+        "stride": strides[trace.mode],
+    }
 
 
 def payload(shown: Scene) -> tuple[dict[str, Any], bytes]:
