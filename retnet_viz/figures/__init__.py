@@ -1,5 +1,6 @@
 """Pure functions: Trace or Report -> plotly figure. A notebook draws what the dashboard shows."""
 
+from retnet_viz.figures.agreement import agreement
 from retnet_viz.figures.chunk_sizes import chunk_sizes
 from retnet_viz.figures.cost import cost
 from retnet_viz.figures.gate import gate
@@ -23,10 +24,12 @@ from retnet_viz.figures.stage import stage
 from retnet_viz.figures.state import state
 from retnet_viz.figures.state_decay import state_decay
 from retnet_viz.figures.state_norm import state_norm
+from retnet_viz.figures.token_strip import token_strip
 
 __all__ = [
     "ablations",
     "accuracy_by_lag",
+    "agreement",
     "chunk_sizes",
     "cost",
     "decay",
@@ -50,4 +53,5 @@ __all__ = [
     "state_norm",
     "state_size",
     "step_time",
+    "token_strip",
 ]

@@ -1,0 +1,108 @@
+"""A figure as a page of its own or as a picture."""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from retnet_viz.figures.layout import Spec
+
+_CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtonsToRemove": ["sendDataToCloud", "lasso2d", "select2d"],
+}
+_WIDTH = 1000  # pixels
+_HEIGHT = 420  # of a figure that names none
+
+
+class ImageError(RuntimeError):
+    """A picture could not be drawn here."""
+
+
+def html_page(spec: Spec) -> str:
+    """An HTML page that shows the figure and its sentence, with plotly.js in it: no network."""
+    figure = go.Figure(spec)
+    drawing = figure.to_html(full_html=False, include_plotlyjs=True, config=_CONFIG)
+    paper, ink = (spec["layout"]["template"]["layout"][name] for name in ("paper_bgcolor", "font"))
+    sentence = html.escape(str(spec["layout"].get("meta", {}).get("sentence", "")))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{html.escape(_title(spec))}</title>\n"
+        f"<style>body {{ margin: 12px; background: {paper}; color: {ink['color']}; "
+        "font: 15px/1.4 system-ui, sans-serif }</style>\n</head>\n<body>\n"
+        f"{drawing}\n<p>{sentence}</p>\n</body>\n</html>\n"
+    )
+
+
+def _title(spec: Spec) -> str:
+    title = spec["layout"].get("title", {})
+    return str(title.get("text", "")) if isinstance(title, dict) else str(title)
+
+
+def sheet(specs: Sequence[Spec], kind: str) -> bytes:
+    """Figures below each other as one "png" or "svg"; raises as `image` does."""
+    drawings, top = [], 0
+    for spec in specs:
+        drawing = image(spec, "svg").decode()
+        drawings.append(f'<svg y="{top}"' + drawing[drawing.index("<svg") + len("<svg") :])
+        top += _height(spec)
+    whole = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" '
+        f'viewBox="0 0 {_WIDTH} {top}">{"".join(drawings)}</svg>'
+    )
+    if kind == "svg":
+        return whole.encode()
+    source = base64.b64encode(whole.encode()).decode()
+    picture = {
+        "source": f"data:image/svg+xml;base64,{source}",
+        **{"xref": "paper", "yref": "paper", "x": 0, "y": 1, "sizex": 1, "sizey": 1},
+    }
+    layout = {
+        "width": _WIDTH,
+        "height": top,
+        "images": [picture],
+        "margin": dict.fromkeys("lrtb", 0),
+        "xaxis": {"visible": False},
+        "yaxis": {"visible": False},
+    }
+    return image({"data": [], "layout": layout}, kind)
+
+
+def _height(spec: Spec) -> int:
+    return int(spec["layout"].get("height", _HEIGHT))
+
+
+def image(spec: Spec, kind: str) -> bytes:
+    """The figure as "png" (twice the size, for slides) or "svg".
+
+    kaleido draws it in a Chrome or Chromium of the machine: the one that BROWSER_PATH names, else
+    one that it finds. Raises ImageError where there is none.
+    """
+    if kind not in ("png", "svg"):
+        raise ValueError(f"a picture is a png or an svg, not {kind!r}")
+    try:
+        import kaleido
+    except ImportError as error:
+        raise ImageError(
+            "Pictures need kaleido: pip install 'retnet-viz[images]'. The page's own Save menu "
+            "draws them without it."
+        ) from error
+    layout = {**spec["layout"], "width": _WIDTH, "height": _height(spec)}
+    figure = {**spec, "layout": layout}
+    options = {"format": kind, "scale": 2 if kind == "png" else 1}
+    try:
+        drawn: bytes = kaleido.calc_fig_sync(
+            go.Figure(figure).to_dict(), opts=options, kopts={"mathjax": False}
+        )
+    except Exception as error:
+        found = os.environ.get("BROWSER_PATH")
+        raise ImageError(
+            f"The picture could not be drawn ({type(error).__name__}: {error}). It needs Chrome or "
+            f"Chromium; BROWSER_PATH {f'names {found}' if found else 'can name one'}."
+        ) from error
+    return drawn
