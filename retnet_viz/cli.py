@@ -17,6 +17,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_bench(commands)
     _add_inspect(commands)
+    _add_export(commands)
     return parser
 
 
@@ -194,4 +195,90 @@ def _inspect(options: argparse.Namespace) -> int:
     from retnet_viz.checkpoints import inspect
 
     print(inspect(options.path).described())
+    return 0
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write what the explorer shows of a text as pages, pictures and numbers",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="where to write the files")
+    text = parser.add_mutually_exclusive_group(required=True)
+    text.add_argument("--text", help="the text to read")
+    text.add_argument("--file", help="a text file to read")
+    text.add_argument("--trace", help="a saved trace (.safetensors) in place of a text")
+    parser.add_argument("--model", help="a checkpoint's folder or its name on the Hugging Face Hub")
+    parser.add_argument(
+        "--mode", choices=("parallel", "recurrent", "chunkwise"), default="parallel"
+    )
+    parser.add_argument("--chunk-size", type=int, default=8)
+    parser.add_argument("--layer", type=int, default=0)
+    parser.add_argument("--heads", type=int, nargs="+", default=(), help="heads to show (all)")
+    parser.add_argument("--head", type=int, default=0, help="the head that is stepped through")
+    parser.add_argument("--token", type=int, help="the selected token (the last)")
+    parser.add_argument("--scale", choices=("linear", "log", "arcsinh"), default="linear")
+    parser.add_argument("--theme", choices=("light", "dark"), default="light")
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        default=("html", "csv", "npz", "json"),
+        help="html, png, svg, csv, npz, safetensors, json",
+    )
+    parser.add_argument("--panels", nargs="*", help="some of the panels by name (all)")
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    import retnet_viz as rv
+    from retnet_viz.trace import read_text
+    from retnet_viz.widgets.keep import export
+    from retnet_viz.widgets.state import ExplorerState
+
+    model = rv.load(options.model) if options.model or not options.trace else None
+    if options.trace:
+        trace = rv.Trace.load(options.trace, model=model)
+        text = "".join(trace.tokens)
+    else:
+        text = options.text if options.file is None else read_text(options.file).text
+        assert model is not None
+        trace = rv.trace(model, text, options.mode, options.chunk_size)
+    state = ExplorerState(
+        text,
+        mode=trace.mode,
+        chunk_size=trace.chunk_size,
+        layer=options.layer,
+        heads=tuple(options.heads),
+        head=options.head,
+        token=options.token,
+        scale=options.scale,
+    )
+    for name, number, count in (
+        ("layer", options.layer, trace.n_layers),
+        *(("head", head, trace.n_heads) for head in (options.head, *options.heads)),
+        ("token", options.token or 0, trace.length),
+    ):
+        if not 0 <= number < count:
+            raise ValueError(f"there is no {name} {number}; there are 0 .. {count - 1}")
+    with tqdm(unit="file") as bar:
+
+        def tell(name: str, done: int, total: int) -> None:
+            bar.total, bar.n = total, done
+            bar.set_postfix_str(name)
+
+        paths = export(
+            trace,
+            options.folder,
+            options.formats,
+            options.panels,
+            state=state,
+            theme=options.theme,
+            tell=tell,
+        )
+        bar.update(len(paths) - bar.n)
+    size = sum(path.stat().st_size for path in paths)
+    print(f"{len(paths)} files, {size / 1e6:.1f} MB, in {options.folder}")
     return 0
