@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
@@ -21,25 +22,19 @@ from retnet_viz.trace.live import Recomputed
 from retnet_viz.widgets import readout
 from retnet_viz.widgets.background import Home, LatestJob, OutdatedError
 from retnet_viz.widgets.frame import Frame, area
+from retnet_viz.widgets.history import PAUSE
 from retnet_viz.widgets.presets import PRESETS
 from retnet_viz.widgets.reader import Reader, Reading, Wanted
 from retnet_viz.widgets.shown import strip
 from retnet_viz.widgets.stage import Stage
-from retnet_viz.widgets.state import (
-    CLOCKS,
-    GAINS,
-    MAX_CHUNK,
-    PRECISIONS,
-    SWITCHES,
-    THEME_CHOICES,
-    VIEWS,
-    ExplorerState,
-)
+from retnet_viz.widgets.state import APP, ExplorerState
 from retnet_viz.widgets.token_strip import TokenStrip
+from retnet_viz.widgets.undo import Undo
 
 EMPTY = "No text yet: type a sentence above, or take a preset, and the model will read it."
 _READ = {"text", "before", "mode", "chunk_size"}
 _SELECTED = {"token", "cell"}
+_DRAGGED = {"text", "chunk_size", "layer", "layers", "compare", "gain"}  # many changes, one gesture
 MOST_IN_BOX = 12_000  # characters; of a longer text the box has the last IN_BOX
 IN_BOX = 2_000
 LONG_CHUNK = 64  # chunk size from which on a long text is read fast
@@ -53,6 +48,8 @@ class Board(Frame):
     text). `apply_state` does what the controls do.
     """
 
+    part = APP
+    state: ExplorerState
     help_words = readout.HELP
     max_tokens: ClassVar[int]
     job_pause: ClassVar[float] = 0.35  # seconds without an edit before slow work begins
@@ -62,7 +59,7 @@ class Board(Frame):
             raise ValueError("the explorer needs a model with a tokenizer")
         self.model = model
         self.trace: Trace | None = None
-        self.state = _checked(state, model)
+        self.state = state.checked(model.config)
         self._read_state = self.state  # whose text and mode `trace` is of
         self._recomputed: Recomputed | None = None
         self._refusal = ""  # why the mode is not the chosen one
@@ -133,11 +130,12 @@ class Board(Frame):
             layout={"width": "180px"},
         )
         self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes(), empty=EMPTY)
+        self.history = Undo(_undoable(self.state), self._revisit)
 
     def _model_head(self) -> Any:
         """The page's first line, which says what the model is."""
         about = readout.model_size(self.model)
-        return self._head(about, self.model.config.n_heads, self.preset)
+        return self._head(about, self.model.config.n_heads, self.history, self.preset)
 
     def _text_area(self, *controls: Any) -> Any:
         """The text, and below it the notice and `controls`, or how far the reading is."""
@@ -161,7 +159,8 @@ class Board(Frame):
 
         def moved(change: Any) -> None:
             if self._setting or not stage.is_outdated:
-                self._chosen(token=change["new"])
+                pause = math.inf if stage.playing else PAUSE  # all steps that are played are one
+                self._chosen("stage", pause, token=change["new"])
                 return
             with self._writing():
                 stage.token = self.selected
@@ -171,9 +170,17 @@ class Board(Frame):
 
     # -- events -----------------------------------------------------------------------------
 
-    def apply_state(self, state: ExplorerState) -> None:
-        """Show `state`; raises ValueError where a field is out of range."""
-        before, self.state = self.state, _checked(state, self.model)
+    def apply_state(self, state: ExplorerState, gesture: str = "", pause: float = PAUSE) -> None:
+        """Show `state`; raises ValueError where a field is out of range.
+
+        It can be undone, together with the changes of the same `gesture` before it: see History.
+        """
+        state = state.checked(self.model.config)
+        self.history.record(_undoable(state), gesture, pause)
+        self._show_state(state)
+
+    def _show_state(self, state: ExplorerState) -> None:
+        before, self.state = self.state, state
         self._write_controls()
         changed = {
             field.name
@@ -187,25 +194,55 @@ class Board(Frame):
         elif changed & _SELECTED:
             self._draw_selection()
 
-    def open_link(self, query: str) -> None:
-        """Show the state that a link's query holds; one that holds none of a text changes none."""
-        self._elsewhere = ExplorerState.elsewhere(query)
-        chosen = ExplorerState.fields_of(query)
-        before = self.state if chosen.keys() <= {"theme"} else ExplorerState()
-        self.apply_state(replace(before, **chosen).fitted(self.model.config))
+    def _revisit(self, state: ExplorerState) -> None:
+        """Show a state of the history; the theme stays."""
+        if state.before + state.text != self.state.before + self.state.text:
+            self._point = ""
+            with self._writing():
+                self.preset.value = -1
+        self._safely(self._show_state, replace(state, theme=self.state.theme))
 
-    def _chosen(self, **chosen: Any) -> None:
+    def _asked(self, what: str) -> None:
+        super()._asked(what)
+        if what == "undo":
+            self.history.undo()
+        elif what == "redo":
+            self.history.redo()
+
+    def open_link(self, query: str) -> None:
+        """Show what a link holds, from where nothing is to be undone: see Frame."""
+        before = self.state
+        super().open_link(query)
+        if self.state is not before:
+            self.history.restart(_undoable(self.state))
+
+    def _take(self, state: ExplorerState, given: dict[str, Any]) -> tuple[ExplorerState, list[str]]:
+        return state.taking(given, self.model.config)
+
+    def _say_of_link(self, said: str) -> None:
+        self._fail(readout.of_link(said))
+
+    @property
+    def _is_whole(self) -> bool:
+        return not self.state.before
+
+    def _held(self) -> dict[str, Any]:
+        return self.state.held(whole=True)
+
+    def _chosen(self, gesture: str = "", pause: float = PAUSE, **chosen: Any) -> None:
         if self._setting:
             return
+        if not gesture and chosen.keys() <= _DRAGGED:
+            gesture = " ".join(chosen)
         if "text" in chosen:  # a selection belongs to the text that it was made in
             chosen |= {"token": None, "cell": None, "compare": None}
             self._point = ""
             self.preset.value = -1
-        self._try_state(replace(self.state, **chosen))
+        self._safely(self.apply_state, replace(self.state, **chosen), gesture, pause)
 
-    def _try_state(self, state: ExplorerState) -> None:
+    def _safely(self, show: Callable[..., None], state: ExplorerState, *how: Any) -> None:
         try:
-            self.apply_state(state)
+            show(state, *how)
         except Exception as error:
             # Nobody sees what a callback raises: say it on the page, and leave the panels alone.
             logging.getLogger(__name__).exception("the explorer could not show %s", state)
@@ -219,7 +256,8 @@ class Board(Frame):
         preset = PRESETS[change["new"]]
         self._point = preset.point
         # A preset's layer may be one that a smaller model lacks.
-        self._try_state(self._with_preset(preset.state).fitted(self.model.config))
+        state = self._with_preset(preset.state).fitted(self.model.config)
+        self._safely(self.apply_state, state)
 
     def _with_preset(self, preset: ExplorerState) -> ExplorerState:
         """The state that choosing a preset leads to."""
@@ -237,7 +275,7 @@ class Board(Frame):
             self.layer.value = state.layer
             self.scale.value = state.scale
             self.theme.value = self.page.theme = state.theme
-            self.page.query = state.query(self._elsewhere)
+        self._write_link()
 
     # -- running ----------------------------------------------------------------------------
 
@@ -290,6 +328,7 @@ class Board(Frame):
             mode, chunk_size = self.trace.mode, self.trace.chunk_size
             if (mode, chunk_size) != (self.state.mode, self.state.chunk_size):
                 self.state = replace(self.state, mode=mode, chunk_size=chunk_size)
+                self.history.amend(_undoable(self.state))
                 self._write_controls()
         self._read_state = self.state
         self._cut = (
@@ -308,6 +347,7 @@ class Board(Frame):
             self.state, before=kept[:at], text=kept[at:], token=None, cell=None, compare=None
         )
         self._point = about
+        self.history.record(_undoable(self.state))
         self._write_controls()
         with self._writing():
             self.preset.value = -1
@@ -338,6 +378,7 @@ class Board(Frame):
         if self.state.before != shown.before:
             names += ["before", "text", "token", "cell", "compare"]
         self.state = replace(self.state, **{name: getattr(shown, name) for name in names})
+        self.history.amend(_undoable(self.state))
         self._write_controls()
 
     def _tell_reading(self, done: int, total: int) -> None:
@@ -444,32 +485,6 @@ class Board(Frame):
         return range(start, min(start + _STRIP, length))
 
 
-def _checked(state: ExplorerState, model: RetNet) -> ExplorerState:
-    """`state`, or ValueError with a sentence where the API was given what no control can."""
-    fitted = state.fitted(model.config)
-    tops = {
-        "chunk_size": (1, MAX_CHUNK),
-        "layer": (0, model.config.n_layers - 1),
-        "head": (0, model.config.n_heads - 1),
-        "gain": GAINS,
-    }
-    for name in ("token", "compare"):
-        if (getattr(state, name) or 0) < 0:
-            raise ValueError(f"{name} must be 0 or more, not {getattr(state, name)!r}")
-    unknown = [name for name in state.without if name not in SWITCHES]
-    if unknown:
-        raise ValueError(f"without must name some of {SWITCHES}, not {unknown[0]!r}")
-    for name, (low, top) in tops.items():
-        if getattr(fitted, name) != getattr(state, name):
-            raise ValueError(f"{name} must lie in {low} .. {top}, not {getattr(state, name)!r}")
-    for name, allowed in (
-        ("mode", MODES),
-        ("scale", SCALES),
-        ("theme", THEME_CHOICES),
-        ("view", VIEWS),
-        ("precision", PRECISIONS),
-        ("clock", CLOCKS),
-    ):
-        if getattr(state, name) not in allowed:
-            raise ValueError(f"{name} must be one of {allowed}, not {getattr(state, name)!r}")
-    return fitted
+def _undoable(state: ExplorerState) -> ExplorerState:
+    """What of a state is undone: all but the theme."""
+    return replace(state, theme="auto")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -30,20 +30,28 @@ TITLES = {"retnet": "RetNet", "transformer": "Transformer", "mamba": "Mamba"}
 
 
 def compare(
-    text: str | None = None, models: Mapping[str, LanguageModel[Any]] | None = None, **chosen: Any
+    text: str | None = None,
+    models: Mapping[str, LanguageModel[Any]] | None = None,
+    *,
+    hide: Iterable[str] = (),
+    present: bool = False,
+    **chosen: Any,
 ) -> Compare:
     """The comparison as a widget: `text` through `models` by name, the shipped ones by default.
 
-    The first model is a RetNet, and all of them have its tokenizer. `chosen` are fields of
-    ExplorerState: layer, head, layers, planes, token, scale, ...
-    Raises ValueError where a field is out of range or the models do not go together.
+    The first model is a RetNet, and all of them have its tokenizer. `hide` names panels to leave
+    out, some of Compare.panels; `present` is for a projector. `chosen` are fields of ExplorerState:
+    layer, head, layers, planes, token, scale, ...
+    Raises ValueError where one of these is out of range or the models do not go together.
     """
     from retnet_viz.checkpoints import load_model, shipped
 
     if models is None:
         models = {TITLES[kind]: load_model(folder) for kind, folder in shipped().items()}
     usual = {"text": START.text if text is None else text, "scale": "arcsinh"}
-    return Compare(models, ExplorerState(**usual | chosen))
+    board = Compare(models, ExplorerState(**usual | chosen))
+    board.arrange(hide, present)
+    return board
 
 
 class Column:
@@ -157,6 +165,7 @@ class Compare(Board):
     """Columns of one text, one per model, with one selected token; below them their decays."""
 
     app = "compare.ipynb"
+    panels = ("text", "control", "columns", "decays")
     max_tokens = MAX_TOKENS
     job_pause = 0.05
 
@@ -213,9 +222,11 @@ class Compare(Board):
 
     def _placed(self, i: int, _change: Any) -> None:
         if i == 0:
-            self._chosen(layer=self.columns[0].layer.value, head=self.columns[0].plane.value)
+            layer, head = self.columns[0].layer.value, self.columns[0].plane.value
+            self._chosen("column 0", layer=layer, head=head)
             return
         self._chosen(
+            f"column {i}",
             layers=tuple(column.layer.value for column in self.columns[1:]),
             planes=tuple(column.plane.value for column in self.columns[1:]),
         )

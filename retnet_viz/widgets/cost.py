@@ -32,23 +32,25 @@ from retnet_viz.lab.cost_model import (
 from retnet_viz.lab.generation_cost import positions
 from retnet_viz.lab.machine import THIS_MACHINE, measured_card
 from retnet_viz.model import LanguageModel, RetNetConfig
-from retnet_viz.widgets import cost_readout
+from retnet_viz.widgets import cost_readout, readout
 from retnet_viz.widgets.background import LatestJob, OutdatedError
-from retnet_viz.widgets.cost_state import CONTEXTS, MOST_ROWS, REACHES, THESE, CostState
+from retnet_viz.widgets.cost_state import APP, CONTEXTS, MOST_ROWS, REACHES, THESE, CostState
 from retnet_viz.widgets.frame import Frame, area, bar, group
 from retnet_viz.widgets.plot import Plot
 
 Models = Mapping[str, LanguageModel[Any]]
 
 
-def cost(models: Models | None = None, **chosen: Any) -> Cost:
+def cost(models: Models | None = None, *, present: bool = False, **chosen: Any) -> Cost:
     """What generating costs, as a widget, over `models` by kind (RetNet, Transformer, Mamba).
 
     By default they are the shipped ones, and where a kind is not shipped one of the same size with
-    random weights. `chosen` are fields of CostState. Raises ValueError where one is out of range,
-    or where `models` has other names, or none.
+    random weights. `present` is for a projector. `chosen` are fields of CostState. Raises
+    ValueError where one is out of range, or where `models` has other names, or none.
     """
-    return Cost(shipped_models() if models is None else models, CostState(**chosen))
+    board = Cost(shipped_models() if models is None else models, CostState(**chosen))
+    board.arrange(present=present)
+    return board
 
 
 def shipped_models() -> dict[str, LanguageModel[Any]]:
@@ -77,6 +79,7 @@ class Cost(Frame):
     """
 
     app = "cost.ipynb"
+    part = APP
     help_words = cost_readout.HELP
     redraw_pause: ClassVar[float] = 0.25  # seconds between two drawings while it measures
 
@@ -186,10 +189,8 @@ class Cost(Frame):
         self._write_controls()
         self._draw_calculator()
 
-    def open_link(self, query: str) -> None:
-        """Show the state that a link's query holds; whatever it lacks is at its default."""
-        state, self._elsewhere = CostState.read(query)
-        self.apply_state(state)
+    def _say_of_link(self, said: str) -> None:
+        self.doing.value = readout.of_link(said)
 
     def _chosen(self, **chosen: Any) -> None:
         if not self._setting:
@@ -201,7 +202,7 @@ class Cost(Frame):
             for control, field in self._controls():
                 control.value = getattr(self.state, field)
             self.theme.value = self.page.theme = self.state.theme
-            self.page.query = self.state.query(self._elsewhere)
+        self._write_link()
 
     # -- measuring --------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from retnet_viz.lab.cost_model import (
     SIZES,
 )
 from retnet_viz.lab.machine import THIS_MACHINE
-from retnet_viz.widgets.link import elsewhere, held_by, part_of, query_of, with_part
+from retnet_viz.widgets.link import like, part_of, query_of, taken
 from retnet_viz.widgets.state import THEME_CHOICES
 
 REACHES = (1024, 4096, 16384, 32768)
@@ -24,7 +24,7 @@ CONTEXTS = tuple(
     sorted({*(2**i for i in range(11, 21)), *(3 * 2**i for i in range(10, 19))})
 )  # 2k, 3k, 4k, ... 1M
 MOST_ROWS = 100_000
-_NAME = "cost"  # in links
+APP = "cost"  # in links
 THESE = "these three"  # the size of the models that are measured
 
 
@@ -58,19 +58,17 @@ class CostState:
         if not 1 <= self.batch <= MOST_ROWS:
             raise ValueError(f"batch must lie in 1 .. {MOST_ROWS:,}, not {self.batch!r}")
 
+    def held(self) -> dict[str, Any]:
+        """What a link holds of this."""
+        return part_of(self, APP)
+
     def query(self, elsewhere: Mapping[str, Any] | None = None) -> str:
         """The state as the query of a link, which holds this for the other apps."""
-        return query_of({**(elsewhere or {}), **part_of(self, _NAME)})
+        return query_of({**(elsewhere or {}), **self.held()})
 
-    @staticmethod
-    def read(query: str) -> tuple[CostState, dict[str, Any]]:
-        """The state in a link's query, and what it holds for the other apps.
-
-        Whatever cannot be is left at its default.
-        """
-        held = held_by(query)
-        state = with_part(CostState(), held, _NAME, lambda state: state)
-        return state, elsewhere(held, (_NAME, "theme"))
+    def taking(self, given: Mapping[str, Any]) -> tuple[CostState, list[str]]:
+        """This state with the fields that a link gives, and the names of those that cannot be."""
+        return taken(self, given, like(CostState()), lambda state: state)
 
 
 _ALLOWED: dict[str, tuple[Any, ...]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,10 +25,11 @@ from retnet_viz.trace.text_file import (
     decode_text,
     read_text,
 )
-from retnet_viz.widgets import readout, shown
+from retnet_viz.widgets import keep, readout, shown, state_file
 from retnet_viz.widgets.board import Board
 from retnet_viz.widgets.file_picker import FilePicker
 from retnet_viz.widgets.frame import area, group
+from retnet_viz.widgets.link import LinkError
 from retnet_viz.widgets.long_text import LongText
 from retnet_viz.widgets.matrix import Matrix
 from retnet_viz.widgets.plot import Plot
@@ -41,24 +42,32 @@ MOST_CELLS = 1024  # tokens up to which every cell of a plane is sent, and the m
 
 
 def explore(
-    model: RetNet | None = None, text: str | os.PathLike[str] | None = None, **chosen: Any
+    model: RetNet | None = None,
+    text: str | os.PathLike[str] | None = None,
+    *,
+    hide: Iterable[str] = (),
+    present: bool = False,
+    **chosen: Any,
 ) -> Explorer:
     """The explorer as a widget, over `model` (the shipped one by default) and `text`.
 
-    `text` is a text, or a file: a path, or a str that names a file that there is. `chosen` are
-    fields of ExplorerState: mode, chunk_size, layer, heads, head, token, scale, theme. Raises
-    ValueError where a field is out of range or the model has no tokenizer, TextFileError (which is
-    one too) where a file has no text to read.
+    `text` is a text, or a file: a path, or a str that names a file that there is. `hide` names
+    panels to leave out, some of Explorer.panels; `present` is for a projector. `chosen` are fields
+    of ExplorerState: mode, chunk_size, layer, heads, head, token, scale, theme. Raises ValueError
+    where one of these is out of range or the model has no tokenizer, TextFileError (which is one
+    too) where a file has no text to read.
     """
     from retnet_viz.checkpoints import load
 
     model = model or load()
     if text is None or not _is_file(text):
         state = START if text is None else ExplorerState(str(text))
-        return Explorer(model, replace(state, **chosen))
-    file = read_text(os.fspath(text))
-    explorer = Explorer(model, replace(ExplorerState(), **chosen))
-    explorer.open_file(file)
+        explorer = Explorer(model, replace(state, **chosen))
+    else:
+        file = read_text(os.fspath(text))
+        explorer = Explorer(model, replace(ExplorerState(), **chosen))
+        explorer.open_file(file)
+    explorer.arrange(hide, present)
     return explorer
 
 
@@ -76,6 +85,18 @@ class Explorer(Board):
     """
 
     app = "explorer.ipynb"
+    panels = (
+        "text",
+        "control",
+        "strip",
+        "next",
+        "decay",
+        "weights",
+        "norms",
+        "stage",
+        "cost",
+        "agree",
+    )
     max_tokens = MAX_TOKENS
 
     def __init__(self, model: RetNet, state: ExplorerState) -> None:
@@ -87,6 +108,7 @@ class Explorer(Board):
 
     def _build_panels(self) -> list[Any]:
         config = self.model.config
+        self.add_class("rv-explorer-board")
         self.heads = [
             w.ToggleButton(description=str(head), tooltip=f"show head {head}")
             for head in range(config.n_heads)
@@ -194,11 +216,14 @@ class Explorer(Board):
 
     def _file_taken(self, name: str, size: int, content: bytes) -> None:
         try:
-            file = decode_text(content, name, size)
+            if state_file.is_state(content):
+                self._open(state_file.decode(content, name, size))
+            else:
+                self.open_file(decode_text(content, name, size))
+        except LinkError as error:
+            self._say_of_link(str(error))
         except TextFileError as error:
             self._fail(readout.refused(str(error)))
-        else:
-            self.open_file(file)
 
     def _file_failed(self, name: str, reason: str) -> None:
         self._fail(readout.refused(f"{name} could not be read: {reason}."))

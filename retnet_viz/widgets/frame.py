@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import ipywidgets as w
 
 from retnet_viz.figures.theme import head_color
-from retnet_viz.widgets import readout
+from retnet_viz.widgets import readout, state_file
 from retnet_viz.widgets.background import OutdatedError
+from retnet_viz.widgets.link import MOST_READ, MOST_SHARED, Link, LinkError, first_within, read
+from retnet_viz.widgets.look import Look
 from retnet_viz.widgets.page import Page
 from retnet_viz.widgets.state import THEME_CHOICES
 
@@ -20,17 +22,32 @@ from retnet_viz.widgets.state import THEME_CHOICES
 class Frame(w.VBox):
     """A page: a grid of areas below a first line. A subclass gives the areas and draws them.
 
-    `state` is what the user chose; `_setting` whether the page itself is writing to its controls.
+    `state` is what the user chose, `look` how the page is laid out; `_setting` is whether the page
+    itself is writing to its controls.
     """
 
     app: ClassVar[str]  # the file name of the app that shows this page
+    part: ClassVar[str]  # whose state it is, in links
+    panels: ClassVar[tuple[str, ...]] = ()  # the areas that can be hidden
     help_words: ClassVar[str]  # HTML
+    state: Any
 
     def __init__(self) -> None:
+        self.look = Look()
         self._setting = False
         self._showing = threading.Lock()  # see _while_current
         self._elsewhere: dict[str, Any] = {}  # what the link held for the other apps
-        self.page = Page()
+        self.page = Page(self._asked, lambda: (state_file.NAME, self._state_file()))
+        self.copy_link = w.Button(
+            description="copy link", tooltip="Copy a link to this view", layout={"width": "76px"}
+        )
+        self.copy_link.add_class("rv-copy")
+        self.show_all = w.Button(tooltip="Show the panels that are hidden")
+        self.show_all.add_class("rv-show-all")
+        self.present = w.ToggleButton(
+            description="present", tooltip="Large letters, for a projector; Escape leaves"
+        )
+        self.present.add_class("rv-present-toggle")
         self.theme = w.Dropdown(
             options=[(f"theme: {choice}", choice) for choice in THEME_CHOICES],
             layout={"width": "120px"},
@@ -46,6 +63,7 @@ class Frame(w.VBox):
         grid.add_class("rv-grid")
         super().__init__([self.page, grid, self.help_text])
         self.add_class("rv-explorer")
+        self._show_look()
 
     def _areas(self) -> list[Any]:
         """Build the controls and panels, and give the areas of the grid."""
@@ -62,7 +80,8 @@ class Frame(w.VBox):
     def _head(self, about: str, n_heads: int, *controls: Any) -> Any:
         """The page's first line, which says what is shown; so many heads have a colour."""
         self._say_about(about, n_heads)
-        return area("head", w.HBox([self.brand, *controls, self.theme, self.help]))
+        shared = [self.show_all, self.copy_link, self.present]
+        return area("head", w.HBox([self.brand, *controls, *shared, self.theme, self.help]))
 
     def _say_about(self, about: str, n_heads: int) -> None:
         self.brand.value = (
@@ -74,12 +93,114 @@ class Frame(w.VBox):
     def _listen(self) -> None:
         """Take the controls' changes as choices from now on."""
         self._bind(self.theme, "theme")
+        self.show_all.on_click(lambda _: self.arrange(present=self.look.present))
+        self.present.observe(self._present_toggled, "value")
         self.page.observe(lambda _: self._themed(), "shown")
         self.help.observe(self._help_toggled, "value")
 
     def _bind(self, control: Any, field: str, trait: str = "value") -> None:
         """Take what a control's trait becomes as the user's choice of a field."""
         control.observe(lambda change: self._chosen(**{field: change["new"]}), trait)
+
+    # -- links ------------------------------------------------------------------------------
+
+    def open_link(self, query: str) -> None:
+        """Show what a link holds: its query, or its whole address.
+
+        A link that cannot be read changes nothing, and what it names in vain is left out: the page
+        says so in a sentence.
+        """
+        try:
+            found = read(query)
+        except LinkError as error:
+            self._say_of_link(str(error))
+        else:
+            self._open(found)
+
+    def _open(self, found: Link) -> None:
+        """Show what a link or a state file holds, as far as it can be."""
+        refused: list[str] = []
+        if found.parts or found.theme is not None:
+            self._elsewhere = found.elsewhere(self.part)
+            before = type(self.state)() if self.part in found.parts else self.state
+            state, refused = self._take(before, found.given(self.part))
+            self.apply_state(state)
+        self.look, unknown = found.look.of(self.panels)
+        self._show_look()
+        ignored = [*found.ignored, *refused, *unknown]
+        if ignored:
+            self._say_of_link(readout.ignored(ignored))
+
+    def _take(self, state: Any, given: dict[str, Any]) -> tuple[Any, list[str]]:
+        """`state` with fields of a link, and the names of those that cannot be."""
+        taken: tuple[Any, list[str]] = state.taking(given)
+        return taken
+
+    def apply_state(self, state: Any) -> None:
+        """Do what the controls do."""
+        raise NotImplementedError
+
+    def _say_of_link(self, said: str) -> None:
+        """Say what was wrong with a link."""
+        raise NotImplementedError
+
+    def _write_link(self) -> None:
+        """Have the page know the links to what it shows."""
+        own, look = self.state.held(), self.look.query()
+        whole = {**self._elsewhere, **own}
+        self.page.look = look
+        self.page.query = first_within(MOST_READ, whole, own)
+        self.page.link = first_within(MOST_SHARED, whole, own, look=look) if self._is_whole else ""
+        self.page.why_not = "" if self.page.link else readout.TOO_LONG_FOR_A_LINK
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether a link holds all that is shown, if it is short enough."""
+        return True
+
+    def _state_file(self) -> str:
+        """What is shown as the text of a file."""
+        return state_file.encode({**self._elsewhere, **self._held()}, self.look)
+
+    def _held(self) -> dict[str, Any]:
+        """What a file holds of the state."""
+        held: dict[str, Any] = self.state.held()
+        return held
+
+    # -- the look ---------------------------------------------------------------------------
+
+    def arrange(self, hide: Iterable[str] = (), present: bool = False) -> None:
+        """Lay the page out without the panels that `hide` names; large, for a projector.
+
+        Raises ValueError where a name is not one of `panels`.
+        """
+        look, unknown = Look(tuple(hide), present).of(self.panels)
+        if unknown:
+            raise ValueError(f"hide must name some of {self.panels}, not {unknown[0]!r}")
+        self.look = look
+        self._show_look()
+
+    def _show_look(self) -> None:
+        hide, present = self.look.hide, self.look.present
+        classes = {f"rv-without-{name}": name in hide for name in self.panels}
+        classes |= {"rv-reduced": bool(hide), "rv-present": present}
+        for name, on in classes.items():
+            (self.add_class if on else self.remove_class)(name)
+        self.show_all.description = readout.hidden(len(hide))
+        self.show_all.layout.display = "" if hide else "none"
+        with self._writing():
+            self.present.value = present
+            self.present.description = "leave (Esc)" if present else "present"
+        self._write_link()
+
+    def _present_toggled(self, change: Any) -> None:
+        if not self._setting:
+            self.arrange(self.look.hide, change["new"])
+
+    def _asked(self, what: str) -> None:
+        """Do what a key of the page asks for."""
+        if what == "leave":
+            self.arrange(self.look.hide)
 
     def _help_toggled(self, change: Any) -> None:
         self.help_text.layout.display = "" if change["new"] else "none"

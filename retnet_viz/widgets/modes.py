@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -39,18 +39,28 @@ _MOST_CELLS = 512  # tokens up to which the whole T x T plane of the copy is sho
 STEPS, SIDE, STATE, PARTS = VIEWS
 
 
-def modes(model: RetNet | None = None, text: str | None = None, **chosen: Any) -> Modes:
+def modes(
+    model: RetNet | None = None,
+    text: str | None = None,
+    *,
+    hide: Iterable[str] = (),
+    present: bool = False,
+    **chosen: Any,
+) -> Modes:
     """The modes at work as a widget, over `model` (the shipped one by default) and `text`.
 
-    `chosen` are fields of ExplorerState: view, mode, chunk_size, layer, head, token, ...
-    Raises ValueError where a field is out of range or the model has no tokenizer.
+    `hide` names panels to leave out, some of Modes.panels; `present` is for a projector. `chosen`
+    are fields of ExplorerState: view, mode, chunk_size, layer, head, token, ...
+    Raises ValueError where one of these is out of range or the model has no tokenizer.
     """
     from retnet_viz.checkpoints import load
 
     model = model or load()
     # A state has a few large entries and many small ones, which linear colours would hide.
     usual = {"text": START.text if text is None else text, "mode": "recurrent", "scale": "arcsinh"}
-    return Modes(model, ExplorerState(**usual | chosen))
+    board = Modes(model, ExplorerState(**usual | chosen))
+    board.arrange(hide, present)
+    return board
 
 
 class Modes(Board):
@@ -60,6 +70,7 @@ class Modes(Board):
     """
 
     app = "modes.ipynb"
+    panels = ("text", "control", "strip", "views")
     max_tokens = MAX_TOKENS
 
     def __init__(self, model: RetNet, state: ExplorerState) -> None:

@@ -1,4 +1,4 @@
-// The page around the panels: theme, and a watchdog for a kernel that has died.
+// The page around the panels: theme, keys, links, and a watchdog for a kernel that has died.
 
 const EVERY = 5000; // ms between questions to the kernel
 const PATIENCE = 20000; // ms without an answer before the page says so
@@ -10,6 +10,12 @@ function hostTheme() {
   const rgb = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [];
   if (rgb.length < 3 || rgb[3] === 0) return "light";
   return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] > 128 ? "light" : "dark";
+}
+
+// Whether a key pressed here edits text, so that the browser's own undo is wanted.
+function isEdited(el) {
+  if (el.isContentEditable || el.tagName === "TEXTAREA") return true;
+  return el.tagName === "INPUT" && !["range", "checkbox", "radio", "button", "file"].includes(el.type);
 }
 
 function render({ model, el }) {
@@ -38,15 +44,35 @@ function render({ model, el }) {
     window.dispatchEvent(new Event("retnet-viz-theme"));
   }
 
+  const share = sharing(model, root);
+
+  function pressed(event) {
+    if (event.target.closest?.(".rv-copy")) share.copy();
+  }
+
+  function keyed(event) {
+    const box = root();
+    if (!box || event.defaultPrevented) return;
+    const key = event.key.toLowerCase();
+    if (key === "escape") {
+      if (share.isOpen()) share.close();
+      else if (box.classList.contains("rv-present")) model.send({ do: "leave" });
+      else return;
+    } else if ((event.ctrlKey || event.metaKey) && !event.altKey && (key === "z" || key === "y")) {
+      if (isEdited(event.target)) return;
+      model.send({ do: key === "y" || event.shiftKey ? "redo" : "undo" });
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
   // The other apps of the server open with the same text, mode and selection.
   function linkApps(tries = 600) {
     const links = root()?.querySelectorAll(".rv-apps a") ?? [];
     if (!links.length && tries > 0) return requestAnimationFrame(() => linkApps(tries - 1));
     const base = document.body.dataset.baseUrl;
-    for (const link of links) {
-      const path = `${base}render/${link.dataset.app}`;
-      link.href = model.get("query") ? `${path}?${model.get("query")}` : path;
-    }
+    const query = inAddress(model.get("query"));
+    for (const link of links) link.href = `${base}render/${link.dataset.app}${query && "?"}${query}`;
   }
 
   // ipywidgets gives its controls no accessible names where the label is a picture or a place.
@@ -72,11 +98,17 @@ function render({ model, el }) {
   }
 
   const views = new MutationObserver(() => label()); // the controls of a view come with it
+  // What is drawn on a canvas has larger letters in the view for a projector.
+  const looks = new MutationObserver(() => window.dispatchEvent(new Event("retnet-viz-theme")));
 
   function listen(tries = 600) {
     const box = root();
     if (box) {
       box.addEventListener("focusin", keepKeys);
+      box.addEventListener("click", pressed);
+      // A dashboard is the page; in a notebook the keys are the explorer's where it has the focus.
+      (document.body.dataset.voila ? document : box).addEventListener("keydown", keyed);
+      looks.observe(box, { attributes: true, attributeFilter: ["class"] });
       const view = box.querySelector(".rv-area-view");
       if (view) views.observe(view, { childList: true });
     } else if (tries > 0) requestAnimationFrame(() => listen(tries - 1));
@@ -95,7 +127,7 @@ function render({ model, el }) {
     line.append(text);
     const link = document.createElement("a");
     if (document.body.dataset.voila) {
-      link.href = `?${model.get("query")}`;
+      link.href = `?${inAddress(model.get("query"), model.get("look"))}`;
       link.textContent = "Open it again as it is now";
     } else {
       text.textContent += "Restart the kernel and run the cell again.";
@@ -117,7 +149,8 @@ function render({ model, el }) {
     }
   }
 
-  model.on("msg:custom", (message) => {
+  model.on("msg:custom", (message, buffers) => {
+    if (message.file) return share.save(message.file, buffers[0]);
     if (message.pong === undefined) return;
     answered = Date.now();
     banner(false);
@@ -135,6 +168,9 @@ function render({ model, el }) {
     clearInterval(timer);
     host.disconnect();
     views.disconnect();
+    looks.disconnect();
+    document.removeEventListener("keydown", keyed);
+    share.close();
   };
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import anywidget
 import traitlets as t
+
+from retnet_viz.widgets.script import script
 
 
 class Page(anywidget.AnyWidget):
@@ -15,23 +17,42 @@ class Page(anywidget.AnyWidget):
 
     theme   "auto" follows the host (JupyterLab's or Voila's theme), else "light" or "dark"
     shown   the theme that is shown, reported by the browser
-    query   the state as a link's query, to reopen the page with
+    query   the state as a link's query, for the other apps and to reopen the page with
+    look    how the page looks, as it stands in a query
+    link    the query that "copy link" gives, "" where it would be too long
+    why_not in that case, why
 
     `heard` is when the page last gave a sign of life, by time.monotonic(); None before any.
+    `asked(what)` is called with "undo", "redo" or "leave" where a key asks for it. `file()` gives
+    name and text of the state as a file.
     """
 
-    _esm = Path(__file__).parent / "page.js"
-    _css = Path(__file__).parent / "explorer.css"
+    _esm = script("share.js", "page.js")
+    _css = script("explorer.css", "present.css")
     theme = t.Unicode("auto").tag(sync=True)
     shown = t.Unicode("light").tag(sync=True)
     query = t.Unicode("").tag(sync=True)
+    look = t.Unicode("").tag(sync=True)
+    link = t.Unicode("").tag(sync=True)
+    why_not = t.Unicode("").tag(sync=True)
 
-    def __init__(self, **traits: Any) -> None:
+    def __init__(
+        self, asked: Callable[[str], None], file: Callable[[], tuple[str, str]], **traits: Any
+    ) -> None:
         super().__init__(**traits)
         self.heard: float | None = None
+        self._asked = asked
+        self._file = file
         self.on_msg(self._answer)
 
     def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if isinstance(content, dict) and "ping" in content:
+        if not isinstance(content, dict):
+            return
+        if "ping" in content:
             self.heard = time.monotonic()
             self.send({"pong": content["ping"]})
+        elif content.get("do") == "save":
+            name, text = self._file()
+            self.send({"file": name}, buffers=[text.encode(errors="replace")])
+        elif content.get("do") in ("undo", "redo", "leave"):
+            self._asked(content["do"])

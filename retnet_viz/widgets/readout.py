@@ -18,6 +18,7 @@ from retnet_viz.model import LanguageModel, RetNetConfig
 from retnet_viz.trace import Agreement, Trace
 from retnet_viz.trace.budget import foreseen
 from retnet_viz.trace.live import Recomputed
+from retnet_viz.widgets.link import MOST_SHARED, listed
 
 APPS = {
     "explorer.ipynb": "Explorer",
@@ -360,6 +361,30 @@ def refused(why: str) -> str:
     """The line under the text where a file was not opened."""
     said = f"{why} The text is as before."
     return f'<span class="rv-warn" role="alert">{html.escape(said)}</span>'
+
+
+def of_link(said: str) -> str:
+    """The line that says what was wrong with a link."""
+    return (
+        f'<span class="rv-warn" role="alert" title="{html.escape(said)}">{html.escape(said)}</span>'
+    )
+
+
+def ignored(names: Sequence[str]) -> str:
+    """What stood in a link in vain."""
+    what = "This is" if len(set(names)) == 1 else "These are"
+    return f"Ignored in the link: {listed(names)}. {what} nothing that can be shown here."
+
+
+TOO_LONG_FOR_A_LINK = (
+    f"This text is too long for a link, which has {MOST_SHARED:,} characters at most. Send it as a "
+    "file, which “Open a text file” in the Explorer opens."
+)
+
+
+def hidden(count: int) -> str:
+    """What the button says that shows the hidden panels again."""
+    return f"show {count} hidden panel{'' if count == 1 else 's'}"
 
 
 def failure(error: Exception) -> str:

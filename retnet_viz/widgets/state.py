@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from retnet_viz.figures.scale import SCALES
 from retnet_viz.model import MODES, RetNetConfig
-from retnet_viz.widgets.link import changed, elsewhere, held_by, query_of
+from retnet_viz.widgets.link import part_of, query_of, taken
 
-MAX_CHARACTERS = 50_000
 MAX_CHUNK = 2048
 THEME_CHOICES = ("auto", "light", "dark")
 VIEWS = ("step by step", "side by side", "state", "normalisation and position")
@@ -19,6 +17,7 @@ PRECISIONS = ("float32", "float64", "bfloat16")
 CLOCKS = ("steps", "measured time")
 SWITCHES = ("rotation", "decay", "head norm")
 GAINS = (0.01, 100.0)
+APP = "explorer"  # in links; the other explorers show the same state
 
 
 @dataclass(frozen=True)
@@ -72,26 +71,56 @@ class ExplorerState:
             gain=min(max(GAINS[0], self.gain), GAINS[1]),
         )
 
+    def checked(self, config: RetNetConfig) -> ExplorerState:
+        """This state as a model of this config shows it; ValueError where a field cannot be."""
+        for name, allowed in _ALLOWED.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
+        unknown = [name for name in self.without if name not in SWITCHES]
+        if unknown:
+            raise ValueError(f"without must name some of {SWITCHES}, not {unknown[0]!r}")
+        for name in ("token", "compare"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
+        last = config.n_heads - 1
+        for head in self.heads:
+            if not 0 <= head <= last:
+                raise ValueError(f"heads must lie in 0 .. {last}, not {head!r}")
+        fitted = self.fitted(config)
+        for name, (low, top) in {
+            "chunk_size": (1, MAX_CHUNK),
+            "layer": (0, config.n_layers - 1),
+            "head": (0, last),
+            "gain": GAINS,
+        }.items():
+            if getattr(fitted, name) != getattr(self, name):
+                raise ValueError(f"{name} must lie in {low} .. {top}, not {getattr(self, name)!r}")
+        return fitted
+
+    def held(self, whole: bool = False) -> dict[str, Any]:
+        """What a link holds of this; the `whole` text, as a file does, or that of the text box."""
+        return part_of(self if whole else replace(self, before=""), APP)
+
     def query(self, elsewhere: Mapping[str, Any] | None = None) -> str:
         """The state as the query of a link, which holds this for the other apps."""
-        own = {name: value for name, value in changed(self).items() if name in _READERS}
-        return query_of({**(elsewhere or {}), **own})
+        return query_of({**(elsewhere or {}), **self.held()})
 
-    @staticmethod
-    def fields_of(query: str) -> dict[str, Any]:
-        """The valid fields of a state in a link's query; whatever else it holds is ignored."""
-        fields = held_by(query)
-        read = {name: _READERS[name](value) for name, value in fields.items() if name in _READERS}
-        return {name: value for name, value in read.items() if value is not None}
+    def taking(
+        self, given: Mapping[str, Any], config: RetNetConfig
+    ) -> tuple[ExplorerState, list[str]]:
+        """This state with the fields that a link gives, and the names of those that cannot be."""
+        return taken(self, given, _field, lambda state: state.checked(config))
 
-    @staticmethod
-    def elsewhere(query: str) -> dict[str, Any]:
-        """What a link's query holds for the apps that have another state."""
-        return elsewhere(held_by(query), _READERS)
+
+def _field(name: str, value: Any) -> Any:
+    read = _READERS[name](value) if name in _READERS else None
+    if read is None:
+        raise ValueError(f"{name} cannot be {value!r}")
+    return read
 
 
 def _text(value: Any) -> str | None:
-    return value[:MAX_CHARACTERS] if isinstance(value, str) else None
+    return value if isinstance(value, str) else None
 
 
 def _whole(value: Any) -> int | None:
@@ -111,23 +140,27 @@ def _cell(value: Any) -> tuple[int, int, int] | None:
 
 
 def _switches(value: Any) -> tuple[str, ...] | None:
-    if not isinstance(value, list) or any(not isinstance(item, str) for item in value):
+    if not isinstance(value, list) or any(item not in SWITCHES for item in value):
         return None
     return tuple(name for name in SWITCHES if name in value)
 
 
-def _positive(value: Any) -> float | None:
+def _gain(value: Any) -> float | None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and 0 < value < math.inf else None
+    return float(value) if is_number and GAINS[0] <= value <= GAINS[1] else None
 
 
-def _one_of(*allowed: str) -> Any:
-    return lambda value: value if value in allowed and isinstance(value, str) else None
-
-
+_ALLOWED = {
+    "mode": MODES,
+    "scale": SCALES,
+    "theme": THEME_CHOICES,
+    "view": VIEWS,
+    "precision": PRECISIONS,
+    "clock": CLOCKS,
+}
 _READERS = {
     "text": _text,
-    "mode": _one_of(*MODES),
+    "before": _text,
     "chunk_size": _whole,
     "layer": _whole,
     "heads": _wholes,
@@ -135,13 +168,9 @@ _READERS = {
     "head": _whole,
     "cell": _cell,
     "compare": _whole,
-    "view": _one_of(*VIEWS),
-    "precision": _one_of(*PRECISIONS),
-    "clock": _one_of(*CLOCKS),
     "without": _switches,
     "layers": _wholes,
     "planes": _wholes,
-    "gain": _positive,
-    "scale": _one_of(*SCALES),
-    "theme": _one_of(*THEME_CHOICES),
+    "gain": _gain,
+    **dict.fromkeys(_ALLOWED, _text),
 }

@@ -32,7 +32,7 @@ from retnet_viz.widgets.matrix import Matrix
 from retnet_viz.widgets.plot import Plot
 from retnet_viz.widgets.token_strip import TokenStrip
 from retnet_viz.widgets.trainer import Trainer
-from retnet_viz.widgets.training_state import MAPS, MOST_SEED, TrainingState
+from retnet_viz.widgets.training_state import APP, MAPS, MOST_SEED, TrainingState
 
 SCHEDULES = {
     "spread": HALF_LIVES,
@@ -45,13 +45,17 @@ _SAME_CHANGE = 2.0  # seconds in which changes of gamma are one gesture
 _PLAY, _PAUSE = "▶ Play", "❚❚ Pause"
 
 
-def practice(task: str = "copy", seed: int = 0, **chosen: Any) -> Training:
+def practice(
+    task: str = "copy", seed: int = 0, *, present: bool = False, **chosen: Any
+) -> Training:
     """A tiny RetNet that learns `task` as a widget, not yet playing.
 
-    `chosen` are fields of TrainingState: half_lives, learned, layer, ...
+    `present` is for a projector. `chosen` are fields of TrainingState: half_lives, learned, ...
     Raises ValueError where a field is out of range.
     """
-    return Training(TrainingState(task, seed, **chosen))
+    board = Training(TrainingState(task, seed, **chosen))
+    board.arrange(present=present)
+    return board
 
 
 class Training(Frame):
@@ -62,6 +66,7 @@ class Training(Frame):
     """
 
     app = "training.ipynb"
+    part = APP
     help_words = readout.TRAINING_HELP
 
     def __init__(self, state: TrainingState) -> None:
@@ -306,10 +311,9 @@ class Training(Frame):
         elif before.layer != self.state.layer:
             self._draw_example()
 
-    def open_link(self, query: str) -> None:
-        """Show the state that a link's query holds; whatever it lacks is at its default."""
-        state, self._elsewhere = TrainingState.read(query)
-        self.apply_state(state)
+    def _say_of_link(self, said: str) -> None:
+        self._failure = said
+        self._say()
 
     def _chosen(self, **chosen: Any) -> None:
         if not self._setting:
@@ -365,7 +369,7 @@ class Training(Frame):
 
     def _write_half_lives(self) -> None:
         with self._writing():
-            self.page.query = self.state.query(self._elsewhere)
+            self._write_link()
             self._draw_fading()
             for head, value in enumerate(self.state.half_lives):
                 self.half_lives[head].value = value

@@ -9,12 +9,12 @@ from typing import Any
 from retnet_viz.figures.learning import READS, WITHOUT
 from retnet_viz.lab.practice import HALF_LIVES, HEADS, LONGEST, SHORTEST
 from retnet_viz.lab.tasks import TASKS
-from retnet_viz.widgets.link import elsewhere, held_by, part_of, query_of, with_part
+from retnet_viz.widgets.link import like, part_of, query_of, taken
 from retnet_viz.widgets.state import THEME_CHOICES
 
 MAPS = (READS, WITHOUT)
 MOST_SEED = 9999
-_NAME = "training"  # in links
+APP = "training"  # in links
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,17 @@ class TrainingState:
             layer=min(self.layer, layers - 1),
         )
 
+    def held(self) -> dict[str, Any]:
+        """What a link holds of this."""
+        return part_of(self, APP)
+
     def query(self, elsewhere: Mapping[str, Any] | None = None) -> str:
         """The state as the query of a link, which holds this for the other apps."""
-        return query_of({**(elsewhere or {}), **part_of(self, _NAME)})
+        return query_of({**(elsewhere or {}), **self.held()})
 
-    @staticmethod
-    def read(query: str) -> tuple[TrainingState, dict[str, Any]]:
-        """The state in a link's query, and what it holds for the other apps.
-
-        Whatever cannot be is left at its default.
-        """
-        held = held_by(query)
-        state = with_part(TrainingState(), held, _NAME, TrainingState.checked)
-        return state, elsewhere(held, (_NAME, "theme"))
+    def taking(self, given: Mapping[str, Any]) -> tuple[TrainingState, list[str]]:
+        """This state with the fields that a link gives, and the names of those that cannot be."""
+        return taken(self, given, like(TrainingState()), TrainingState.checked)
 
 
 def _is_whole(value: Any, most: int) -> bool:

@@ -6,7 +6,6 @@ import re
 import sys
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +31,7 @@ from retnet_viz.lab.cost_model import (
 from retnet_viz.lab.generation_cost import positions
 from retnet_viz.lab.machine import THIS_MACHINE
 from retnet_viz.model import RetNet, RetNetConfig
+from retnet_viz.widgets import link
 from retnet_viz.widgets.cost_state import CONTEXTS, MOST_ROWS, REACHES, THESE, CostState
 from retnet_viz.widgets.state import ExplorerState
 
@@ -381,7 +381,9 @@ STATES = st.builds(
 
 @given(STATES)
 def test_a_link_holds_the_whole_state(state: CostState):
-    assert CostState.read(state.query()) == (state, {})
+    found = link.read(state.query())
+    assert CostState().taking(found.given("cost")) == (state, [])
+    assert found.elsewhere("cost") == {}
 
 
 def test_the_other_apps_find_their_own_state_in_the_link(open_cost):
@@ -390,25 +392,31 @@ def test_the_other_apps_find_their_own_state_in_the_link(open_cost):
     widget.open_link(theirs.query())
     assert widget.state.theme == "dark"
     widget.batch.value = 5
-    fields = ExplorerState.fields_of(widget.page.query)
-    assert replace(ExplorerState(), **fields) == theirs
-    assert CostState.read(widget.page.query)[0].batch == 5
+    found = link.read(widget.page.query)
+    assert ExplorerState().taking(found.given("explorer"), RetNetConfig()) == (theirs, [])
+    assert CostState().taking(found.given("cost"))[0].batch == 5
 
 
 @pytest.mark.parametrize(
-    "query",
+    "part",
     [
-        "",
-        "state=[]",
-        "state={",
-        'state={"cost":3}',
-        'state={"cost":{"batch":0,"context":5,"card":7,"size":"9B","reach":true},"theme":["dark"]}',
-        'state={"cost":{"batch":1e99,"precision":null,"text":"A fox"}}',
-        "state=" + "[" * 5000,
+        {"batch": 0, "context": 5, "card": 7, "reach": True},
+        {"batch": 1e99, "precision": None, "text": "A fox", "theme": "pink"},
     ],
 )
-def test_what_a_link_cannot_mean_is_ignored(query: str):
-    assert CostState.read(query)[0] == CostState()
+def test_what_a_link_cannot_mean_is_left_out_and_told(open_cost, part):
+    widget = open_cost()
+    widget.open_link(link.query_of({"cost": part}))
+    assert widget.state == CostState()
+    for name in part:
+        assert f"“{name}”" in widget.doing.value
+
+
+def test_a_link_that_is_cut_off_changes_nothing(open_cost):
+    widget = open_cost(batch=7)
+    widget.open_link(CostState(batch=9).query()[:-4])
+    assert widget.state.batch == 7
+    assert "incomplete" in widget.doing.value
 
 
 @pytest.mark.parametrize(

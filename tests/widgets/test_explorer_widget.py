@@ -13,8 +13,8 @@ from retnet_viz.figures.theme import DIVERGING, color_table
 from retnet_viz.figures.tokens import visible
 from retnet_viz.model import MODES
 from retnet_viz.trace.live import Live
+from retnet_viz.widgets import link
 from retnet_viz.widgets.presets import PRESETS
-from retnet_viz.widgets.state import ExplorerState
 from retnet_viz.widgets.training_state import TrainingState
 
 
@@ -297,8 +297,9 @@ def test_a_link_keeps_what_the_other_apps_hold(explorer):
     assert explorer.text.value == text  # the link had none
     assert explorer.theme.value == "dark"
     explorer.layer.value = 1
-    assert TrainingState.read(explorer.page.query)[0] == theirs
-    assert ExplorerState.fields_of(explorer.page.query)["layer"] == 1
+    kept = link.read(explorer.page.query)
+    assert TrainingState().taking(kept.given("training")) == (theirs, [])
+    assert kept.given("explorer")["layer"] == 1
 
 
 @pytest.mark.parametrize(
@@ -308,6 +309,7 @@ def test_a_link_keeps_what_the_other_apps_hold(explorer):
         ({"chunk_size": -3}, "chunk_size"),
         ({"chunk_size": 10**9}, "chunk_size"),
         ({"layer": 4}, "layer"),
+        ({"heads": (1, 4)}, "heads"),
         ({"mode": "serial"}, "mode"),
         ({"scale": "cubic"}, "scale"),
         ({"theme": "pink"}, "theme"),

@@ -10,7 +10,7 @@ import retnet_viz as rv
 from retnet_viz.figures import state_norm
 from retnet_viz.figures.tokens import visible
 from retnet_viz.trace import TextFileError, carried, read_text
-from retnet_viz.widgets import board, explorer, reader
+from retnet_viz.widgets import board, explorer, link, reader
 
 WORDS = "the king said to the old man that he would go down to the river and see what was there "
 
@@ -233,11 +233,20 @@ def test_a_path_or_the_name_of_a_file_opens_it(file, shipped_model):
         rv.explore(shipped_model, file.with_name("none.txt"))
 
 
-def test_a_link_holds_the_text_of_the_box_alone(long_explorer, file):
+def test_a_text_that_the_box_does_not_hold_goes_as_a_file(long_explorer, file, shipped_model):
     page = opened(long_explorer, file)
-    fields = type(page.state).fields_of(page.state.query())
-    assert fields["text"] == page.state.text
-    assert "before" not in fields
+    assert link.read(page.page.query).given("explorer")["text"] == page.state.text
+    assert page.page.link == ""  # it would open with another text
+    assert "file" in page.page.why_not
+    content = page._state_file().encode()
+    again = rv.explore(shipped_model, "something else")
+    again._file_taken("state.json", len(content), content)
+    again.settle()
+    assert again.state == page.state
+    assert again.trace.tokens == page.trace.tokens
+    again.history.undo()
+    assert again.state.text == "something else"
+    again.stop()
 
 
 norms_module = importlib.import_module("retnet_viz.figures.state_norm")  # its name is a function

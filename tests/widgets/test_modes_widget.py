@@ -3,7 +3,6 @@
 import math
 import sys
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ import retnet_viz as rv
 from retnet_viz.figures.tokens import visible
 from retnet_viz.lab import variant
 from retnet_viz.model import MODES
+from retnet_viz.widgets import link
 from retnet_viz.widgets.board import Board
 from retnet_viz.widgets.modes import MAX_TOKENS
 from retnet_viz.widgets.presets import PRESETS
@@ -640,8 +640,8 @@ def test_a_link_brings_back_all_that_was_chosen(open_modes):
     widget.scale.value = CHOSEN["scale"]
     widget.theme.value = CHOSEN["theme"]
     assert widget.state == ExplorerState("A link keeps <all> & more", **CHOSEN)
-    fields = ExplorerState.fields_of(widget.page.query)
-    assert replace(ExplorerState(), **fields) == widget.state
+    given = link.read(widget.page.query).given("explorer")
+    assert ExplorerState().taking(given, widget.model.config) == (widget.state, [])
     again = open_modes("something else")
     again.open_link(widget.page.query)
     assert again.state == widget.state

@@ -12,7 +12,7 @@ import retnet_viz as rv
 from retnet_viz.figures import learning
 from retnet_viz.lab import TASKS
 from retnet_viz.lab.practice import HALF_LIVES, HEADS, Practice, gamma_of
-from retnet_viz.widgets import ExplorerState, TrainingState
+from retnet_viz.widgets import ExplorerState, TrainingState, link
 from retnet_viz.widgets.training import SCHEDULES
 from retnet_viz.widgets.training_state import MAPS
 
@@ -353,25 +353,33 @@ def test_a_link_keeps_what_the_other_apps_hold(open_training):
     widget = open_training()
     widget.open_link(ExplorerState("A fox", layer=2).query())
     widget.task.value = "recall"
-    kept = ExplorerState.fields_of(widget.page.query)
-    assert kept == {"text": "A fox", "layer": 2}
-    assert TrainingState.read(widget.page.query)[0].task == "recall"
+    kept = link.read(widget.page.query)
+    assert kept.given("explorer") == {"text": "A fox", "layer": 2}
+    assert kept.given("training") == {"task": "recall"}
 
 
 @pytest.mark.parametrize(
-    "query",
+    "part",
     [
-        "",
-        "state=[]",
-        "state={",
-        "state={%22training%22:3}",
-        "state={%22training%22:{%22task%22:%22sorting%22,%22seed%22:-1,%22half_lives%22:[0,1]}}",
-        "state={%22training%22:{%22half_lives%22:[1,2,3,NaN],%22learned%22:[9],%22layer%22:-2}}",
-        "state={%22training%22:{%22seed%22:true,%22learned%22:7,%22shown%22:[],%22theme%22:1}}",
+        {"task": "sorting", "seed": -1, "half_lives": [0, 1]},
+        {"half_lives": [1, 2, 3, 1e9], "learned": [9], "layer": -2},
+        {"seed": True, "learned": 7, "shown": [], "theme": 1},
+        {"learned": [[1], "a"], "folder": "/etc"},
     ],
 )
-def test_a_link_that_holds_nonsense_opens_the_usual_page(query):
-    assert TrainingState.read(query)[0] == TrainingState()
+def test_what_a_link_cannot_mean_is_left_out_and_told(open_training, part):
+    widget = open_training()
+    widget.open_link(link.query_of({"training": part}))
+    assert widget.state == TrainingState()
+    for name in part:
+        assert f"“{name}”" in widget.notice.value
+
+
+def test_a_link_that_is_cut_off_changes_nothing(open_training):
+    widget = open_training("recall")
+    widget.open_link(TrainingState("induction").query()[:-4])
+    assert widget.state.task == "recall"
+    assert "incomplete" in widget.notice.value
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+"""How a page is laid out: which panels it leaves out, and whether it is for a projector."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qs
+
+
+@dataclass(frozen=True)
+class Look:
+    """`hide` names the areas that are not shown; `present` is the view for the back row."""
+
+    hide: tuple[str, ...] = ()
+    present: bool = False
+
+    def query(self) -> str:
+        """As it stands in an address: `hide=cost,agree&present=1`, "" for the usual look."""
+        hidden = [f"hide={','.join(self.hide)}"] if self.hide else []
+        return "&".join([*hidden, *(["present=1"] if self.present else [])])
+
+    def of(self, panels: Container[str]) -> tuple[Look, list[str]]:
+        """This look on a page that has these panels, and the names of those that it lacks."""
+        known = tuple(dict.fromkeys(name for name in self.hide if name in panels))
+        return replace(self, hide=known), [name for name in self.hide if name not in panels]
+
+
+def read_look(query: str) -> tuple[Look, list[str]]:
+    """The look that a query names, and the names of its parameters that mean nothing."""
+    given = parse_qs(query, keep_blank_values=True)
+    names = [name.strip() for part in given.get("hide", []) for name in part.split(",")]
+    present = given.get("present", ["0"])[0]
+    look = Look(tuple(name for name in names if name), present == "1")
+    return look, [] if present in ("0", "1") else ["present"]
