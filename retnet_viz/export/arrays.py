@@ -11,6 +11,7 @@ from torch import Tensor
 
 from retnet_viz.trace import Trace
 
+MOST_BYTES = 2 * 10**9
 _STACKED = (
     # accessor of a Trace, axes of the array; the first axis counts the layers
     "gamma",  # (L, H)
@@ -36,7 +37,14 @@ def npz(trace: Trace) -> bytes:
     Besides those of the docstring of Trace: `ids` (T,), `tokens` (T,) as text, `last_state`
     (L, H, d_k, d_v), `logits` (T, vocab), and `about`, a JSON text of mode, chunk size and config.
     bfloat16 becomes float32, which holds it exactly. Read it with numpy.load(allow_pickle=False).
+    Raises ValueError where the T x T planes of the text would take over MOST_BYTES.
     """
+    planes = 3 * trace.n_layers * trace.n_heads * trace.length**2 * 4
+    if planes > MOST_BYTES:
+        raise ValueError(
+            f"The T x T planes of {trace.length:,} tokens take {planes / 1e9:.0f} GB: save the "
+            "trace as safetensors, from which any window of them is made again."
+        )
     layers = range(trace.n_layers)
     arrays = {
         name: np.stack([_array(getattr(trace, name)(layer)) for layer in layers])

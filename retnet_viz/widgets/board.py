@@ -132,10 +132,11 @@ class Board(Frame):
         self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes(), empty=EMPTY)
         self.history = Undo(_undoable(self.state), self._revisit)
 
-    def _model_head(self) -> Any:
+    def _model_head(self, *controls: Any) -> Any:
         """The page's first line, which says what the model is."""
         about = readout.model_size(self.model)
-        return self._head(about, self.model.config.n_heads, self.history, self.preset)
+        heads = self.model.config.n_heads
+        return self._head(about, heads, self.history, self.preset, *controls)
 
     def _text_area(self, *controls: Any) -> Any:
         """The text, and below it the notice and `controls`, or how far the reading is."""

@@ -13,10 +13,11 @@ import ipywidgets as w
 
 from retnet_viz.figures import next_token, state_norm
 from retnet_viz.figures.cost import cost_bars
+from retnet_viz.figures.layout import Spec
 from retnet_viz.figures.planes import SIGNED, TITLES
 from retnet_viz.figures.theme import DIVERGING, SEQUENTIAL, color_table
 from retnet_viz.model import MODES, RetNet
-from retnet_viz.trace import Agreement, Cost
+from retnet_viz.trace import Agreement, Cost, Trace
 from retnet_viz.trace.text_file import (
     LARGEST_FILE,
     MOST_DECODED,
@@ -34,6 +35,7 @@ from retnet_viz.widgets.long_text import LongText
 from retnet_viz.widgets.matrix import Matrix
 from retnet_viz.widgets.plot import Plot
 from retnet_viz.widgets.presets import START
+from retnet_viz.widgets.saver import Saver
 from retnet_viz.widgets.stage import Stage
 from retnet_viz.widgets.state import ExplorerState
 
@@ -129,6 +131,7 @@ class Explorer(Board):
             max_bytes=LARGEST_FILE,
             read_bytes=MOST_DECODED + 1,
         )
+        self.saver = Saver(self._kept, self._figures)
         self.stage = Stage(config.n_heads)
         self.agree = w.HTML()
         self.agree.add_class("rv-box")
@@ -142,7 +145,7 @@ class Explorer(Board):
             ]
         )
         return [
-            self._model_head(),
+            self._model_head(self.saver),
             self._text_area(self.picker),
             area("control", controls),
             area("strip", self.strip),
@@ -238,6 +241,29 @@ class Explorer(Board):
         self.long.settle()
         super().settle()
 
+    # -- saving -----------------------------------------------------------------------------
+
+    def _kept(self, what: str, kind: str, tell: keep.Tell) -> keep.File:
+        """What is shown as a file. Runs in a thread, while the text may be edited."""
+        if what == "state":
+            return keep.File(state_file.NAME, self._state_file().encode())
+        return keep.kept(self._unchanging(), self.state, what, kind, self.page.shown, tell)
+
+    def _figures(self, what: str) -> list[Spec]:
+        trace, state, theme = self._unchanging(), self.state, self.page.shown
+        if what == "page":
+            return keep.figures(trace, state, theme)
+        return [keep.figure(trace, state, what, theme)]
+
+    def _unchanging(self) -> Trace:
+        """The shown trace, run again where that is quick, so that no edit outdates it."""
+        trace = self.trace
+        if trace is None:
+            raise ValueError("There is no text yet, and nothing to save.")
+        if trace.length > MOST_CELLS:
+            return trace
+        return Trace(trace.model, trace.ids.clone(), trace.mode, trace.chunk_size)
+
     def _stage_paused(self, change: Any) -> None:
         if not change["new"]:
             self._draw_next()
@@ -283,6 +309,7 @@ class Explorer(Board):
     def _draw(self) -> None:
         """Draw every panel: first those whose drawing takes the page longest."""
         trace, state = self.trace, self.state
+        self.saver.ready = trace is not None
         if self._weights_place.children != (self._matrices["retention"],):
             self._weights_place.children = [self._matrices["retention"]]
         self._draw_next()
