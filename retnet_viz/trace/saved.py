@@ -38,6 +38,10 @@ _STATES, _LAST_STATE, _REST = "retention.states", "retention.last_state", ".rest
 class TraceFileError(ValueError):
     """A trace cannot be saved so, or its file is refused; the message names the file."""
 
+    def __init__(self, sentence: str) -> None:
+        # What a file calls its parts may be anything, line breaks too.
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence))
+
 
 @dataclass(frozen=True)
 class About:
