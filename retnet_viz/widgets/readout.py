@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from retnet_viz.figures.formula import number
 from retnet_viz.figures.layout import Spec, make
 from retnet_viz.figures.scene import Picture, Scene
@@ -14,9 +16,10 @@ from retnet_viz.figures.theme import head_color
 from retnet_viz.figures.tokens import visible
 from retnet_viz.lab import Report, Rounding, Task
 from retnet_viz.lab.reading import Reading
-from retnet_viz.model import LanguageModel, RetNetConfig
+from retnet_viz.model import LanguageModel
 from retnet_viz.trace import Agreement, Trace
 from retnet_viz.trace.budget import foreseen
+from retnet_viz.trace.given import GivenConfig, GivenTensors
 from retnet_viz.trace.live import Recomputed
 from retnet_viz.widgets.link import MOST_SHARED, listed
 
@@ -101,6 +104,15 @@ def model_size(model: LanguageModel[Any]) -> str:
     )
 
 
+def trace_source(trace: Trace) -> str:
+    """What a trace is of, in a phrase."""
+    if not isinstance(trace.model, GivenTensors):
+        return model_size(trace.model)
+    tensors = isinstance(trace.config, GivenConfig)
+    about = "tensors without a model" if tensors else "a saved trace without its model"
+    return f"{about}: {layers(trace.n_layers)}, {trace.n_heads} heads"
+
+
 def model_name(name: str, model: LanguageModel[Any]) -> str:
     """A model's name and size."""
     return (
@@ -117,10 +129,10 @@ def reads(found: Reading, n: int, m: int, weight: float) -> str:
     return f"n {n} “{reader}” reads m {m} “{read}”: weight {weight:.3g}"
 
 
-def gammas(config: RetNetConfig) -> str:
-    """A table of each head's decay: gamma, half-life, and where a token has faded to 1 %."""
+def gammas(values: Tensor) -> str:
+    """A table of each head's decay (H,): gamma, half-life, and where a token has faded to 1 %."""
     rows = []
-    for head, gamma in enumerate(config.gammas().tolist()):
+    for head, gamma in enumerate(values.tolist()):
         log_gamma = math.log(gamma)
         half, horizon = (
             f"{math.log(share) / log_gamma:,.0f}" if log_gamma else "never" for share in (0.5, 0.01)
@@ -401,16 +413,22 @@ def agreement(found: Agreement | None, mode: str) -> str:
             f'{title}<div class="rv-pending"><div class="rv-title"><span class="rv-big">…</span>'
             "<span>running the other two modes</span></div></div>"
         )
-    rows = "".join(
-        f"<tr><td>{mode} − {other}</td><td>{found.logits[other]:.1e}</td>"
-        f"<td>{found.outputs[other]:.1e}</td></tr>"
-        for other in found.logits
+    columns = (
+        {"logits": found.logits, "layers": found.outputs}
+        if found.logits
+        else {"head outputs": found.outputs}
     )
+    rows = "".join(
+        f"<tr><td>{mode} − {other}</td>"
+        + "".join(f"<td>{apart[other]:.1e}</td>" for apart in columns.values())
+        + "</tr>"
+        for other in found.outputs
+    )
+    names = "".join(f"<th>{name}</th>" for name in columns)
     return (
         f'{title}<div class="rv-title"><span class="rv-big">{found.worst:.1e}</span>'
-        f"<span>at most; logits reach {found.scale:.1f}</span></div>"
-        f'<table class="rv-table"><tr><th>difference</th><th>logits</th>'
-        f"<th>layers</th></tr>{rows}</table>"
+        f"<span>at most; {next(iter(columns))} reach {found.scale:.1f}</span></div>"
+        f'<table class="rv-table"><tr><th>difference</th>{names}</tr>{rows}</table>'
     )
 
 

@@ -87,7 +87,7 @@ def record(trace: Trace, state: ExplorerState, theme: str, tell: Tell | None = N
     step()
     selected = trace.length - 1 if state.token is None else min(state.token, trace.length - 1)
     content = {
-        "about": readout.model_size(trace.model),
+        "about": readout.trace_source(trace),
         "text": state.text,
         "said": f"{trace.length} tokens, read in {_mode(trace)}.",
         "theme": theme,
@@ -113,7 +113,7 @@ def record(trace: Trace, state: ExplorerState, theme: str, tell: Tell | None = N
         "stageMode": MODES.index(trace.mode),
         "cost": cost_bars.spec(costs, trace.mode, theme=theme),
         "agreement": readout.agreement(trace.agreement(), trace.mode),
-        "gammas": readout.gammas(trace.config),
+        "gammas": [readout.gammas(trace.gamma(layer)) for layer in range(trace.n_layers)],
     }
     return Recording(content, bytes(blobs.buffer))
 

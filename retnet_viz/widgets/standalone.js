@@ -167,6 +167,7 @@ async function show() {
     norms.set({ figure });
     strip.set({ note });
     drawSelection();
+    area("gammas").innerHTML = page.gammas[now.layer]; // a table of numbers
     layer.value = now.layer;
     layer.nextElementSibling.textContent = now.layer;
   }
@@ -236,7 +237,6 @@ async function show() {
       drawStage();
     }),
   );
-  area("gammas").innerHTML = page.gammas; // the tables are made of numbers
   area("agree").innerHTML = page.agreement;
   for (const [name, module, model] of [
     ["strip", TokenStrip, strip],
