@@ -20,12 +20,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_text(rows: Iterable[Row]) -> str:
-    """Rows as CSV, lines ended by a newline.
+    """Rows as CSV as RFC 4180 has it.
 
     A text that a spreadsheet would take for a formula has an apostrophe before it.
     """
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([_plain(item) for item in row] for row in rows)
+    file = io.StringIO(newline="")
+    csv.writer(file).writerows([_plain(item) for item in row] for row in rows)
     return file.getvalue()
 
 

@@ -17,6 +17,7 @@ from retnet_viz.trace.live import Recomputed
 from retnet_viz.widgets import readout
 from retnet_viz.widgets.board import MOST_IN_BOX
 from retnet_viz.widgets.explorer import Explorer
+from retnet_viz.widgets.history import PAUSE
 from retnet_viz.widgets.reader import Reading, Source, Wanted, check_planes
 from retnet_viz.widgets.state import MAX_CHUNK, ExplorerState
 
@@ -133,17 +134,17 @@ class FixedExplorer(Explorer):
         self._point = self._note
         super()._draw_notice()
 
-    def apply_state(self, state: ExplorerState) -> None:
+    def apply_state(self, state: ExplorerState, gesture: str = "", pause: float = PAUSE) -> None:
         """Show `state` but for its text; ValueError where a field is out of range."""
-        super().apply_state(_without_text(state))
+        super().apply_state(_without_text(state), gesture, pause)
 
     def open_text(self, text: str, about: str = "") -> None:
         """Say that no other text can be read."""
         self._fail(readout.refused(self._note))
 
-    def _chosen(self, **chosen: Any) -> None:
+    def _chosen(self, gesture: str = "", pause: float = PAUSE, **chosen: Any) -> None:
         chosen.pop("text", None)
-        super()._chosen(**chosen)
+        super()._chosen(gesture, pause, **chosen)
 
 
 def _without_text(state: ExplorerState) -> ExplorerState:

@@ -17,8 +17,8 @@ class Preset:
 
 
 _BETWEEN = (
-    "The road went over the hill and down to the river, where an old mill stood among the trees. "
-    "Nobody had lived there for many years, and the wheel did not turn."
+    "It was late and very cold, and nobody knew how long it would be before they could go on, for "
+    "it had not stopped since they came, and it was not likely to stop before they were gone."
 )
 
 # Each point is checked against the shipped model by tests/widgets/test_presets.py.
@@ -32,10 +32,8 @@ PRESETS = (
     ),
     Preset(
         "Far repetition",
-        "The last “captain” reads the one 42 tokens back more than any word between them.",
-        ExplorerState(
-            f"There was once a captain. {_BETWEEN} One day the captain", layer=3, heads=(2,)
-        ),
+        "The last “the” reads “ship”, 47 tokens back, more than any word between them.",
+        ExplorerState(f"There was once a ship. {_BETWEEN} One day the", layer=3, heads=(3,)),
     ),
     Preset(
         "A list",
@@ -48,12 +46,12 @@ PRESETS = (
     ),
     Preset(
         "Dialogue",
-        "The quotation mark that opens a line reads the line breaks before it.",
+        "The quotation mark that opens a line reads how the lines before it ended.",
         ExplorerState(
             '"Where are you going?" asked the old man.\n"To the sea," said the boy.\n'
             '"And what will you do there?" asked the old man.\n"',
             layer=0,
-            heads=(1,),
+            heads=(2,),
         ),
     ),
     Preset(

@@ -70,7 +70,7 @@ def record(trace: Trace, state: ExplorerState, theme: str, tell: Tell | None = N
         done += 1
 
     blobs = _Blobs()
-    views = []
+    views: list[list[dict[str, Any]]] = []
     for layer in range(trace.n_layers):
         views.append([])
         for heads in choices:

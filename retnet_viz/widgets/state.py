@@ -72,7 +72,7 @@ class ExplorerState:
             gain=min(max(GAINS[0], self.gain), GAINS[1]),
         )
 
-    def checked(self, config: RetNetConfig) -> ExplorerState:
+    def checked(self, config: RetNetConfig | GivenConfig) -> ExplorerState:
         """This state as a model of this config shows it; ValueError where a field cannot be."""
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
@@ -107,7 +107,7 @@ class ExplorerState:
         return query_of({**(elsewhere or {}), **self.held()})
 
     def taking(
-        self, given: Mapping[str, Any], config: RetNetConfig
+        self, given: Mapping[str, Any], config: RetNetConfig | GivenConfig
     ) -> tuple[ExplorerState, list[str]]:
         """This state with the fields that a link gives, and the names of those that cannot be."""
         return taken(self, given, _field, lambda state: state.checked(config))

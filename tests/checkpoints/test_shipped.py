@@ -81,7 +81,7 @@ def test_all_were_trained_on_the_same_tokens_in_the_same_way(folder):
     for name in ("tokens seen", "steps", "SHA-256 of the text", "context in training"):
         assert stated(folder, name) == stated(default, name)
     assert load_model(folder).tokenizer.to_json() == rv.load().tokenizer.to_json()
-    schedule = re.compile(r"--(steps|batch-size|warmup|weight-decay|clip|seed) (\S+)")
+    schedule = re.compile(r"--(steps|batch-size|learning-rate|warmup|weight-decay|clip|seed) (\S+)")
     assert schedule.findall(card_of(folder)) == schedule.findall(card_of(default))
 
 

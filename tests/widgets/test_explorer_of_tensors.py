@@ -12,6 +12,7 @@ from retnet_viz.trace.text_file import FileText
 from retnet_viz.widgets import fixed, reader
 from retnet_viz.widgets.explorer import MAX_TOKENS
 from retnet_viz.widgets.fixed import FixedExplorer
+from retnet_viz.widgets.link import read
 from retnet_viz.widgets.state import ExplorerState
 
 T = 23
@@ -198,7 +199,7 @@ def test_a_link_chooses_all_but_the_text(explorer, state):
     assert explorer.text.value == " ".join(WORDS)
     assert (explorer.trace.mode, explorer.trace.length) == (state.mode, T)
     assert explorer.selected == min(state.token or T, T - 1)
-    assert "text" not in ExplorerState.fields_of(explorer.page.query)
+    assert "text" not in read(explorer.page.query).given("explorer")
 
 
 @pytest.mark.parametrize(
