@@ -48,7 +48,7 @@ def state_decay(
                 for i, plane in enumerate(found.planes)
             ]
         elif shares.shape[1]:
-            low, high = (_half_lives(shares.quantile(q, dim=1)) for q in _SPREAD)
+            low, high = (_half_lives(_quantile(shares, q)) for q in _SPREAD)
             edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "type": "scatter"}
             lines += [
                 edge | {"name": f"{name}, 10 %", "y": low, "showlegend": False},
@@ -59,7 +59,7 @@ def state_decay(
                     "fill": "tonexty",
                     "fillcolor": f"{_SELECTIVE}40",
                 },
-                _line(f"{name}, median", shares.median(dim=1).values, tokens, _SELECTIVE, "solid"),
+                _line(f"{name}, median", _quantile(shares, 0.5), tokens, _SELECTIVE, "solid"),
             ]
     half_lives = [y for line in lines for y in line["y"] if y is not None]
     return make(
@@ -75,6 +75,11 @@ def state_decay(
         },
         theme,
     )
+
+
+def _quantile(shares: Tensor, q: float) -> Tensor:
+    """Of each token, the share from below: Tensor.quantile sorts all of them, ten times as slow."""
+    return shares.kthvalue(1 + int(q * (shares.shape[1] - 1)), dim=1).values
 
 
 def _half_lives(shares: Tensor) -> list[float | None]:
