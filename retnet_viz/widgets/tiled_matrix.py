@@ -20,7 +20,8 @@ from retnet_viz.figures.scale import SCALES, ColorScale, color_scale, raster
 from retnet_viz.figures.theme import DIVERGING, SEQUENTIAL, color_table, head_color
 from retnet_viz.figures.tokens import visible
 from retnet_viz.figures.words import counted, number
-from retnet_viz.trace.tiles import RESOLUTION, Plane, Progress, View
+from retnet_viz.trace.band import Progress
+from retnet_viz.trace.tiles import RESOLUTION, Plane, View
 from retnet_viz.widgets.matrix import Cell, Table
 from retnet_viz.widgets.script import script
 
