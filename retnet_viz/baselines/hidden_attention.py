@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-COLUMNS = 16  # of M that are computed at once
-CHANNELS = 16  # that are
+COLUMNS = 8  # of M that are computed pair by pair
+CHANNELS = 64  # that are computed at once
 
 
 def decay(delta: Tensor, a: Tensor) -> Tensor:
@@ -29,38 +29,47 @@ def hidden_attention(
     """The mean over `channels` of M[rows], (rows, T); signed, and rows do not sum to 1.
 
     delta (T, d_inner), a (d_inner, N), b and c (T, N); rows and channels are indices, all where
-    None. The decays are differences of a running sum of Δ A, in float64, so that none overflows;
-    memory grows with T and with the result, not with T x T per channel.
+    None. The decays are differences of a running sum of Δ A, in float64, so that none overflows and
+    a long past takes no digits; the rest is computed in delta's precision, float32 at least. Memory
+    grows with T and with the result, not with T x T per channel.
     """
     length, d_inner = delta.shape
     rows = torch.arange(length, device=delta.device) if rows is None else rows
     channels = torch.arange(d_inner, device=delta.device) if channels is None else channels
-    dtype = delta.dtype
-    delta, a, b, c = (each.detach().double() for each in (delta, a, b, c))
-    total = delta.new_zeros(len(rows), length)
+    total = delta.new_zeros(len(rows), length, dtype=torch.double)
+    delta, a, b, c = (each.detach() for each in (delta, a, b, c))
     for some in channels.split(CHANNELS):
         total += _sum_of_channels(delta[:, some], a[some], b, c, rows)
-    return (total / len(channels)).to(dtype)
+    return (total / len(channels)).to(delta.dtype)
 
 
 def _sum_of_channels(delta: Tensor, a: Tensor, b: Tensor, c: Tensor, rows: Tensor) -> Tensor:
     """The sum of M[rows] over all given channels."""
-    read = delta[..., None] * b[:, None]  # Δ_m B_m, (T, channels, N)
-    exponents = (delta[..., None] * a).cumsum(0)
-    matrix = delta.new_zeros(len(rows), len(delta))
-    for start in range(0, len(delta), COLUMNS):
-        stop = min(start + COLUMNS, len(delta))
-        columns = slice(start, stop)
-        # The decay from m to a later row n, split at the last column: both factors are at most 1.
-        after = rows >= stop
-        last = exponents[stop - 1]
-        sources = (last - exponents[columns]).exp() * read[columns]
-        targets = (exponents[rows[after]] - last).exp() * c[rows[after]][:, None]
-        matrix[after, columns] = targets.flatten(1) @ sources.flatten(1).T
-        within = ((rows >= start) & (rows < stop)).nonzero()[:, 0]
-        for i in within.tolist():
-            n = int(rows[i])
-            upto = slice(start, n + 1)
-            kept = (exponents[n] - exponents[upto]).exp() * read[upto]
-            matrix[i, upto] = (kept @ c[n]).sum(-1)
+    dtype = torch.promote_types(delta.dtype, torch.float32)
+    exponents = (delta[..., None].double() * a.double()).cumsum(0)  # (T, channels, N)
+    delta, b, c = delta[..., None].to(dtype), b[:, None].to(dtype), c[:, None].to(dtype)
+    read = delta * b  # Δ_m B_m, (T, channels, N)
+    matrix = read.new_zeros(len(rows), len(delta))
+    stretches = [(0, len(delta), torch.arange(len(rows), device=rows.device))]
+    while stretches:
+        # Tokens start .. stop - 1 as columns, and those of them that are rows: rows[at].
+        start, stop, at = stretches.pop()
+        if stop - start <= COLUMNS:
+            past = torch.arange(start, stop, device=rows.device) <= rows[at, None]
+            apart = exponents[rows[at], None] - exponents[start:stop]
+            kept = apart.to(dtype).clamp_(max=0).exp_() * read[start:stop]
+            matrix[at, start:stop] = (kept * c[rows[at], None]).sum((-2, -1)) * past
+            continue
+        middle = (start + stop) // 2
+        is_later = rows[at] >= middle
+        earlier, later = at[~is_later], at[is_later]
+        if len(later):
+            # The decay from m to n, split between them: both factors are at most 1.
+            last = exponents[middle - 1]
+            sources = (last - exponents[start:middle]).to(dtype).exp_() * read[start:middle]
+            targets = (exponents[rows[later]] - last).to(dtype).exp_() * c[rows[later]]
+            matrix[later, start:middle] = targets.flatten(1) @ sources.flatten(1).T
+            stretches.append((middle, stop, later))
+        if len(earlier):
+            stretches.append((start, middle, earlier))
     return matrix

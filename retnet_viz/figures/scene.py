@@ -10,18 +10,16 @@ exceeds WINDOW every axis of tokens shows WINDOW of them, the selected token amo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from retnet_viz.figures.formula import formula, gamma_number, number
-from retnet_viz.figures.scale import SCALES, ColorScale, color_scale
+from retnet_viz.figures.scale import SCALES, ColorScale
+from retnet_viz.figures.scene_limits import scales, shared
 from retnet_viz.figures.tokens import visible
 from retnet_viz.figures.words import counted, named
-from retnet_viz.model.observe import listening
-from retnet_viz.model.retention import retain
 from retnet_viz.trace import (
     ChunkTerms,
     ParallelTerms,
@@ -29,14 +27,12 @@ from retnet_viz.trace import (
     Schedule,
     Step,
     Trace,
-    schedule,
     terms,
 )
 
 WINDOW = 128  # tokens on an axis, at most
 
 _SUBSCRIPTS = str.maketrans("0123456789-", "₀₁₂₃₄₅₆₇₈₉₋")
-_TINY = float(np.finfo(np.float32).tiny)  # stands for a decay that has fallen to 0
 _COMPUTED, _DERIVED = "computed", "derived"
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]  # caption, header, rows
 
@@ -197,7 +193,7 @@ def scene(trace: Trace, layer: int, head: int, n: int, scale: str = "linear") ->
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {SCALES}, not {scale!r}")
     parts = terms(trace, layer, head, n)
-    kept = _kept(trace, layer, head)
+    kept = shared(trace, layer, head)
     step = kept.schedule.steps[kept.schedule.step_of(n)]
     window = _window(trace.length, n, step.tokens)
     tokens = [visible(token) for token in trace.tokens[window.start : window.stop]]
@@ -230,7 +226,7 @@ def scene(trace: Trace, layer: int, head: int, n: int, scale: str = "linear") ->
         formula=formula(parts),
         sentence=sentence,
         limits=dict(kept.limits),
-        scales=_scales(kept.limits, scale, kept.smallest_decay),
+        scales=scales(kept.limits, scale, kept.smallest_decay),
         flops=step.flops,
         held_bytes=step.held_bytes,
         carried_bytes=step.carried_bytes,
@@ -490,82 +486,3 @@ def _chunkwise_sentence(trace: Trace, head: int, parts: ChunkTerms, steps: int) 
         f"chunk (‖S‖ {before}, then {held}); it gives {named(trace, parts.n)} "
         f"{number(100 * share)} % of its output, by norm."
     )
-
-
-# -- what all steps of a head share -------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Kept:
-    schedule: Schedule
-    limits: dict[str, float]
-    largest_contribution: float
-    smallest_decay: float
-
-
-_memo: WeakKeyDictionary[Trace, dict[tuple[int, int], _Kept]] = WeakKeyDictionary()
-
-
-def _kept(trace: Trace, layer: int, head: int) -> _Kept:
-    """The schedule and the limits of one head: made at its first step, kept with the trace."""
-    heads = _memo.setdefault(trace, {})
-    if (layer, head) not in heads:
-        k, v = trace.k(layer)[head].double(), trace.v(layer)[head].double()
-        norms = torch.linalg.vector_norm(k, dim=-1) * torch.linalg.vector_norm(v, dim=-1)
-        smallest = 1.0
-        if trace.mode == "parallel":  # the others draw no decay
-            smallest = trace.decay(layer, slice(trace.length - 1, None), slice(0, 1))[head].item()
-        heads[layer, head] = _Kept(
-            schedule=schedule(trace, layer, head),
-            limits=_limits(trace, layer, head),
-            largest_contribution=norms.max().item(),
-            smallest_decay=smallest or _TINY,
-        )
-    return heads[layer, head]
-
-
-def _limits(trace: Trace, layer: int, head: int) -> dict[str, float]:
-    """The largest magnitude that any step shows on each colour scale.
-
-    Colours that were scaled anew at each step would flicker, and hide that a state fades.
-    """
-    k, v = trace.k(layer)[head], trace.v(layer)[head]
-    largest = {"values": _largest(v), "output": _largest(trace.head_output(layer)[head])}
-    if trace.mode == "parallel":
-        return largest | {"decay": 1.0, "weights": _largest(trace.scores(layer)[head])}
-    # Of the states a trace keeps only some, and reads a block of weights slowly: the form itself
-    # runs through them once more, for this head alone.
-    seen = {"retention.state": 0.0, "retention.weights": 0.0}
-
-    def look(name: str, tensor: Tensor) -> None:
-        if name in seen:
-            seen[name] = max(seen[name], _largest(tensor))
-
-    q, k, v = (x[None, head : head + 1] for x in (trace.q(layer), trace.k(layer), trace.v(layer)))
-    with torch.no_grad(), listening(look):
-        retain(q, k, v, trace.gamma(layer)[head : head + 1], None, trace.mode, trace.chunk_size)
-    if trace.mode == "chunkwise":
-        largest["output"] = max(
-            largest["output"],
-            *(_largest(part(layer)[head]) for part in (trace.inner, trace.cross)),
-        )
-        return largest | {"state": seen["retention.state"], "weights": seen["retention.weights"]}
-    outer = (k.abs().amax(-1).float() * v.abs().amax(-1).float()).max().item()
-    return largest | {"state": max(seen["retention.state"], outer), "query": _largest(q)}
-
-
-def _largest(values: Tensor) -> float:
-    return values.abs().max().float().item()
-
-
-def _scales(limits: dict[str, float], kind: str, smallest_decay: float) -> dict[str, ColorScale]:
-    """The colour scale of each limit; one of magnitudes, for the decay, down to the smallest."""
-    return {
-        name: color_scale(
-            np.array([] if name != "decay" else [smallest_decay]),
-            kind,
-            signed=name != "decay",
-            limit=limit,
-        )
-        for name, limit in limits.items()
-    }

@@ -11,6 +11,7 @@ of a state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,6 +92,14 @@ class Reading:
             raise IndexError(f"layer {layer} is outside 0 .. {self.n_layers - 1}")
 
 
+def half_life(shares: Tensor) -> Tensor:
+    """The tokens over which half of a state fades if each leaves such a share of it.
+
+    ln 0.5 / ln share: 0 where nothing is left, infinite where nothing is lost.
+    """
+    return math.log(2) / shares.double().log().abs()
+
+
 def read(model: LanguageModel[Any], text: str | Tensor) -> Reading:
     """Run a model over a text, or over token ids (T,), and keep what its weights are made of.
 
@@ -158,7 +167,7 @@ def _hidden_attention(model: Mamba, ids: Tensor) -> Reading:
     return Reading(
         model,
         "hidden attention",
-        ("mean of all channels",),
+        ("channel mean",),
         ids,
         heard["logits"][0],
         weights,

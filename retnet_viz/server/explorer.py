@@ -11,7 +11,7 @@ import socket
 import time
 import webbrowser
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jupyter_core.utils import run_sync
 from tornado.httpserver import HTTPServer
@@ -28,10 +28,15 @@ from retnet_viz.server.errors import tell_in_terminal
 from retnet_viz.server.folders import APPS
 from retnet_viz.server.kernels import OwnKernelSpecManager
 from retnet_viz.server.websocket import PromptWebsocketConnection
+from retnet_viz.trace.budget import available_memory
 
 NOTEBOOK = "explorer.ipynb"
-# A kernel of each waits for its next visitor, in some 250 MB: the pages open twice as fast.
-PREHEATED = (NOTEBOOK, "modes.ipynb", "cost.ipynb")
+# A kernel of each waits for its next visitor, in some 300 MB: the pages open several times as fast.
+# They start one after another when the explorer is ready, while no page is being opened, which two
+# starting kernels would slow, and while this much memory is free.
+LATER = ("modes.ipynb", "compare.ipynb", "training.ipynb", "cost.ipynb")
+QUIET_SECONDS = 10
+FREE_BYTES = 2e9
 TEMPLATES = Path(__file__).with_name("templates")
 # A kernel nobody is connected to ends after this long; open pages keep theirs.
 IDLE_SECONDS = 600
@@ -77,7 +82,7 @@ def _config(host: str) -> Config:
     config.VoilaConfiguration.preheat_kernel = True
     config.VoilaKernelManager.kernel_pools_config = {
         "default": {"pool_size": 0},
-        **{notebook: {"pool_size": 1} for notebook in PREHEATED},
+        NOTEBOOK: {"pool_size": 1},
     }
     config.VoilaKernelManager.fill_delay = 0.2
     config.VoilaExecutor.cell_error_instruction = (
@@ -91,7 +96,14 @@ def _config(host: str) -> Config:
 
 
 class ExplorerHandler(TornadoVoilaHandler):  # type: ignore[misc]
-    """A page of an app."""
+    """A page of an app; `asked` is when one was last asked for, by time.monotonic()."""
+
+    asked: ClassVar[float] = 0.0
+
+    async def get(self, path: str | None = None) -> None:
+        """Answer with the page."""
+        ExplorerHandler.asked = time.monotonic()
+        await super().get(path)
 
     def should_use_rendered_notebook(
         self, notebook_data: dict[str, Any], pool_size: int, *_: Any
@@ -149,16 +161,33 @@ class ExplorerServer(Voila):  # type: ignore[misc]
         shutil.rmtree(self.connection_dir, ignore_errors=True)
 
     async def _announce(self) -> None:
-        deadline = time.monotonic() + WARM_UP_SECONDS
-        while not await self._is_warm() and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        await self._until_warm(NOTEBOOK)
         print(f"RetNet Explorer: {self.url}", flush=True)
         if self.opens_browser:
             await asyncio.to_thread(webbrowser.open, self.url)
+        await self._start_ahead()
 
-    async def _is_warm(self) -> bool:
+    async def _start_ahead(self) -> None:
+        """Let a kernel of each other app wait for its visitor too."""
+        ExplorerHandler.asked = time.monotonic()  # whoever started the server opens the explorer
+        for notebook in LATER:
+            while (wait := ExplorerHandler.asked + QUIET_SECONDS - time.monotonic()) > 0:
+                await asyncio.sleep(wait)
+            if available_memory() < FREE_BYTES:
+                return
+            pools = self.kernel_manager.kernel_pools_config
+            self.kernel_manager.kernel_pools_config = {**pools, notebook: {"pool_size": 1}}
+            self.kernel_manager.fill_if_needed(delay=0, notebook_name=notebook)
+            await self._until_warm(notebook)
+
+    async def _until_warm(self, notebook: str) -> None:
+        deadline = time.monotonic() + WARM_UP_SECONDS
+        while not self._is_warm(notebook) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
+    def _is_warm(self, notebook: str) -> bool:
         """Whether the kernel started ahead has run the notebook, or waits in it for a visitor."""
-        pool = self.kernel_manager._pools.get(NOTEBOOK, [])
+        pool = self.kernel_manager._pools.get(notebook, [])
         if not pool:  # a visitor has already taken it
             return True
         if not pool[0].done():

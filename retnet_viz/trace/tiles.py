@@ -17,29 +17,19 @@ pixel holds the cells n = I*p .. I*p + p - 1, m = J*p .. J*p + p - 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from retnet_viz.model.position import decay_matrix, decay_powers
+from retnet_viz.trace.band import BLOCK, Band, Progress, round_down
 from retnet_viz.trace.observables import Cell
+from retnet_viz.trace.window import TILE, Window
 
 KINDS = ("retention", "scores", "decay")
 RESOLUTION = 1 / 254  # half a step of a linear signed scale of 255 colours, as raster() draws
-STRIP = 256  # rows that are computed at once
-BLOCK = 64  # columns that are left out together; the coarsest base of a pyramid
-PIECE = 2**19  # cells computed at once: 2 MB, which stays in the cache
-TILE = 256  # height and width of a cached tile, pixels
 TILES_KEPT = 128  # 32 MB
-BASE = 128  # numbers per token in the base of a pyramid: those of q and k, if d_k is 64
-FINEST_BASE = 8  # tokens per pixel; finer views are cheap to compute
-_SLACK = 1 + 1e-4  # on bounds, for the rounding of float32
-_NOTHING = 1e-30  # smaller magnitudes are not looked for
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -114,7 +104,7 @@ class Plane:
         self.max_cells = max_cells
         self.max_view_cells = max_view_cells
         self._q, self._k = q.detach().cpu(), k.detach().cpu()
-        self._bands: dict[int, _Band] = {}
+        self._bands: dict[int, Band] = {}
         self._tiles: dict[tuple[int, int, int, int, float], tuple[Tensor, float]] = {}
 
     def prepare(
@@ -142,7 +132,7 @@ class Plane:
             searching(steps + done, total)
 
         limit = self.limit(head, searching) if limit is None else _positive("limit", limit)
-        threshold = _round_down(limit * _positive("resolution", resolution))
+        threshold = round_down(limit * _positive("resolution", resolution))
         if band.cells(threshold) <= self.max_cells:
             band.pyramid(threshold, building)
 
@@ -236,7 +226,7 @@ class Plane:
         pixel = 1
         while len(rows) > height * pixel or len(cols) > width * pixel:
             pixel *= 2
-        window = _Window(_pixels(rows, pixel), _pixels(cols, pixel), pixel)
+        window = Window(_pixels(rows, pixel), _pixels(cols, pixel), pixel)
         rows, cols = (
             range(pixels.start * pixel, min(pixels.stop * pixel, self.length))
             for pixels in (window.rows, window.cols)
@@ -246,7 +236,7 @@ class Plane:
             values, peak = window.finish(window.decay(self.gamma[head].item()), None)
             return View(values, rows, cols, pixel, used, None, 0.0, peak, True)
         threshold = used * _positive("resolution", resolution)
-        lower = _round_down(threshold)
+        lower = round_down(threshold)
         band = self._band(head)
         reach = band.reach(threshold)
         exact, few = True, band.cells(lower) <= self.max_cells
@@ -260,7 +250,7 @@ class Plane:
         bound = max(skipped, band.tail(reach) if reach is not None else 0.0)
         return View(values, rows, cols, pixel, used, reach, bound, peak, exact)
 
-    def _tiled(self, head: int, window: _Window, threshold: float) -> tuple[Tensor, float]:
+    def _tiled(self, head: int, window: Window, threshold: float) -> tuple[Tensor, float]:
         """A window put together of tiles, new ones and kept ones; and what they left out."""
         reach = self._band(head).reach(threshold)
         values = torch.zeros(len(window.rows), len(window.cols))
@@ -289,399 +279,15 @@ class Plane:
             del self._tiles[next(iter(self._tiles))]
         return made
 
-    def _band(self, head: int) -> _Band:
+    def _band(self, head: int) -> Band:
         if head not in self._bands:
             gamma = 1.0 if self.kind == "scores" else self.gamma[head].item()
-            self._bands[head] = _Band(self._q[head].float(), self._k[head].float(), gamma)
+            self._bands[head] = Band(self._q[head].float(), self._k[head].float(), gamma)
         return self._bands[head]
 
     def _check_head(self, head: int) -> None:
         if not 0 <= head < self.n_heads:
             raise IndexError(f"head {head} is outside 0 .. {self.n_heads - 1}")
-
-
-@dataclass(frozen=True)
-class _Window:
-    """The pixels I and J of a picture at `pixel` tokens a pixel."""
-
-    rows: range
-    cols: range
-    pixel: int
-
-    def cells(self, reach: int | None, length: int) -> int:
-        """How many cells of the band lie in the window's tiles, about: by whole pixels."""
-        end, band = -(-length // self.pixel), self.diagonals(reach)
-        rows, cols = (
-            range(x.start // TILE * TILE, min(-(-x.stop // TILE) * TILE, end))
-            for x in (self.rows, self.cols)
-        )
-        first, last = cols.start, cols.stop - 1
-        pixels = sum(max(0, min(i, last) - max(first, i - band) + 1) for i in rows)
-        return pixels * self.pixel**2
-
-    def diagonals(self, reach: int | None) -> int:
-        """The largest I - J of a pixel that has a cell nearer than the reach."""
-        if reach is None:
-            return self.rows.stop
-        return (reach + self.pixel - 2) // self.pixel
-
-    def decay(self, gamma: float) -> Tensor:
-        """(rows, cols), gamma to the smallest distance in each pixel, 1 above the diagonal too."""
-        height, width = len(self.rows), len(self.cols)
-        lag = torch.arange(
-            self.rows.stop - self.cols.start - 1, self.rows.start - self.cols.stop, -1
-        )
-        nearest = (lag * self.pixel - self.pixel + 1).clamp(min=0)
-        powers = decay_powers(torch.tensor([gamma], dtype=torch.float64), nearest, torch.float32)[0]
-        return powers.as_strided((height, width), (1, 1)).flip(0)
-
-    def finish(self, values: Tensor, reach: int | None) -> tuple[Tensor, float]:
-        """`values` with 0 beyond the reach and NaN above the diagonal; and the largest magnitude.
-
-        Written in place.
-        """
-        lag = self.rows.start - self.cols.start
-        values.tril_(lag)
-        if reach is not None:
-            values.triu_(lag - self.diagonals(reach))
-        peak = _magnitude(values)
-        if self.cols.stop - 1 > self.rows.start:
-            values += torch.full_like(values, math.nan).triu_(lag + 1)
-        return values, peak
-
-
-class _Band:
-    """One head of a plane: its q and k (T, d_k) float32, and what is prepared of them.
-
-    What can be seen lies in a band along the diagonal. It is computed by strips of rows: a strip's
-    columns left of its first row a, and the square on the diagonal. To the left,
-    gamma**(n-m) = gamma**(n-a) * gamma**(a-m) with both exponents >= 0, so that it can be
-    multiplied into q and k (with a negative exponent one factor would overflow) and costs nothing
-    per cell.
-    """
-
-    def __init__(self, q: Tensor, k: Tensor, gamma: float) -> None:
-        self.q, self.k = q, k
-        self.length = len(q)
-        self.padded = -(-self.length // STRIP) * STRIP
-        self.log_gamma = math.log(gamma)
-        self.gamma = torch.tensor([gamma], dtype=torch.float64)
-        # gamma**padded .. gamma**0: ascending, as the columns of a row are.
-        self.powers = self._powers(torch.arange(self.padded, -1, -1))
-        self.row_decay = self._powers(torch.arange(STRIP))[:, None]
-        lag = torch.arange(STRIP)[:, None] - torch.arange(STRIP)
-        self.square_decay = self._powers(lag.clamp(min=0)).tril()
-        self.q_norm = torch.linalg.vector_norm(q, dim=1) * _SLACK
-        self.k_norm = torch.linalg.vector_norm(k, dim=1)
-        if not bool(torch.isfinite(self.q_norm.max() * self.k_norm.max())):
-            raise ValueError("q and k must be finite, and their products too")
-        self.largest_k_before: Tensor = torch.cummax(self.k_norm, 0).values
-        self.q_strips = _largest(self.q_norm, STRIP)
-        self.k_blocks = pad(
-            _largest(self.k_norm, BLOCK), (0, self.padded // BLOCK - -(-self.length // BLOCK))
-        )
-        self._reach: dict[float, int | None] = {}
-        self._cells: dict[float, int] = {}
-        self._near_peak: float | None = None
-        self._peak: float | None = None
-        self._pyramid: _Pyramid | None = None
-
-    def _powers(self, exponents: Tensor) -> Tensor:
-        return decay_powers(self.gamma, exponents, torch.float32)[0]
-
-    # -- what need not be computed ------------------------------------------------------------
-
-    def tail(self, distance: int) -> float:
-        """No cell with n - m >= distance is larger: max ||q_n|| ||k_m|| gamma**distance over them.
-
-        Never rises with the distance.
-        """
-        if distance >= self.length:
-            return 0.0
-        products = self.q_norm[distance:] * self.largest_k_before[: self.length - distance]
-        largest: float = products.max().item()
-        return largest * math.exp(distance * self.log_gamma)
-
-    def reach(self, threshold: float) -> int | None:
-        """The smallest distance >= 1 from which on no cell comes up to the threshold."""
-        if threshold not in self._reach:
-            low, high = 1, self.length
-            while low < high:
-                middle = (low + high) // 2
-                low, high = (low, middle) if self.tail(middle) < threshold else (middle + 1, high)
-            self._reach[threshold] = low if low < self.length else None
-        return self._reach[threshold]
-
-    def base(self, threshold: float) -> int:
-        """Tokens per pixel of the pyramid's base: as fine as fits into 4 * BASE bytes a token."""
-        if self._pyramid is not None and self._pyramid.threshold <= threshold:
-            return min(self._pyramid.levels)
-        width = (self.reach(threshold) or self.length) + BLOCK
-        pixel = FINEST_BASE
-        while pixel < BLOCK and width > BASE * pixel**2:
-            pixel *= 2
-        return pixel
-
-    def _start(self, row: int, threshold: float) -> int:
-        """The first column, a multiple of BLOCK, within the reach of the strip at `row`."""
-        reach = self.reach(threshold)
-        return 0 if reach is None else max(0, row - reach + 1) // BLOCK * BLOCK
-
-    def _block_bounds(self, row: int, start: int, stop: int) -> Tensor:
-        """(blocks,): no cell of the strip at `row` in a block of columns start .. stop is larger.
-
-        The columns lie left of the strip; a block's last one is the nearest.
-        """
-        place = self.padded - row  # of column 0's power in self.powers
-        powers = self.powers[place + start + BLOCK - 1 : place + stop : BLOCK]
-        blocks = self.k_blocks[start // BLOCK : stop // BLOCK]
-        return blocks * powers * self.q_strips[row // STRIP]
-
-    def cells(self, threshold: float) -> int:
-        """How many cells a pyramid for this threshold has to compute (no fewer than that)."""
-        width = (self.reach(threshold) or self.length) + STRIP + BLOCK
-        if self.length * width <= 2**30:
-            return self.length * width
-        if threshold not in self._cells:
-            blocks = 0
-            for row in range(0, self.padded, STRIP):
-                bounds = self._block_bounds(row, self._start(row, threshold), row)
-                blocks += int((bounds >= threshold).sum())
-            self._cells[threshold] = blocks * STRIP * BLOCK + self.padded * STRIP
-        return self._cells[threshold]
-
-    # -- cells, pooled to pixels --------------------------------------------------------------
-
-    def _square(self, row: int, pixel: int) -> Tensor:
-        """(STRIP / pixel, STRIP / pixel), the square of the strip at `row` on the diagonal."""
-        decay = _interleave(self.square_decay.mT, pixel).mT
-        rows, cols = (_stretch(x, row, row + STRIP) for x in (self.q, self.k))
-        return _pool((rows @ _interleave(cols, pixel).mT) * decay, pixel)
-
-    def _left(
-        self, row: int, start: int, stop: int, pixel: int, threshold: float
-    ) -> tuple[Tensor, float]:
-        """(STRIP / pixel, (stop - start) / pixel), columns start .. stop, which end before `row`.
-
-        Blocks whose bound is under the threshold are left out (0). Also gives the largest bound of
-        those. start and stop are multiples of BLOCK.
-        """
-        bounds = self._block_bounds(row, start, stop)
-        kept = (bounds >= threshold).nonzero()[:, 0]
-        values = torch.zeros(STRIP // pixel, len(bounds), BLOCK // pixel)
-        if len(kept):
-            first, last = int(kept[0]), int(kept[-1])
-            if last - first < 1.5 * len(kept):  # computing a few more is cheaper than picking
-                chosen: slice | Tensor = slice(first, last + 1)
-            else:
-                chosen = kept
-            place = self.padded - row
-            powers = self.powers[place + start : place + stop, None]
-            cols, powers = (
-                x.unflatten(0, (-1, BLOCK))[chosen].flatten(0, 1)
-                for x in (self.k[start:stop], powers)
-            )
-            rows = _stretch(self.q, row, row + STRIP) * self.row_decay
-            pooled = _pool(rows @ _interleave(cols, pixel, powers).mT, pixel)
-            values[:, chosen] = pooled.unflatten(1, (-1, BLOCK // pixel))
-            bounds[chosen] = 0
-        return values.flatten(1), bounds.max().item()
-
-    def tile(self, i: int, j: int, pixel: int, threshold: float) -> tuple[Tensor, float]:
-        """(TILE, TILE), pixels from (i * TILE, j * TILE) on; and the largest bound left out.
-
-        Pixels above the diagonal and beyond the text are 0; `pixel` divides BLOCK.
-        """
-        values = torch.zeros(TILE, TILE)
-        skipped = 0.0
-        top, first, side = i * TILE * pixel, j * TILE * pixel, TILE * pixel
-        for row in range(top, min(top + side, self.padded), STRIP):
-            band = values[(row - top) // pixel : (row - top + STRIP) // pixel]
-            begin, end = max(first, self._start(row, threshold)), min(first + side, row)
-            for start, stop in _pieces(begin, end):
-                part, left_out = self._left(row, start, stop, pixel, threshold)
-                band[:, (start - first) // pixel : (stop - first) // pixel] = part
-                skipped = max(skipped, left_out)
-            if first <= row < first + side:
-                part = self._square(row, pixel)
-                band[:, (row - first) // pixel : (row - first + STRIP) // pixel] = part
-        return values, skipped
-
-    def ceilings(self, window: _Window) -> Tensor:
-        """(rows, cols), for each pixel a bound of the magnitudes of its cells."""
-        p = window.pixel
-        rows, cols = (
-            _largest(norms[pixels.start * p : pixels.stop * p], p)
-            for norms, pixels in ((self.q_norm, window.rows), (self.k_norm, window.cols))
-        )
-        return window.decay(math.exp(self.log_gamma)).mul_(rows[:, None]).mul_(cols)
-
-    # -- the largest magnitude ----------------------------------------------------------------
-
-    def near_peak(self) -> float:
-        """The largest magnitude in the squares on the diagonal: a lower bound of the peak."""
-        if self._near_peak is None:
-            found = 0.0
-            for row in range(0, self.padded, STRIP):
-                found = max(found, _magnitude(self._square(row, 1)))
-            self._near_peak = found
-        return self._near_peak
-
-    def cells_to_peak(self) -> int:
-        """How many cells `peak` has to compute at most; 0 where it is known."""
-        return 0 if self._peak is not None else self.cells(max(self.near_peak(), _NOTHING))
-
-    def peak(self, progress: Progress | None = None) -> float:
-        """The largest magnitude of all cells.
-
-        A block is left out if its bound is under the largest magnitude found so far. That is at
-        most the peak, so that no cell left out is the peak: what is found in the end is. The
-        squares on the diagonal go first, since the largest cells are usually near it; then few
-        blocks are left.
-        """
-        if self._peak is None:
-            found = self.near_peak()
-            for row in range(0, self.padded, STRIP):
-                if progress is not None:
-                    progress(row, self.length)
-                # From the first value found: to look at more bounds costs less than to search for
-                # the reach again.
-                begin = self._start(row, max(self.near_peak(), _NOTHING))
-                for start, stop in _pieces(begin, row):
-                    part, _ = self._left(row, start, stop, BLOCK, max(found, _NOTHING))
-                    found = max(found, _magnitude(part))
-            self._peak = found
-        return self._peak
-
-    # -- the pyramid --------------------------------------------------------------------------
-
-    def pyramid(self, threshold: float, progress: Progress | None = None) -> _Pyramid:
-        """The pyramid of all cells that may come up to the threshold; kept, and used for higher."""
-        if self._pyramid is None or self._pyramid.threshold > threshold:
-            self._pyramid = self._build(threshold, progress)
-        return self._pyramid
-
-    def _build(self, threshold: float, progress: Progress | None) -> _Pyramid:
-        pixel = self.base(threshold)
-        side, per_strip, margin = self.padded // pixel, STRIP // pixel, BLOCK // pixel
-        reach = self.reach(threshold) or self.padded
-        width = min(side - 1, (reach + pixel - 2) // pixel)
-        band = torch.zeros(side, width + 1)
-        skipped = 0.0
-        for row in range(0, self.padded, STRIP):
-            if progress is not None:
-                progress(row, self.length)
-            strip = torch.zeros(per_strip, margin + width + per_strip)
-            first = row // pixel - width - margin  # the strip's first column, pixels
-            for start, stop in _pieces(self._start(row, threshold), row):
-                part, left_out = self._left(row, start, stop, pixel, threshold)
-                strip[:, start // pixel - first : stop // pixel - first] = part
-                skipped = max(skipped, left_out)
-            strip[:, row // pixel - first :] = self._square(row, pixel)
-            # Each row of pixels one further to the right: from columns J to diagonals I - J.
-            band[row // pixel : row // pixel + per_strip] = strip.as_strided(
-                (per_strip, width + 1), (strip.shape[1] + 1, 1), margin
-            )
-        return _Pyramid(threshold, pixel, band, skipped)
-
-
-class _Pyramid:
-    """Largest magnitudes, with their signs, at each resolution from `pixel` tokens a pixel on.
-
-    A level (side, width + 1) holds the diagonals I - J = width .. 0 of the pixels I: column c of
-    row I is pixel (I, I + c - width). Slots before the first pixel of a row are never read.
-    """
-
-    def __init__(self, threshold: float, pixel: int, base: Tensor, skipped: float) -> None:
-        self.threshold = threshold
-        self.skipped = skipped
-        self.levels = {pixel: base}  # rows of memory without gaps, which `read` relies on
-        while len(base) > 1:
-            pixel, base = 2 * pixel, _halve(base)
-            self.levels[pixel] = base = base.contiguous()
-
-    def read(self, window: _Window) -> tuple[Tensor, float]:
-        """The window's pixels; above the diagonal and beyond the reach anything may stand."""
-        level = self.levels[window.pixel]
-        side, width = len(level), level.shape[1] - 1
-        # With this stride (I, J) stands where the level has it. Pixels off the band show others'
-        # slots, but none outside the level.
-        plane = level.as_strided((side, side), (width, 1), width)
-        rows, cols = (slice(pixels.start, pixels.stop) for pixels in (window.rows, window.cols))
-        return plane[rows, cols].clone(), self.skipped
-
-
-def _halve(level: Tensor) -> Tensor:
-    """The next level of a pyramid: pixels of 2 x 2.
-
-    Pixel (I, J) holds (2I, 2J) and (2I + 1, 2J + 1) on the diagonal 2(I - J), and beside it
-    (2I + 1, 2J) on the one before and (2I, 2J + 1) on the one after, which is empty if I = J.
-    """
-    side, last = len(level), level.shape[1] - 1
-    width = min((last + 1) // 2, (side + 1) // 2 - 1)
-    wide = pad(level, (2 * width + 1 - last, 1, 0, side % 2))  # diagonals 2 * width + 1 .. -1
-    even, odd = wide[0::2], wide[1::2]
-    stop = 2 * width + 2
-    parts = (even[:, 1:stop:2], even[:, 2 : stop + 1 : 2], odd[:, 0:stop:2], odd[:, 1:stop:2])
-    high = torch.maximum(torch.maximum(*parts[:2]), torch.maximum(*parts[2:]))
-    low = torch.minimum(torch.minimum(*parts[:2]), torch.minimum(*parts[2:]))
-    return _larger(high, low)
-
-
-def _interleave(cols: Tensor, pixel: int, factor: Tensor | None = None) -> Tensor:
-    """cols (C, x), times factor (C, 1), in the order that `_pool` wants: first of each pixel, ...
-
-    Pixels are then pooled along whole rows of memory and not in steps of a few numbers.
-    """
-    cols = cols.unflatten(0, (-1, pixel)).transpose(0, 1)
-    if factor is None:
-        return cols.reshape(-1, cols.shape[-1])
-    # Without `out` the product would keep the order of memory that `cols` has.
-    ordered = cols.new_empty(cols.shape)
-    torch.mul(cols, factor.unflatten(0, (-1, pixel)).transpose(0, 1), out=ordered)
-    return ordered.flatten(0, 1)
-
-
-def _pool(cells: Tensor, pixel: int) -> Tensor:
-    """(rows / pixel, cols / pixel), in each pixel the cell of largest magnitude.
-
-    cells (rows, cols) with the columns as `_interleave` puts them.
-    """
-    if pixel == 1:
-        return cells
-    rows = cells.unflatten(0, (-1, pixel))
-    high = rows.amax(1).unflatten(1, (pixel, -1)).amax(1)
-    low = rows.amin(1).unflatten(1, (pixel, -1)).amin(1)
-    return _larger(high, low)
-
-
-def _larger(high: Tensor, low: Tensor) -> Tensor:
-    """Whichever is larger in magnitude, where high >= low; high if equal."""
-    return torch.maximum(high, -low).copysign_(high + low)  # several times as fast as where()
-
-
-def _magnitude(values: Tensor) -> float:
-    """The largest magnitude."""
-    low, high = torch.aminmax(values)
-    return max(-low.item(), high.item())
-
-
-def _largest(values: Tensor, size: int) -> Tensor:
-    """The largest of each `size` values, which are not negative."""
-    largest: Tensor = pad(values, (0, -len(values) % size)).unflatten(0, (-1, size)).amax(1)
-    return largest
-
-
-def _stretch(x: Tensor, start: int, stop: int) -> Tensor:
-    """Tokens start .. stop - 1 of x (T, d_k), with zeros after the end of the text."""
-    part = x[start:stop]
-    return part if len(part) == stop - start else pad(part, (0, 0, 0, stop - start - len(part)))
-
-
-def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
-    """start .. stop - 1 in stretches of columns that a strip can be computed for at once."""
-    size = PIECE // STRIP
-    return [(first, min(first + size, stop)) for first in range(start, stop, size)]
 
 
 def _pixels(tokens: range, pixel: int) -> range:
@@ -699,8 +305,3 @@ def _positive(name: str, value: float) -> float:
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be above 0, not {value}")
     return float(value)
-
-
-def _round_down(threshold: float) -> float:
-    """To a power of two, so that what is kept serves while a limit is changed little by little."""
-    return 2.0 ** math.floor(math.log2(threshold))

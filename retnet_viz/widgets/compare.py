@@ -293,6 +293,10 @@ class Compare(Board):
             self._draw_decays()
         self._draw_notice()
 
+    def _draw_notice(self) -> None:
+        self._recomputed = None  # what the RetNet's pass cost says nothing of the other models
+        super()._draw_notice()
+
     def _draw_selection(self) -> None:
         self._draw_notice()
         for column in self.columns:

@@ -156,10 +156,10 @@ function namedTraces({ data = [], layout = {} }) {
 
 const groupOf = ({ legendgroup, name }) => legendgroup ?? name;
 
-function swatch({ line = {}, marker = {}, mode = "lines" }) {
-  const mark = element("span", "rv-line-mark");
+function swatch({ line = {}, marker = {}, mode = "lines", fill = "", fillcolor = "" }) {
+  const mark = element("span", `rv-line-mark ${fill && "rv-band"}`);
   mark.setAttribute("aria-hidden", "true");
-  mark.style.color = line.color ?? marker.color ?? "";
+  mark.style.color = (fill && fillcolor) || line.color || marker.color || "";
   mark.style.borderTopStyle = { dash: "dashed", dot: "dotted" }[line.dash] ?? "solid";
   if (mode.includes("markers")) {
     mark.append(element("span", "", SYMBOLS[marker.symbol ?? "circle"] ?? "●"));

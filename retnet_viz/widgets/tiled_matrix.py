@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,21 +18,28 @@ import traitlets as t
 from retnet_viz.figures.planes import SIGNED, TITLES
 from retnet_viz.figures.scale import SCALES, ColorScale, color_scale, raster
 from retnet_viz.figures.theme import DIVERGING, SEQUENTIAL, color_table, head_color
-from retnet_viz.figures.tokens import visible
-from retnet_viz.figures.words import counted, number
-from retnet_viz.trace.tiles import RESOLUTION, Plane, Progress, View
+from retnet_viz.figures.words import number
+from retnet_viz.trace.band import Progress
+from retnet_viz.trace.tiles import RESOLUTION, Plane, View
 from retnet_viz.widgets.matrix import Cell, Table
 from retnet_viz.widgets.script import script
+from retnet_viz.widgets.tiled_words import (
+    NOUNS,
+    Pieces,
+    at_least,
+    entry,
+    heads_are,
+    note,
+    pixel_labels,
+    span_of,
+    token_names,
+)
 
 SIDE = 1024  # height and width of a head's picture at most, pixels
 PIXELS = 2**21  # of the pictures of all heads together
 OVERVIEW = 128  # height and width of the picture of the whole triangle
 TABLE = 64  # rows and columns of a table at most
-NAMED = 256  # rows of a picture of single cells up to which the tokens' text goes with it
 TELL = 0.2  # seconds between two reports of progress
-NOUNS = {"retention": "weight", "scores": "score", "decay": "decay"}
-
-Pieces = Callable[[int, int], Sequence[str]]
 
 
 class _CancelledError(Exception):
@@ -198,7 +205,10 @@ class TiledMatrix(anywidget.AnyWidget):
                 return
             self._shown = replace(shown)  # what is being prepared is not what is shown any more
             left = [head for head in shown.heads if head not in shown.ready]
-            self.status = {"state": "stopped", "text": f"Stopped: {_heads(left)} not drawn."}
+            self.status = {
+                "state": "stopped",
+                "text": f"Stopped: {heads_are(left)} not drawn.",
+            }
 
     def resume(self) -> None:
         """Prepare the heads that are not ready."""
@@ -362,7 +372,7 @@ class TiledMatrix(anywidget.AnyWidget):
             "heads": ready,
             "bounds": [head for head, view in views.items() if not view.exact],
             "note": note(shown.plane.kind, views),
-            "names": [_names(shown.pieces, tokens) for tokens in (first.rows, first.cols)],
+            "names": [token_names(shown.pieces, tokens) for tokens in (first.rows, first.cols)],
         }, b"".join(place.tobytes() for place in places)
 
     def _send_readout(self, spot: Any) -> None:
@@ -430,15 +440,15 @@ class TiledMatrix(anywidget.AnyWidget):
         if pixel is None or self._shown is None or pixel[0].tokens_per_pixel == 1:
             return self._describe(cell or (head, n, m))
         view, value, rows, cols = pixel
-        spot = f"head {head}, n {_span(rows)}, m {_span(cols)}"
+        spot = f"head {head}, n {span_of(rows)}, m {span_of(cols)}"
         if math.isnan(value):
             return f"{spot}: n cannot read m, which comes later"
         noun = NOUNS[self._shown.plane.kind]
         size = f"{len(rows):,} × {len(cols):,} {noun}s"
         if not view.exact and value:
-            return f"{spot}: none of the {size} is larger in magnitude than {_at_least(value)}"
+            return f"{spot}: none of the {size} is larger in magnitude than {at_least(value)}"
         if not value:
-            return f"{spot}: all {size} are at most {_at_least(view.bound)} in magnitude"
+            return f"{spot}: all {size} are at most {at_least(view.bound)} in magnitude"
         largest = self._describe(cell) if cell else ""
         return f"{spot}: the largest of {size} is {number(value)}. {largest}"
 
@@ -452,7 +462,7 @@ class TiledMatrix(anywidget.AnyWidget):
             with self._turns:  # a picture may be wider than asked for, by a pixel
                 view = shown.view(head, drawn.rows, drawn.cols, TABLE - 1)
             rows, cols = (
-                _labels(shown.pieces, x, view.tokens_per_pixel) for x in (view.rows, view.cols)
+                pixel_labels(shown.pieces, x, view.tokens_per_pixel) for x in (view.rows, view.cols)
             )
             values = view.values.tolist()
             made.append(
@@ -460,54 +470,12 @@ class TiledMatrix(anywidget.AnyWidget):
                     f"Head {head}, token n by token m. {note(shown.plane.kind, {head: view})}",
                     ["n \\ m", *cols],
                     [
-                        [name, *(_entry(value, view.bound) for value in line)]
+                        [name, *(entry(value, view.bound) for value in line)]
                         for name, line in zip(rows, values, strict=True)
                     ],
                 )
             )
         return made
-
-
-def note(kind: str, views: Mapping[int, View]) -> str:
-    """What pictures of heads, all of one window, show: for a student."""
-    noun = NOUNS[kind]
-    exact = {head: view for head, view in views.items() if view.exact}
-    bounds = [head for head, view in views.items() if not view.exact]
-    said = [_pixel_note(kind, next(iter(views.values())).tokens_per_pixel)] if exact else []
-    if bounds:
-        said.append(
-            f"{_heads(bounds)} grey: too many {noun}s to compute, so each pixel shows an upper "
-            f"bound, max ‖q‖ max ‖k‖{'' if kind == 'scores' else ' γⁿ⁻ᵐ'}. No {noun} is larger, "
-            "and the largest may be much smaller. Zoom in for the values."
-        )
-    left_out = _left_out(noun, views)
-    return " ".join([*said, left_out] if left_out else said)
-
-
-def _pixel_note(kind: str, pixel: int) -> str:
-    noun = NOUNS[kind]
-    if pixel == 1:
-        return f"Each square is one {noun}."
-    sign = ", with its sign" if SIGNED[kind] else ""
-    return (
-        f"{pixel:,} tokens per pixel: each pixel shows the largest of {pixel:,} × {pixel:,} "
-        f"{noun}s{sign}."
-    )
-
-
-def _left_out(noun: str, views: Mapping[int, View]) -> str:
-    """What was not computed."""
-    bound = max(view.bound for view in views.values())
-    reaches = {head: view.reach for head, view in views.items() if view.reach is not None}
-    if not reaches:
-        if not bound:
-            return ""
-        return f"Blocks with no {noun} over {_at_least(bound)}, half a colour step, are left out."
-    short, long = (pick(reaches, key=lambda head: reaches[head]) for pick in (min, max))
-    said = f"From {counted(reaches[short], 'token')} back on"
-    if reaches[short] != reaches[long]:
-        said += f" in head {short} and from {reaches[long]:,} in head {long}"
-    return f"{said} γⁿ⁻ᵐ leaves at most {_at_least(bound)}, under half a colour step: not computed."
 
 
 def _scale_of(plane: Plane, heads: Sequence[int], scale: str, limit: float) -> ColorScale:
@@ -527,44 +495,3 @@ def _within(asked: Any, whole: range) -> range:
 
 def _side(asked: Any, heads: int) -> int:
     return max(1, min(int(asked), SIDE, math.isqrt(PIXELS // heads)))
-
-
-def _names(pieces: Pieces | None, tokens: range) -> list[str]:
-    """The text of tokens as people see it; nothing where there are too many to be written."""
-    if pieces is None or len(tokens) > NAMED:
-        return []
-    return [visible(piece) for piece in pieces(tokens.start, tokens.stop)]
-
-
-def _labels(pieces: Pieces | None, tokens: range, pixel: int) -> list[str]:
-    """The names of the pixels along one side of a table."""
-    spans = [tokens[i : i + pixel] for i in range(0, len(tokens), pixel)]
-    names = _names(pieces, tokens) if pixel == 1 else []
-    if not names:
-        return [_span(span) for span in spans]
-    return [f"{span.start:,} “{name}”" for span, name in zip(spans, names, strict=True)]
-
-
-def _entry(value: float, bound: float) -> str:
-    """A value in a table; what was not computed, being at most `bound`, is told from a true 0."""
-    if math.isnan(value):
-        return ""
-    return number(value) if value or not bound else "≈ 0"
-
-
-def _span(tokens: range) -> str:
-    return f"{tokens.start:,}" + (f"–{tokens[-1]:,}" if len(tokens) > 1 else "")
-
-
-def _heads(heads: Sequence[int]) -> str:
-    if len(heads) == 1:
-        return f"Head {heads[0]} is"
-    return f"Heads {', '.join(map(str, heads[:-1]))} and {heads[-1]} are"
-
-
-def _at_least(value: float) -> str:
-    """A number of two digits that is no smaller."""
-    if not value:
-        return "0"
-    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return number(math.ceil(value / unit - 1e-9) * unit)

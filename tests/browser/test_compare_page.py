@@ -49,6 +49,15 @@ def test_the_columns_show_what_each_model_reads(board: Locator) -> None:
     expect(board.locator(".rv-area-decays")).to_contain_text("γ of 0.969 to 0.996")
 
 
+def test_no_sentence_below_a_picture_is_cut(board: Locator, page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    for sentence in board.locator(".rv-readout, .rv-sentence, .rv-strip .rv-title").all():
+        expect(sentence).not_to_be_empty()
+        assert sentence.evaluate(
+            "el => el.scrollHeight <= el.clientHeight && el.scrollWidth <= el.clientWidth"
+        ), sentence.text_content()
+
+
 def test_a_layer_a_head_and_a_text_are_chosen(board: Locator, page: Page) -> None:
     first = board.locator(".rv-column").first
     readout = first.locator(".widget-slider .widget-readout")

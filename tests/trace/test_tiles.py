@@ -21,7 +21,9 @@ from retnet_viz.trace.cost import measure
 from retnet_viz.trace.tiles import KINDS, RESOLUTION, Plane, View
 
 ModelFactory = Callable[..., RetNet]
-tiles = importlib.import_module("retnet_viz.trace.tiles")
+tiles, band, window_module = (
+    importlib.import_module(f"retnet_viz.trace.{name}") for name in ("tiles", "band", "window")
+)
 WIDTH = 4  # d_k
 GAMMAS = (1.0, 0.999, 0.97, 0.9, 0.5)
 SMALL = {"STRIP": 32, "BLOCK": 8, "PIECE": 32 * 16, "TILE": 32, "BASE": 8, "FINEST_BASE": 2}
@@ -35,7 +37,9 @@ def parts(request: pytest.FixtureRequest) -> Iterator[None]:
     """With small strips, blocks and tiles a short text has many of them."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SMALL.items() if request.param == "small parts" else ():
-            patch.setattr(tiles, name, value)
+            for module in (tiles, band, window_module):
+                if hasattr(module, name):
+                    patch.setattr(module, name, value)
         yield
 
 
@@ -479,10 +483,12 @@ def test_memory_grows_with_the_text_and_not_with_its_square(kind: str, gamma: fl
     with Largest() as largest:
         look()
     features, pixels = 4 * length * WIDTH, 4 * (height + 1) ** 2
-    assert largest.nbytes <= max(4 * features, 2 * pixels, 4 * tiles.PIECE, 4 * tiles.TILE**2)
+    assert largest.nbytes <= max(
+        4 * features, 2 * pixels, 4 * band.PIECE, 4 * window_module.TILE**2
+    )
     _, peak = measure(look)
-    kept = 4 * tiles.TILES_KEPT * tiles.TILE**2
-    assert peak <= 12 * features + 10 * pixels + kept + 8 * 4 * tiles.PIECE
+    kept = 4 * tiles.TILES_KEPT * window_module.TILE**2
+    assert peak <= 12 * features + 10 * pixels + kept + 8 * 4 * band.PIECE
     assert peak < length**2 / 4
 
 

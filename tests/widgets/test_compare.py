@@ -1,5 +1,7 @@
 """The comparison without a browser: every column against its model's own numbers."""
 
+import json
+import math
 import sys
 
 import numpy as np
@@ -9,8 +11,9 @@ from torch import nn
 
 import retnet_viz as rv
 from retnet_viz.baselines import Mamba, MambaConfig, Transformer, TransformerConfig
+from retnet_viz.figures import state_decay
 from retnet_viz.figures.tokens import visible
-from retnet_viz.lab.reading import read
+from retnet_viz.lab.reading import Reading, read
 from retnet_viz.widgets.compare import Compare
 from retnet_viz.widgets.state import ExplorerState
 
@@ -91,7 +94,7 @@ def test_every_column_shows_what_its_model_reads(open_compare, models):
     expect_columns(widget, models, TEXT, n)
     softmax, hidden = widget.columns[1], widget.columns[2]
     assert "sum to 1, none below 0" in softmax.matrix.readout
-    assert hidden.matrix.meta["heads"][0]["label"] == "mean of all channels"
+    assert hidden.matrix.meta["heads"][0]["label"] == "channel mean"
 
 
 def test_one_token_is_selected_everywhere(open_compare, models):
@@ -147,18 +150,40 @@ def test_the_decays_are_those_of_the_state(open_compare, models):
     widget = open_compare()
     lines = {line["name"]: line["y"] for line in widget.decays.figure["data"]}
     found = read(models["Mamba"], TEXT)
+
+    def half_lives(shares):
+        return pytest.approx([math.log(0.5) / math.log(share) for share in shares], rel=1e-4)
+
     median = found.decay(0).median(dim=1).values.tolist()
-    assert lines["Mamba, median"] == pytest.approx(median, rel=1e-4)
-    low, high = (found.decay(0).quantile(q, dim=1).tolist() for q in (0.1, 0.9))
-    assert lines["Mamba, 10 %"] == pytest.approx(low, rel=1e-4)
-    assert lines["Mamba, 10 to 90 % of its state"] == pytest.approx(high, rel=1e-4)
-    gammas = models["RetNet"].config.gammas().tolist()
-    for head, gamma in enumerate(gammas):
-        assert lines[f"RetNet, head {head}"] == pytest.approx([gamma] * found.length, rel=1e-4)
+    assert lines["Mamba, median"] == half_lives(median)
+    low, high = (
+        found.decay(0).quantile(q, dim=1, interpolation="lower").tolist() for q in (0.1, 0.9)
+    )
+    assert lines["Mamba, 10 %"] == half_lives(low)
+    assert lines["Mamba, 10 to 90 % of its state"] == half_lives(high)
+    for head, gamma in enumerate(models["RetNet"].config.gammas().tolist()):
+        assert lines[f"RetNet, head {head}"] == half_lives([gamma] * found.length)
     assert not any("Transformer" in name for name in lines)
     sentence = widget.decays.figure["layout"]["meta"]["sentence"]
     assert "whatever the token" in sentence
     assert "leaves least" in sentence
+
+
+def test_a_state_that_loses_nothing_or_all_has_no_half_life_to_draw(models):
+    def made(kind, shares):
+        ids = torch.tensor([1, 2])
+        return Reading(models["RetNet"], kind, ("head 0",), ids, None, None, lambda _: shares)
+
+    readings = {
+        "RetNet": made("retention", torch.ones(2, 1)),
+        "Mamba": made("hidden attention", torch.tensor([[0.0], [0.5]])),
+    }
+    spec = state_decay.spec(readings, dict.fromkeys(readings, 0))
+    lines = {line["name"]: line["y"] for line in spec["data"]}
+    assert lines["RetNet, head 0"] == [None, None]
+    assert lines["Mamba, median"] == [None, 1.0]
+    assert "half-life ∞ whatever the token" in spec["layout"]["meta"]["sentence"]
+    json.dumps(spec, allow_nan=False)  # a browser reads no other numbers
 
 
 def test_an_empty_text_is_an_empty_page_that_keeps_working(open_compare, models):

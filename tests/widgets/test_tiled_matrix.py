@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from retnet_viz.figures.scale import SCALES, ColorScale, color_scale, raster
 from retnet_viz.trace.tiles import KINDS, RESOLUTION, Plane, View
 from retnet_viz.widgets import tiled_matrix
-from retnet_viz.widgets.tiled_matrix import OVERVIEW, TABLE, TiledMatrix, note
+from retnet_viz.widgets.tiled_matrix import OVERVIEW, TABLE, TiledMatrix
+from retnet_viz.widgets.tiled_words import at_least, note
 
 LENGTH, HEADS, WIDTH = 300, 3, 4
 GAMMAS = (0.8, 0.95, 0.99)
@@ -356,7 +357,7 @@ def test_the_note_names_the_heads_of_which_only_bounds_are_known():
 
 @given(st.floats(1e-12, 1e12))
 def test_a_bound_is_never_told_as_less_than_it_is(value):
-    told = float(tiled_matrix._at_least(value).replace(",", ""))
+    told = float(at_least(value).replace(",", ""))
     assert value * (1 - 1e-6) <= told <= 1.11 * value
 
 
