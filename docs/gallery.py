@@ -178,7 +178,7 @@ APPS = (
         "explorer",
         "Explorer",
         'rv.explore(model, "Once upon a time")',
-        "Type a text; what the model retains of it is drawn as you type, in the mode that you choose.",
+        "What the model retains of a text is drawn as you type it, in the mode that you choose.",
         _explorer,
         (
             Panel(
@@ -372,7 +372,7 @@ APPS = (
         "cost",
         "Cost",
         "rv.cost()",
-        "What the next token costs three models of one size, measured; and a calculator for others.",
+        "What the next token costs three models of one size, measured; a calculator for others.",
         _cost,
         (
             Panel("now", "The last measured token of each model: time and state.", ".rv-area-now"),
