@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from retnet_viz.checkpoints import CheckpointError, load
 from retnet_viz.model import RetNet, RetNetConfig, generate
-from retnet_viz.trace import Live, Recomputed, Schedule, Step, Trace, live, schedule, terms, trace
+from retnet_viz.trace import (
+    Live,
+    Recomputed,
+    Schedule,
+    Step,
+    Trace,
+    TraceFileError,
+    live,
+    schedule,
+    terms,
+    trace,
+)
 
 if TYPE_CHECKING:
     from retnet_viz import figures
@@ -32,6 +43,7 @@ __all__ = [
     "Schedule",
     "Step",
     "Trace",
+    "TraceFileError",
     "compare",
     "cost",
     "explore",

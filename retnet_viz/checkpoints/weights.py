@@ -22,6 +22,8 @@ USUAL = ("model.safetensors", "pytorch_model.bin")
 class Weights(Mapping[str, Tensor]):
     """Tensors by name. Their shapes are known without reading them; files are memory-mapped.
 
+    `metadata` is what the headers of safetensors files say besides.
+
     A file is safetensors, or what torch.save writes: that is opened with `weights_only=True`, so
     that no code in it runs, and only where its records lie uncompressed in it. Raises
     CheckpointError, naming the file, where one is missing, damaged or neither of the two.
@@ -30,6 +32,7 @@ class Weights(Mapping[str, Tensor]):
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.metadata: dict[str, str] = {}
         self._files: dict[str, _File] = {}
         for path in paths:
             file = _open(path)
@@ -40,6 +43,7 @@ class Weights(Mapping[str, Tensor]):
                     )
                 self._files[name] = file
             self.shapes |= file.shapes
+            self.metadata |= file.metadata
 
     @classmethod
     def of(cls, folder: Path) -> Weights:
@@ -112,6 +116,7 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.metadata: dict[str, str] = {}
 
     def read(self, name: str) -> Tensor:
         raise NotImplementedError
@@ -121,6 +126,7 @@ class _Safetensors(_File):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._file: Any = safe_open(path, "pt")
+        self.metadata = self._file.metadata() or {}
         self.shapes = {
             name: tuple(self._file.get_slice(name).get_shape())
             for name in self._file.keys()  # noqa: SIM118

@@ -13,13 +13,18 @@ _BAR = "#0072B2"
 
 @Drawing
 def next_token(trace: Read, position: int = -1, *, count: int = 10, theme: str = "light") -> Spec:
-    """Bars: the `count` likeliest tokens after the token at `position`, with probabilities."""
+    """Bars: the `count` likeliest tokens after the token at `position`, with probabilities.
+
+    Of a trace without a model, a sentence in their place.
+    """
     if not -trace.length <= position < trace.length:
         raise IndexError(f"position {position} is outside a text of {trace.length} tokens")
     if count < 1:
         raise ValueError(f"count must be 1 or more, not {count}")
     position %= trace.length
     probabilities = trace.logits_after(position).double().softmax(-1)
+    if not len(probabilities):
+        return _nothing(theme)
     top = probabilities.topk(min(count, len(probabilities)))
     values, ids = top.values.tolist(), top.indices.tolist()
     shares = [f"{100 * value:.1f} %".rjust(8).replace(" ", "\u00a0") + "\u00a0" for value in values]
@@ -53,6 +58,31 @@ def next_token(trace: Read, position: int = -1, *, count: int = 10, theme: str =
             "margin": {"l": 150, "r": 8, "t": 30, "b": 6},
             "bargap": 0.25,
             "meta": {"sentence": words.next_token(trace, position)},
+        },
+        theme,
+    )
+
+
+def _nothing(theme: str) -> Spec:
+    hidden = {"visible": False, "fixedrange": True}
+    said = {
+        "text": words.NO_NEXT_TOKEN.replace(": ", ":<br>"),
+        "x": 0.5,
+        "y": 0.5,
+        "xref": "paper",
+        "yref": "paper",
+        "showarrow": False,
+        "font": {"color": MUTED[theme]},
+    }
+    return make(
+        [],
+        {
+            "title": {"text": "Next token"},
+            "annotations": [said],
+            "xaxis": hidden,
+            "yaxis": hidden,
+            "margin": {"l": 8, "r": 8, "t": 30, "b": 6},
+            "meta": {"sentence": words.NO_NEXT_TOKEN},
         },
         theme,
     )

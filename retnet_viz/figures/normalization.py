@@ -23,6 +23,7 @@ from retnet_viz.figures.panel import (
 from retnet_viz.figures.theme import INK, head_color
 from retnet_viz.model.retnet import MultiScaleRetention
 from retnet_viz.trace import Trace
+from retnet_viz.trace.given import GivenTensors
 
 _BEFORE, _AFTER = [0.0, 0.44], [0.58, 1.0]  # domains
 _LEFT = 60  # pixels
@@ -95,10 +96,13 @@ def scaled_output(trace: Trace, layer: int, factor: float) -> tuple[Tensor, Tens
     own normalisation.
 
     A head's output is linear in its weights, so that it takes the factor as it is. Raises
-    ValueError on a factor that is not above 0, or with which the outputs overflow.
+    ValueError on a factor that is not above 0, or with which the outputs overflow, and on a trace
+    without a model.
     """
     if not (math.isfinite(factor) and factor > 0):
         raise ValueError(f"factor must be a finite number above 0, not {factor!r}")
+    if isinstance(trace.model, GivenTensors):
+        raise ValueError("a trace without a model has no normalisation to run again")
     parts = [part for part in trace.model.modules() if isinstance(part, MultiScaleRetention)]
     with torch.no_grad():
         scaled = trace.head_output(layer) * factor

@@ -37,12 +37,12 @@ def phase(
     """
     heads_shown(trace, [head])
     n = token_at(trace, n)
-    _check_without(trace, without)
+    config = _check_without(trace, without)
     color = head_color(head)
     distances = list(range(n + 1))
     gamma = trace.gamma(layer)[head : head + 1]
     decay = decay_powers(gamma, torch.arange(n + 1), torch.float64)[0]
-    turned = phase_factor(trace.config, n + 1)
+    turned = phase_factor(config, n + 1)
     tokens = [f"m = {m} “{escaped(trace.tokens[m])}”" for m in range(n, -1, -1)]
     reads = {
         (name, rotation): _by_distance(read, name, layer, head, n)
@@ -134,7 +134,10 @@ def _by_distance(trace: Trace, name: str, layer: int, head: int, n: int) -> list
     return values[::-1]
 
 
-def _check_without(trace: Trace, without: Trace) -> None:
+def _check_without(trace: Trace, without: Trace) -> RetNetConfig:
+    """The config that says how the text was rotated."""
+    if not isinstance(trace.config, RetNetConfig) or not isinstance(without.config, RetNetConfig):
+        raise ValueError("tensors without a model do not say how they were rotated")
     if not torch.equal(trace.ids, without.ids):
         raise ValueError("`without` must be a trace of the same text")
     if without.config.rotation != "none":
@@ -142,3 +145,4 @@ def _check_without(trace: Trace, without: Trace) -> None:
             "`without` must be a trace of a model without rotation, "
             f"not with {without.config.rotation!r}"
         )
+    return trace.config

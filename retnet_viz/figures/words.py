@@ -18,6 +18,8 @@ from retnet_viz.figures.tokens import visible
 from retnet_viz.lab.reading import Reading
 from retnet_viz.trace import Agreement, Cost, Trace
 
+NO_NEXT_TOKEN = "There is no next token: without a model nothing is predicted."
+
 
 class Read(Protocol):
     """A text that a model has read: a Trace, or a Reading of another kind of model."""
@@ -281,6 +283,8 @@ def next_token(trace: Read, position: int = -1) -> str:
     """The three likeliest tokens after the one at `position`."""
     position %= trace.length
     top = trace.logits_after(position).double().softmax(-1)
+    if not len(top):
+        return NO_NEXT_TOKEN
     values, ids = (x.tolist() for x in top.topk(min(3, len(top))))
     likely = [
         f"“{visible(trace.piece(token_id))}” ({100 * value:.1f} %)"
@@ -305,7 +309,13 @@ def cost_bars(costs: dict[str, Cost]) -> str:
 
 def agreement(found: Agreement) -> str:
     """How far the three modes are apart."""
-    logits, outputs = max(found.logits.values()), max(found.outputs.values())
+    outputs = max(found.outputs.values())
+    if not found.logits:
+        return (
+            f"Between the three modes the heads' outputs differ by at most {number(outputs)}; they "
+            f"reach {number(found.scale)}."
+        )
+    logits = max(found.logits.values())
     return (
         f"Between the three modes the logits differ by at most {number(logits)} and the layers' "
         f"outputs by at most {number(outputs)}; the logits reach {number(found.scale)}."

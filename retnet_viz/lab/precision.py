@@ -13,9 +13,9 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from retnet_viz.lab.overhear import overhearing
 from retnet_viz.lab.variants import twin
 from retnet_viz.model import MODES, RetNet
+from retnet_viz.model.observe import overhearing
 from retnet_viz.model.retnet import check_call
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}

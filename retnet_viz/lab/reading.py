@@ -112,7 +112,9 @@ def read(model: LanguageModel[Any], text: str | Tensor) -> Reading:
 
 
 def of_trace(found: Trace) -> Reading:
-    """What a RetNet reads, of a pass that has been traced."""
+    """What a RetNet reads, of a pass that has been traced; TypeError where it has no model."""
+    if not isinstance(found.model, RetNet):
+        raise TypeError("a trace without a model is of no model's reading")
     return Reading(
         found.model,
         "retention",

@@ -7,7 +7,7 @@ import time
 
 from torch import Tensor
 
-from retnet_viz.lab.overhear import overhearing
+from retnet_viz.model.observe import overhearing
 from retnet_viz.model.retention import retain
 from retnet_viz.trace import Trace
 

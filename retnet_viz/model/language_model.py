@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 
@@ -47,6 +48,16 @@ class LanguageModel(nn.Module, Generic[S]):
     def n_parameters(self) -> int:
         """Number of weights, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are stored as."""
+        return self.embedding.weight.dtype
 
     def empty_state(self) -> S:
         """The state before the first token."""

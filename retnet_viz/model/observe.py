@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 
 import torch
 from torch import Tensor
@@ -51,3 +51,20 @@ def listening(listener: Listener, keeps: bool = True) -> Iterator[None]:
     finally:
         _listener.reset(tokens[0])
         _keeps.reset(tokens[1])
+
+
+@contextmanager
+def overhearing(listener: Listener) -> Iterator[None]:
+    """As `listening`, but the listener of the surrounding code is told as well.
+
+    So a background job that stops a pass by raising from its own listener stops an experiment too,
+    in the middle of a pass.
+    """
+    around = copy_context()
+
+    def tell(name: str, tensor: Tensor) -> None:
+        listener(name, tensor)
+        around.run(publish, name, tensor)
+
+    with listening(tell):
+        yield

@@ -226,6 +226,11 @@ class RetNet(LanguageModel[RetNetState]):
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
 
+    @property
+    def gammas(self) -> list[Tensor]:
+        """For each layer (H,) float64, the decay per token of each head."""
+        return [part.gamma for part in self.modules() if isinstance(part, MultiScaleRetention)]
+
     def empty_state(self) -> RetNetState:
         """The state before the first token."""
         return RetNetState([None] * self.config.n_layers)

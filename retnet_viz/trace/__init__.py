@@ -6,6 +6,7 @@ from retnet_viz.trace.cost import Cost
 from retnet_viz.trace.equations import ChunkTerms, ParallelTerms, RecurrentTerms, terms
 from retnet_viz.trace.live import Live, Recomputed, live
 from retnet_viz.trace.observables import Cell, Trace, trace
+from retnet_viz.trace.saved import TraceFileError
 from retnet_viz.trace.steps import Schedule, Step, schedule
 from retnet_viz.trace.text_file import FileText, TextFileError, decode_text, read_text
 
@@ -24,6 +25,7 @@ __all__ = [
     "Step",
     "TextFileError",
     "Trace",
+    "TraceFileError",
     "decode_text",
     "foreseen",
     "live",

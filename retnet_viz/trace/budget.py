@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import torch
 
-from retnet_viz.model import RetNet
 from retnet_viz.trace import carried
 from retnet_viz.trace.capture import state_stride
 from retnet_viz.trace.carried import RECENT, block_bytes, row_bytes
+from retnet_viz.trace.given import Observed
 from retnet_viz.trace.replay import whole_steps
 from retnet_viz.trace.rows import with_spare
 
@@ -24,7 +24,7 @@ class NotEnoughMemory(MemoryError):
 
 
 def foreseen(
-    model: RetNet,
+    model: Observed,
     length: int,
     mode: str = "chunkwise",
     chunk_size: int = 64,
@@ -60,7 +60,9 @@ def foreseen(
     )
 
 
-def foreseen_once(model: RetNet, length: int, mode: str = "parallel", chunk_size: int = 64) -> int:
+def foreseen_once(
+    model: Observed, length: int, mode: str = "parallel", chunk_size: int = 64
+) -> int:
     """The same of a `trace` by itself: it keeps all that the pass publishes."""
     config, item = model.config, _item(model)
     step = {"parallel": length, "recurrent": 1, "chunkwise": min(chunk_size, length)}[mode]
@@ -77,7 +79,7 @@ def foreseen_once(model: RetNet, length: int, mode: str = "parallel", chunk_size
 
 def check_memory(
     needed: int,
-    model: RetNet,
+    model: Observed,
     length: int,
     mode: str,
     chunk_size: int,
@@ -88,7 +90,7 @@ def check_memory(
     `available` is what the machine has free unless given.
     """
     if available is None:
-        available = available_memory(model.embedding.weight.device)
+        available = available_memory(model.device)
     if needed <= available:
         return
     config = model.config
@@ -130,26 +132,26 @@ def group_memory(folder: Path = Path("/sys/fs/cgroup")) -> int:
     return limit - used + int(files)  # copies of files make way when memory is short
 
 
-def _activation_bytes(model: RetNet, tokens: int) -> int:
+def _activation_bytes(model: Observed, tokens: int) -> int:
     """Bytes of one tensor of each width, which a layer makes several of and nobody keeps."""
     config = model.config
     return (config.d_model + config.n_heads * config.value_dim) * tokens * _item(model)
 
 
-def _chunk_at_work(model: RetNet, size: int) -> int:
+def _chunk_at_work(model: Observed, size: int) -> int:
     """Bytes of the three planes of one chunk, of which a layer at work holds no more."""
     return 3 * model.config.n_heads * _item(model) * size**2
 
 
-def _state_bytes(model: RetNet) -> int:
+def _state_bytes(model: Observed) -> int:
     """Bytes of one state of all layers: float32 at least."""
     config = model.config
     size = config.n_heads * config.head_dim * config.value_dim
     return config.n_layers * size * max(4, _item(model))
 
 
-def _item(model: RetNet) -> int:
-    return model.embedding.weight.element_size()
+def _item(model: Observed) -> int:
+    return model.dtype.itemsize
 
 
 def _size(count: int) -> str:

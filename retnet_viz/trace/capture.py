@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from retnet_viz.model import RetNet
+from retnet_viz.trace.given import Observed
 
 # A state per token is d_k * d_v floats per head, by far the largest thing a recurrent pass
 # publishes. Beyond this many bytes every n-th is kept and those between are replayed on demand.
@@ -119,9 +119,9 @@ class Capture:
         """Nothing to check: a capture is of one pass for good."""
 
 
-def state_stride(model: RetNet, steps: int) -> int:
+def state_stride(model: Observed, steps: int) -> int:
     """Of how many states one is kept, so that those of `steps` steps fit into STATE_BUDGET."""
     config = model.config
-    state_bytes = max(4, model.embedding.weight.element_size())
+    state_bytes = max(4, model.dtype.itemsize)
     state_bytes *= config.n_heads * config.head_dim * config.value_dim
     return max(1, -(-config.n_layers * steps * state_bytes // STATE_BUDGET))

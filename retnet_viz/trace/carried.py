@@ -15,6 +15,7 @@ from torch import Tensor
 from retnet_viz.model import RetNet, RetNetState
 from retnet_viz.model.observe import listening
 from retnet_viz.trace.capture import Capture, LayerRecord, state_stride
+from retnet_viz.trace.given import Observed
 from retnet_viz.trace.replay import Replay, whole_steps
 from retnet_viz.trace.rows import Draft, Rows
 
@@ -200,7 +201,7 @@ class Carried:
             state = RetNetState([layer.state(step)[None] for layer in self.layers], start)
             for layer, part in zip(self.layers, run.layers, strict=True):
                 part.last_state = layer.state(step)
-        device = self._model.embedding.weight.device
+        device = self._model.device
         stretch = whole_steps(self._step)
         for at in range(0, len(ids), stretch):
             if progress is not None:
@@ -280,7 +281,7 @@ class Carried:
         if layer:
             return self.layers[layer - 1].rows["layer.output"].slice(start, stop)
         embedding: Tensor = self._model.embedding(
-            self._ids.slice(start, stop).to(self._model.embedding.weight.device)
+            self._ids.slice(start, stop).to(self._model.device)
         )
         return embedding
 
@@ -320,7 +321,7 @@ class Whole:
             if progress is not None:
                 progress(0, len(ids))
             with torch.no_grad(), listening(capture):
-                self._model(ids[None].to(self._model.embedding.weight.device), mode="parallel")
+                self._model(ids[None].to(self._model.device), mode="parallel")
             if progress is not None:
                 progress(len(ids), len(ids))
 
@@ -330,17 +331,17 @@ class Whole:
         return take_over
 
 
-def row_bytes(model: RetNet, mode: str, all_rows: bool = True) -> int:
+def row_bytes(model: Observed, mode: str, all_rows: bool = True) -> int:
     """Bytes that the layers publish of each token, or of those the bytes of their outputs."""
     config = model.config
     width = config.d_model
     if all_rows:  # q, k; v, the head output, normed and gate, and the parts of a chunk's output
-        width += 2 * config.d_model
+        width += 2 * config.n_heads * config.head_dim
         width += (6 if mode == "chunkwise" else 4) * config.n_heads * config.value_dim
-    return config.n_layers * width * model.embedding.weight.element_size()
+    return config.n_layers * width * model.dtype.itemsize
 
 
-def block_bytes(model: RetNet, chunk_size: int, length: int) -> int:
+def block_bytes(model: Observed, chunk_size: int, length: int) -> int:
     """Bytes of the scores and weights of all chunks and layers, and of the decay that they share.
 
     In parallel mode the text is one chunk.
@@ -348,4 +349,4 @@ def block_bytes(model: RetNet, chunk_size: int, length: int) -> int:
     config, size = model.config, min(chunk_size, length)
     whole, rest = divmod(length, size)
     cells = 2 * config.n_layers * (whole * size**2 + rest**2) + size**2
-    return config.n_heads * cells * model.embedding.weight.element_size()
+    return config.n_heads * cells * model.dtype.itemsize

@@ -7,42 +7,29 @@ axis: a trace observes one sequence.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from retnet_viz.model import MODES, Output, RetNet, RetNetState
-from retnet_viz.model.observe import listening
+from retnet_viz.model import MODES, Output, RetNet, RetNetConfig, RetNetState
+from retnet_viz.model.observe import listening, overhearing
 from retnet_viz.model.position import decay_matrix, stretch_decay
 from retnet_viz.model.retention import chunkwise, next_state, recurrent
-from retnet_viz.model.retnet import MultiScaleRetention, check_call
-from retnet_viz.trace.agreement import Agreement
+from retnet_viz.model.retnet import check_call
+from retnet_viz.trace.agreement import Agreement, compared
 from retnet_viz.trace.budget import check_memory, foreseen_once
 from retnet_viz.trace.capture import Capture, LayerRecord, Record, state_stride
 from retnet_viz.trace.cost import Cost, measure, median_milliseconds
+from retnet_viz.trace.given import GivenConfig, GivenTensors, Observed, given_tensors
+from retnet_viz.trace.origins import origin
 from retnet_viz.trace.replay import Gathered
 from retnet_viz.trace.state_norms import state_norms
 
-COMPUTED, DERIVED, REPLAYED = "computed", "derived", "replayed"
-_EVERY_MODE = ("q", "k", "v", "gamma", "head_output", "normed", "gate", "output", "logits")
-_PLANES = ("decay", "scores", "retention")
-_ORIGINS = {
-    "decay": (COMPUTED, DERIVED, "computed inside chunks, derived elsewhere"),
-    "scores": (COMPUTED, DERIVED, "computed inside chunks, derived elsewhere"),
-    "retention": (COMPUTED, DERIVED, "computed inside chunks, derived elsewhere"),
-    "state": (
-        "computed after the last token, derived elsewhere",
-        COMPUTED,
-        "computed after each chunk, derived elsewhere",
-    ),
-    "inner": (DERIVED, DERIVED, COMPUTED),
-    "cross": (DERIVED, DERIVED, COMPUTED),
-}
-_ORIGINS["state_norm"] = _ORIGINS["state"]
-_PROJECTED, _RETAINED = ("q", "k", "v", "gate"), ("head_output", "normed")
 _PARTS = ("retention.inner", "retention.cross")
 
 
@@ -79,7 +66,9 @@ def trace(
 
 
 class Trace:
-    """Made by `trace` or a `Live`. Accessors give what the pass computed, or derive it when asked.
+    """Made by `trace`, `Trace.from_tensors`, `Trace.load` or a `Live`.
+
+    Accessors give what the pass computed, or derive it when asked.
 
     `origin(name)` tells which. What the mode computed is the very tensor that the pass used; treat
     it as read-only. `rows` and `cols` select tokens n (reading) and m (read) by a slice, and no
@@ -96,24 +85,80 @@ class Trace:
 
     def __init__(
         self,
-        model: RetNet,
+        model: Observed,
         ids: Tensor,
         mode: str,
         chunk_size: int,
         record: Record | None = None,
+        config: RetNetConfig | GivenConfig | None = None,
     ) -> None:
         self.model = model
-        self.config = model.config
+        self.config = config or model.config
         self._ids = ids.detach().to("cpu", torch.long, copy=True) if record is None else ids
         self._length = len(ids)
         self.mode = mode
         self.chunk_size = chunk_size
         check_call(self._ids[None], mode, chunk_size)
-        self._gammas = [
-            part.gamma.clone() for part in model.modules() if isinstance(part, MultiScaleRetention)
-        ]
+        self._gammas = [gamma.clone() for gamma in model.gammas]
         self._capture = self._captured() if record is None else record
         self._derived: dict[tuple[str, int], Tensor] = {}
+
+    @classmethod
+    def from_tensors(
+        cls,
+        q: Any,
+        k: Any,
+        v: Any,
+        gamma: Any,
+        tokens: Sequence[str] | None = None,
+        mode: str = "parallel",
+        chunk_size: int = 64,
+    ) -> Trace:
+        """Observe the retention of queries, keys and values from any code, in one mode.
+
+        q, k (H, T, d_k) and v (H, T, d_v) are those of one layer, after rotation; k carries the
+        factor d_k**-0.5, or q does. (L, H, T, d), or a list of (H, T, d), are those of L layers; a
+        batch axis of 1 may stand before H or before L. They are copied to the CPU, in the dtype
+        that holds all of theirs. `gamma` is the decay per token: a number, (H,), or (L, H).
+        `tokens` are the T tokens' texts; without them the tokens are their numbers.
+
+        The trace has no model: it does the retention itself, layer by layer, and `origin` says what
+        was given to it. `normed` and `output` are the head outputs side by side, `gate` is 1,
+        `logits` has the shape (T, 0); `agreement` compares head outputs.
+
+        Raises ValueError, with a sentence, on shapes that do not go together, on no tokens, on
+        numbers that are not finite, on a gamma outside (0, 1], on tokens that are not T strings,
+        and on a mode or chunk size that `trace` refuses; NotEnoughMemory as `trace`.
+        """
+        given = given_tensors(q, k, v, gamma, tokens)
+        return cls(given, torch.arange(given.length), mode, chunk_size)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], model: RetNet | None = None) -> Trace:
+        """The trace in a file that `save` wrote; its accessors give what the saved one's gave.
+
+        What reads a text anew, in another mode say, needs a model. With `model`, which has to be
+        that of the trace, it is done as before. Without one the retention alone is run again, on
+        the q, k and v in the file, as of a trace `from_tensors`: `in_mode` and `cost` are of that,
+        and `agreement` compares head outputs.
+
+        Raises TraceFileError, with a sentence, on a file that is no whole and sound trace, and on a
+        model of another config, dtype or other gammas. Nothing in a file is run.
+        """
+        from retnet_viz.trace.saved import load_trace
+
+        return load_trace(path, model)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the trace into a safetensors file (its name ends so), whole or not at all.
+
+        In parallel mode that holds T x T numbers a head, else it grows with T. Raises
+        TraceFileError on another name and on values that are not finite, OSError where the file
+        cannot be written; what was there stays.
+        """
+        from retnet_viz.trace.saved import save_trace
+
+        save_trace(self, path)
 
     def __repr__(self) -> str:
         return f"<Trace of {self.length} tokens, {self.mode} mode, {self.n_layers} layers>"
@@ -163,7 +208,7 @@ class Trace:
     def piece(self, token_id: int) -> str:
         """The text of any token of the vocabulary; the id itself where it has no text."""
         try:
-            return str(self.model.tokenizer.piece(token_id))
+            return str(self.model.tokenizer.piece(token_id))  # type: ignore[union-attr]
         except (AttributeError, ValueError):  # no tokenizer, or an id that it does not use
             return str(token_id)
 
@@ -171,7 +216,7 @@ class Trace:
 
     @property
     def logits(self) -> Tensor:
-        """(T, vocab), the scores of the next token after each token.
+        """(T, vocab), the scores of the next token after each token; (T, 0) without a model.
 
         Raises RuntimeError where they were not kept for all tokens; see `logits_after`.
         """
@@ -187,7 +232,7 @@ class Trace:
         """(vocab,), the scores of the next token after one token (negative counts from the end).
 
         Where they were not kept they are made again from the output of the last layer. Raises
-        IndexError on a token that there is not.
+        IndexError on a token that there is not, RuntimeError where that would need a model.
         """
         if not -self.length <= position < self.length:
             raise IndexError(f"position {position} is outside a text of {self.length} tokens")
@@ -195,6 +240,8 @@ class Trace:
         position %= self.length
         if position >= first:
             return self._capture.logits[position - first]
+        if isinstance(self.model, GivenTensors):
+            raise RuntimeError(f"the logits after token {position} were not kept")
         with torch.no_grad():
             logits: Tensor = self.model.head(
                 self.model.norm(self.output(self.n_layers - 1)[position])
@@ -449,21 +496,11 @@ class Trace:
     def origin(self, name: str) -> str:
         """Whether this mode "computed" the quantity, the trace "derived" it, or where which.
 
-        "replayed" is what the mode computed and the record did not keep; see `Trace`.
+        "replayed" is what the mode computed and the record did not keep; see `Trace`. "given" is
+        what `from_tensors` was given.
         """
-        if not self._capture.keeps_rows and name in (*_PROJECTED, *_RETAINED, "inner", "cross"):
-            by_its_formula = self.mode == "chunkwise" or name in _PROJECTED
-            return REPLAYED if by_its_formula else DERIVED
-        if name in _EVERY_MODE:
-            return COMPUTED
-        if name not in _ORIGINS:
-            known = ", ".join(sorted([*_EVERY_MODE, *_ORIGINS]))
-            raise ValueError(f"unknown quantity {name!r}; a trace has {known}")
-        if name in _PLANES and not self._capture.keeps_blocks:
-            return DERIVED
-        if name == "state_norm" and self.mode != "parallel" and not self._capture.keeps_rows:
-            return "computed where kept, derived elsewhere"
-        return _ORIGINS[name][MODES.index(self.mode)]
+        record, of_tensors = self._capture, isinstance(self.config, GivenConfig)
+        return origin(name, self.mode, record.keeps_rows, record.keeps_blocks, of_tensors)
 
     def in_mode(self, mode: str) -> Trace:
         """The trace of the same text in another mode; run once and kept."""
@@ -478,19 +515,11 @@ class Trace:
         return {}
 
     def agreement(self) -> Agreement:
-        """Run the other two modes and compare: max |difference| of logits and layer outputs."""
-        others = {mode: self.in_mode(mode) for mode in MODES if mode != self.mode}
-        return Agreement(
-            logits={mode: _difference(self.logits, o.logits) for mode, o in others.items()},
-            outputs={
-                mode: max(
-                    _difference(self.output(layer), o.output(layer))
-                    for layer in range(self.n_layers)
-                )
-                for mode, o in others.items()
-            },
-            scale=self.logits.abs().max().item(),
-        )
+        """Run the other two modes and compare: max |difference| of logits and layer outputs.
+
+        Of a trace that has no model, the head outputs in place of both.
+        """
+        return compared(self, {mode: self.in_mode(mode) for mode in MODES if mode != self.mode})
 
     @cached_property
     def cost(self) -> Cost:
@@ -510,12 +539,12 @@ class Trace:
         check_memory(foreseen_once(*call), *call)
         steps = self.length if self.mode == "recurrent" else -(-self.length // self.chunk_size)
         capture = Capture(state_stride(self.model, steps))
-        with torch.no_grad(), listening(capture):
+        with torch.no_grad(), overhearing(capture):
             self._forward()
         return capture
 
     def _forward(self) -> Output[RetNetState]:
-        ids = self._ids.to(self.model.embedding.weight.device)[None]
+        ids = self._ids.to(self.model.device)[None]
         output: Output[RetNetState] = self.model(ids, mode=self.mode, chunk_size=self.chunk_size)
         return output
 
@@ -549,10 +578,6 @@ def _overlap(chosen: range, first: int, last: int) -> tuple[slice, slice]:
     if begin >= end:
         return slice(0, 0), slice(0, 0)
     return slice(begin, end), slice(chosen[begin] - first, chosen[end - 1] - first + 1, chosen.step)
-
-
-def _difference(a: Tensor, b: Tensor) -> float:
-    return (a - b).abs().max().item()
 
 
 def _frobenius(state: Tensor) -> Tensor:

@@ -17,12 +17,13 @@ from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
 from retnet_viz.trace.budget import NotEnoughMemory
+from retnet_viz.trace.given import Observed
 from retnet_viz.trace.live import Recomputed
 from retnet_viz.widgets import readout
 from retnet_viz.widgets.background import Home, LatestJob, OutdatedError
 from retnet_viz.widgets.frame import Frame, area
 from retnet_viz.widgets.presets import PRESETS
-from retnet_viz.widgets.reader import Reader, Reading, Wanted
+from retnet_viz.widgets.reader import LiveText, Reader, Reading, Source, Wanted
 from retnet_viz.widgets.stage import Stage
 from retnet_viz.widgets.state import (
     CLOCKS,
@@ -56,9 +57,7 @@ class Board(Frame):
     max_tokens: ClassVar[int]
     job_pause: ClassVar[float] = 0.35  # seconds without an edit before slow work begins
 
-    def __init__(self, model: RetNet, state: ExplorerState) -> None:
-        if model.tokenizer is None:
-            raise ValueError("the explorer needs a model with a tokenizer")
+    def __init__(self, model: Observed, state: ExplorerState) -> None:
         self.model = model
         self.trace: Trace | None = None
         self.state = _checked(state, model)
@@ -71,12 +70,18 @@ class Board(Frame):
         self._strip_of: tuple[Trace, range] | None = None  # whose tokens the strip shows
         self._job = LatestJob(self.job_pause)
         self._home = Home()
-        self._reader = Reader(model, self.max_tokens, self._tell_reading, self._home)
+        self._reader = Reader(self._source(), self._tell_reading, self._home)
         super().__init__()
         self._write_controls()
         if not self._read_text():
             self._draw()  # without a text, until it has been read
         self._listen()
+
+    def _source(self) -> Source:
+        """Where the traces come from."""
+        if not isinstance(self.model, RetNet) or self.model.tokenizer is None:
+            raise ValueError("the explorer needs a model with a tokenizer")
+        return LiveText(self.model, self.max_tokens)
 
     # -- what a subclass gives --------------------------------------------------------------
 
@@ -135,6 +140,7 @@ class Board(Frame):
 
     def _model_head(self) -> Any:
         """The page's first line, which says what the model is."""
+        assert isinstance(self.model, RetNet)
         config = self.model.config
         about = (
             f"{self.model.n_parameters / 1e6:.1f} M parameters, "
@@ -233,7 +239,7 @@ class Board(Frame):
         """Make every control show the state, without that being taken for the user's choice."""
         state = self.state
         with self._writing():
-            self.text.value = state.text
+            self.text.value = self._in_box()
             self.mode.value = state.mode
             self.chunk.max = max(self.chunk.max, state.chunk_size)
             self.chunk.value = state.chunk_size
@@ -241,6 +247,10 @@ class Board(Frame):
             self.scale.value = state.scale
             self.theme.value = self.page.theme = state.theme
             self.page.query = state.query(self._elsewhere)
+
+    def _in_box(self) -> str:
+        """What the text box holds."""
+        return self.state.text
 
     # -- running ----------------------------------------------------------------------------
 
@@ -453,7 +463,7 @@ class Board(Frame):
         return range(start, min(start + _STRIP, length))
 
 
-def _checked(state: ExplorerState, model: RetNet) -> ExplorerState:
+def _checked(state: ExplorerState, model: Observed) -> ExplorerState:
     """`state`, or ValueError with a sentence where the API was given what no control can."""
     fitted = state.fitted(model.config)
     tops = {

@@ -16,7 +16,8 @@ from retnet_viz.figures.cost import cost_bars
 from retnet_viz.figures.planes import SIGNED, TITLES, plane_places
 from retnet_viz.figures.theme import DIVERGING, SEQUENTIAL, color_table, head_color
 from retnet_viz.model import MODES, RetNet
-from retnet_viz.trace import Agreement, Cost
+from retnet_viz.trace import Agreement, Cost, Trace
+from retnet_viz.trace.given import Observed
 from retnet_viz.trace.text_file import (
     LARGEST_FILE,
     MOST_DECODED,
@@ -41,17 +42,29 @@ MOST_CELLS = 1024  # tokens up to which every cell of a plane is sent, and the m
 
 
 def explore(
-    model: RetNet | None = None, text: str | os.PathLike[str] | None = None, **chosen: Any
+    model: RetNet | Trace | None = None,
+    text: str | os.PathLike[str] | None = None,
+    **chosen: Any,
 ) -> Explorer:
     """The explorer as a widget, over `model` (the shipped one by default) and `text`.
 
     `text` is a text, or a file: a path, or a str that names a file that there is. `chosen` are
-    fields of ExplorerState: mode, chunk_size, layer, heads, head, token, scale, theme. Raises
-    ValueError where a field is out of range or the model has no tokenizer, TextFileError (which is
-    one too) where a file has no text to read.
+    fields of ExplorerState: mode, chunk_size, layer, heads, head, token, scale, theme.
+
+    In place of the model a trace can stand, in its mode and chunk size. Its text can be edited if
+    its model is there and reads texts; a trace of tensors, or a loaded one, stays as it is.
+
+    Raises ValueError where a field is out of range, the model has no tokenizer or a text is given
+    besides a trace, TextFileError (which is one too) where a file has no text to read.
     """
     from retnet_viz.checkpoints import load
 
+    if isinstance(model, Trace):
+        from retnet_viz.widgets.fixed import explore_trace
+
+        if text is not None:
+            raise ValueError("a trace has its own text; give none besides it")
+        return explore_trace(model, **chosen)
     model = model or load()
     if text is None or not _is_file(text):
         state = START if text is None else ExplorerState(str(text))
@@ -78,7 +91,7 @@ class Explorer(Board):
     app = "explorer.ipynb"
     max_tokens = MAX_TOKENS
 
-    def __init__(self, model: RetNet, state: ExplorerState) -> None:
+    def __init__(self, model: Observed, state: ExplorerState) -> None:
         self.agreement: Agreement | None = None
         self.costs: dict[str, Cost] = {}
         super().__init__(model, state)
@@ -98,7 +111,7 @@ class Explorer(Board):
         self.long = LongText(partial(self._describe, "retention"), self._home, self._not_shown)
         self._weights_place = w.Box([self.weights])
         self._weights_place.add_class("rv-place")
-        self.gammas = w.HTML(readout.gammas(config))
+        self.gammas = w.HTML()
         self.gammas.add_class("rv-gammas")
         self.norms, self.next, self.cost = Plot(), Plot(), Plot()
         self.picker = FilePicker(
@@ -261,6 +274,7 @@ class Explorer(Board):
         if self._weights_place.children != (self._matrices["retention"],):
             self._weights_place.children = [self._matrices["retention"]]
         self._draw_next()
+        self.gammas.value = readout.gammas(self.model.gammas[state.layer])
         self._draw_plane("decay", self.decay)
         if shown is not None and self._is_long:
             self.norms.stale = not self._has_layer()

@@ -59,6 +59,7 @@ class Modes(Board):
     `curve` and `rounding` are what was last measured for the side by side view, None before.
     """
 
+    model: RetNet
     app = "modes.ipynb"
     max_tokens = MAX_TOKENS
 

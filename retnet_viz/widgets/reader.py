@@ -1,4 +1,4 @@
-"""The model reads the text of a page as it is edited: at once where that is quick, else behind."""
+"""The text of a page is read as it is edited: at once where that is quick, else behind."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from retnet_viz.figures.words import number
 from retnet_viz.model import RetNet
 from retnet_viz.trace import Trace, live
 from retnet_viz.trace.budget import NotEnoughMemory, foreseen
+from retnet_viz.trace.carried import Progress
+from retnet_viz.trace.given import Observed
 from retnet_viz.trace.live import Live, Recomputed
 from retnet_viz.widgets.background import Home, OutdatedError
 
@@ -42,6 +45,19 @@ class Wanted:
     failed: Callable[[Exception], None]
 
 
+class Source(Protocol):
+    """Where a page's traces come from."""
+
+    def is_quick(self, wanted: Wanted) -> bool:
+        """Whether few tokens have to be read, so that the page may wait for it."""
+
+    def prepare(self, wanted: Wanted, progress: Progress, behind: bool) -> Callable[[], Reading]:
+        """Read what is wanted, perhaps `behind`, in a thread; what is returned takes it over.
+
+        `progress(done, total)` is called now and then, in tokens; what it raises ends the reading.
+        """
+
+
 class Reader:
     """Reads the newest text that is wanted, and drops whatever was wanted before.
 
@@ -50,20 +66,10 @@ class Reader:
     by `read` where that was quick, else at `home`.
     """
 
-    def __init__(
-        self,
-        model: RetNet,
-        max_tokens: int,
-        tell: Callable[[int, int], None],
-        home: Home,
-        quick: int | None = None,
-    ) -> None:
-        self._model = model
-        self._max_tokens = max_tokens
+    def __init__(self, source: Source, tell: Progress, home: Home) -> None:
+        self._source = source
         self._tell = tell
         self._home = home
-        self._quick = QUICK if quick is None else quick
-        self._live: Live | None = None
         self._newest: Wanted | None = None  # the one whose outcome counts
         self._change = threading.Lock()
         self._waiting: Wanted | None = None
@@ -77,7 +83,7 @@ class Reader:
     def read(self, wanted: Wanted) -> bool:
         """Read a text in place of whatever was to be read; False where that goes on behind."""
         self._newest = wanted
-        if self._is_quick(wanted):
+        if self._source.is_quick(wanted):
             self._finish(wanted, self._outcome(wanted))
             return True
         with self._change:
@@ -97,18 +103,6 @@ class Reader:
             thread.join()
             self._home.settle()
 
-    # -- reading ----------------------------------------------------------------------------
-
-    def _is_quick(self, wanted: Wanted) -> bool:
-        """Whether few tokens have to be read: the text is short, or only its end is another."""
-        old, new = self._live, wanted.text
-        if len(new) <= self._quick and len(new.encode(errors="replace")) <= self._quick:
-            return True
-        if old is None or wanted.mode == "parallel" or not _goes_on(old, wanted):
-            return False
-        same = max(0, len(old.text) - self._quick)
-        return len(new) - same <= 2 * self._quick and old.text[:same] == new[:same]
-
     def _work(self) -> None:
         """Read what waits until nothing does. Runs in a thread."""
         while True:
@@ -124,10 +118,8 @@ class Reader:
             self._newest = None
             outcome()
 
-    def _outcome(
-        self, wanted: Wanted, tell: Callable[[int, int], None] | None = None
-    ) -> Callable[[], None]:
-        """Read a text; what is returned makes it the live one, or tells why it could not be."""
+    def _outcome(self, wanted: Wanted, tell: Progress | None = None) -> Callable[[], None]:
+        """Read a text; what is returned takes it over, or tells why it could not be read."""
 
         def progress(done: int, total: int) -> None:
             if self._newest is not wanted:
@@ -136,38 +128,51 @@ class Reader:
                 tell(done, total)
 
         try:
-            text = wanted.text
-            if tell is not None or len(text) <= _STRETCH:  # not to count a long one at every key
-                text = self._fitting(text, progress)
-            if tell is not None and wanted.mode == "parallel":
-                self._check_planes(text)
-            source = self._live
-            if source is None or not _goes_on(source, wanted):
-                source = live(self._model, "", wanted.mode, wanted.chunk_size)
-            commit = source.prepare(text, progress)
+            take_over = self._source.prepare(wanted, progress, behind=tell is not None)
         except Exception as error:
             return partial(wanted.failed, error)
+        return lambda: wanted.done(take_over())
 
-        def take_over() -> None:
+
+class LiveText:
+    """A `Source`: the model reads a text, from the last state before what was edited."""
+
+    def __init__(self, model: RetNet, max_tokens: int, quick: int | None = None) -> None:
+        self._model = model
+        self._max_tokens = max_tokens
+        self._quick = QUICK if quick is None else quick
+        self._live: Live | None = None
+
+    def is_quick(self, wanted: Wanted) -> bool:
+        """Whether few tokens have to be read: the text is short, or only its end is another."""
+        old, new = self._live, wanted.text
+        if len(new) <= self._quick and len(new.encode(errors="replace")) <= self._quick:
+            return True
+        if old is None or wanted.mode == "parallel" or not _goes_on(old, wanted):
+            return False
+        same = max(0, len(old.text) - self._quick)
+        return len(new) - same <= 2 * self._quick and old.text[:same] == new[:same]
+
+    def prepare(self, wanted: Wanted, progress: Progress, behind: bool) -> Callable[[], Reading]:
+        """Read a text; what is returned makes it the live one."""
+        text = wanted.text
+        if behind or len(text) <= _STRETCH:  # not to count a long one at every key
+            text = self._fitting(text, progress)
+        if behind and wanted.mode == "parallel":
+            check_planes(self._model, len(self._model.tokenizer.encode(text)))
+        source = self._live
+        if source is None or not _goes_on(source, wanted):
+            source = live(self._model, "", wanted.mode, wanted.chunk_size)
+        commit = source.prepare(text, progress)
+
+        def take_over() -> Reading:
             recomputed = commit()
             self._live = source
-            wanted.done(Reading(source.trace, recomputed, len(wanted.text) - len(text)))
+            return Reading(source.trace, recomputed, len(wanted.text) - len(text))
 
         return take_over
 
-    def _check_planes(self, text: str) -> None:
-        """Raise NotEnoughMemory where all planes of a text are more than a page should hold."""
-        length = len(self._model.tokenizer.encode(text))
-        needed = foreseen(self._model, length, "parallel")
-        if needed > MOST_PLANES:
-            config = self._model.config
-            raise NotEnoughMemory(
-                f"Parallel mode would hold {2 * config.n_layers * config.n_heads} planes of "
-                f"{length:,} × {length:,} numbers, {number(needed / 1e9)} GB; here at most "
-                f"{MOST_PLANES / 1e9:.0f}. Chunkwise mode gives the same in O(T) memory."
-            )
-
-    def _fitting(self, text: str, progress: Callable[[int, int], None]) -> str:
+    def _fitting(self, text: str, progress: Progress) -> str:
         """The start of a text that has at most `max_tokens` tokens; a token has a byte at least."""
         if len(text.encode(errors="replace")) <= self._max_tokens:
             return text
@@ -183,6 +188,18 @@ class Reader:
             left -= len(ids)
             start = stop
         return text
+
+
+def check_planes(model: Observed, length: int) -> None:
+    """Raise NotEnoughMemory where all planes of a text are more than a page should hold."""
+    needed = foreseen(model, length, "parallel")
+    if needed > MOST_PLANES:
+        config = model.config
+        raise NotEnoughMemory(
+            f"Parallel mode would hold {2 * config.n_layers * config.n_heads} planes of "
+            f"{length:,} × {length:,} numbers, {number(needed / 1e9)} GB; here at most "
+            f"{MOST_PLANES / 1e9:.0f}. Chunkwise mode gives the same in O(T) memory."
+        )
 
 
 def _goes_on(source: Live, wanted: Wanted) -> bool:

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from retnet_viz.figures.formula import number
 from retnet_viz.figures.layout import Spec, make
 from retnet_viz.figures.scene import Picture, Scene
@@ -14,7 +16,7 @@ from retnet_viz.figures.theme import head_color
 from retnet_viz.figures.tokens import visible
 from retnet_viz.lab import Report, Rounding, Task
 from retnet_viz.lab.reading import Reading
-from retnet_viz.model import LanguageModel, RetNetConfig
+from retnet_viz.model import LanguageModel
 from retnet_viz.trace import Agreement, Trace
 from retnet_viz.trace.budget import foreseen
 from retnet_viz.trace.live import Recomputed
@@ -101,10 +103,10 @@ def reads(found: Reading, n: int, m: int, weight: float) -> str:
     return f"n {n} “{reader}” reads m {m} “{read}”: weight {weight:.3g}"
 
 
-def gammas(config: RetNetConfig) -> str:
-    """A table of each head's decay: gamma, half-life, and where a token has faded to 1 %."""
+def gammas(values: Tensor) -> str:
+    """A table of each head's decay (H,): gamma, half-life, and where a token has faded to 1 %."""
     rows = []
-    for head, gamma in enumerate(config.gammas().tolist()):
+    for head, gamma in enumerate(values.tolist()):
         log_gamma = math.log(gamma)
         half, horizon = (
             f"{math.log(share) / log_gamma:,.0f}" if log_gamma else "never" for share in (0.5, 0.01)
@@ -358,16 +360,22 @@ def agreement(found: Agreement | None, mode: str) -> str:
             f'{title}<div class="rv-pending"><div class="rv-title"><span class="rv-big">…</span>'
             "<span>running the other two modes</span></div></div>"
         )
-    rows = "".join(
-        f"<tr><td>{mode} − {other}</td><td>{found.logits[other]:.1e}</td>"
-        f"<td>{found.outputs[other]:.1e}</td></tr>"
-        for other in found.logits
+    columns = (
+        {"logits": found.logits, "layers": found.outputs}
+        if found.logits
+        else {"head outputs": found.outputs}
     )
+    rows = "".join(
+        f"<tr><td>{mode} − {other}</td>"
+        + "".join(f"<td>{apart[other]:.1e}</td>" for apart in columns.values())
+        + "</tr>"
+        for other in found.outputs
+    )
+    names = "".join(f"<th>{name}</th>" for name in columns)
     return (
         f'{title}<div class="rv-title"><span class="rv-big">{found.worst:.1e}</span>'
-        f"<span>at most; logits reach {found.scale:.1f}</span></div>"
-        f'<table class="rv-table"><tr><th>difference</th><th>logits</th>'
-        f"<th>layers</th></tr>{rows}</table>"
+        f"<span>at most; {next(iter(columns))} reach {found.scale:.1f}</span></div>"
+        f'<table class="rv-table"><tr><th>difference</th>{names}</tr>{rows}</table>'
     )
 
 

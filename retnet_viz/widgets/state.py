@@ -9,6 +9,7 @@ from typing import Any
 
 from retnet_viz.figures.scale import SCALES
 from retnet_viz.model import MODES, RetNetConfig
+from retnet_viz.trace.given import GivenConfig
 from retnet_viz.widgets.link import changed, elsewhere, held_by, query_of
 
 MAX_CHARACTERS = 50_000
@@ -60,7 +61,7 @@ class ExplorerState:
     theme: str = "auto"
     before: str = field(default="", repr=False)
 
-    def fitted(self, config: RetNetConfig) -> ExplorerState:
+    def fitted(self, config: RetNetConfig | GivenConfig) -> ExplorerState:
         """The nearest state that a model of this config can show."""
         heads = tuple(sorted({head for head in self.heads if 0 <= head < config.n_heads}))
         return replace(

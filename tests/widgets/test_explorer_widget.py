@@ -199,7 +199,7 @@ def test_an_empty_text_shows_a_sentence_and_keeps_working(explorer):
 
 
 def test_a_text_of_too_many_tokens_is_cut_with_a_notice(explorer, monkeypatch):
-    monkeypatch.setattr(explorer._reader, "_max_tokens", 100)
+    monkeypatch.setattr(explorer._reader._source, "_max_tokens", 100)
     explorer.text.value = "word " * 300
     assert explorer.trace.length == 100
     assert "Only the first" in explorer.notice.value

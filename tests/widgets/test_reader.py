@@ -12,7 +12,7 @@ from retnet_viz.trace.budget import NotEnoughMemory
 from retnet_viz.trace.live import Live
 from retnet_viz.widgets import reader as module
 from retnet_viz.widgets.background import Home
-from retnet_viz.widgets.reader import Reader, Wanted
+from retnet_viz.widgets.reader import LiveText, Reader, Wanted
 
 
 class Page:
@@ -21,7 +21,8 @@ class Page:
     def __init__(self, model, max_tokens=10_000, quick=200):
         self.readings, self.errors, self.told = [], [], []
         self.threads = set()
-        self.reader = Reader(model, max_tokens, self.tell, Home(), quick)
+        self.model = model
+        self.reader = Reader(LiveText(model, max_tokens, quick), self.tell, Home())
 
     def tell(self, done, total):
         self.told.append((done, total))
@@ -75,7 +76,7 @@ def test_an_edit_at_the_end_of_a_long_text_is_quick_and_recomputes_little(page, 
     before, after = page.readings
     assert after.recomputed.of == after.trace.length > before.trace.length
     assert after.recomputed.tokens <= 8 + 3
-    fresh = rv.trace(page.reader._model, LONG + "again", mode, 8)
+    fresh = rv.trace(page.model, LONG + "again", mode, 8)
     assert torch.allclose(after.trace.logits, fresh.logits, rtol=1e-4, atol=1e-5)
 
 
@@ -166,7 +167,7 @@ def test_planes_too_large_for_the_page_are_refused_with_the_reason(page, monkeyp
     page.reader.wait()
     (error,) = page.errors
     assert isinstance(error, NotEnoughMemory)
-    length = len(page.reader._model.tokenizer.encode(LONG))
+    length = len(page.model.tokenizer.encode(LONG))
     assert f"{length:,} × {length:,}" in str(error)
     assert "Chunkwise mode gives the same" in str(error)
     assert len(page.readings) == 1

@@ -1,0 +1,257 @@
+"""Queries, keys and values from any code, in the place of a model: what is retained of them.
+
+Shapes: L layers, T tokens, H heads, d_k and d_v the widths of a head's keys and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from retnet_viz.checkpoints.weights import FLOATS
+from retnet_viz.model import Output, RetNet, RetNetState
+from retnet_viz.model.config import check_whole, known
+from retnet_viz.model.observe import publish
+from retnet_viz.model.position import sharing_decays
+from retnet_viz.model.retention import retain
+from retnet_viz.model.retnet import check_call
+
+
+@dataclass(frozen=True)
+class GivenConfig:
+    """The shape of some tensors, by the names that a RetNetConfig has for it."""
+
+    n_layers: int
+    n_heads: int
+    head_dim: int
+    value_dim: int
+
+    def __post_init__(self) -> None:
+        check_whole(self, "n_layers", "n_heads", "head_dim", "value_dim")
+
+    @property
+    def d_model(self) -> int:
+        """The width of a layer's output: what the heads retained, side by side."""
+        return self.n_heads * self.value_dim
+
+    @property
+    def vocab_size(self) -> int:
+        """0: no next token is predicted."""
+        return 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON holds them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> GivenConfig:
+        """The config with these fields; an unknown field is a ConfigError, not ignored."""
+        return cls(**known(cls, fields))
+
+
+class Vocabulary:
+    """The texts of the tokens: the part of a tokenizer that a trace needs."""
+
+    def __init__(self, pieces: Sequence[str]) -> None:
+        self.pieces = list(pieces)
+
+    def piece(self, token_id: int) -> str:
+        """The text of a token; ValueError on an id that there is not."""
+        if not 0 <= token_id < len(self.pieces):
+            raise ValueError(f"token id {token_id} is outside 0 .. {len(self.pieces) - 1}")
+        return self.pieces[token_id]
+
+
+class GivenTensors(nn.Module):
+    """Layers whose queries, keys and values are there already: each does retention and no more.
+
+    To a trace it is what a RetNet is: it runs in any mode, carries a state and publishes what it
+    computes. There is no projection, normalisation, gate or feed-forward: `normed` and a layer's
+    output are the heads' outputs side by side, the gate is 1, and no layer reads another's output.
+    The logits are of no token (B, T, 0).
+
+    For each layer q and k (H, T, d_k), v (H, T, d_v), of one dtype, and gamma (H,) float64.
+    `tokenizer` gives the tokens' texts, where they have any.
+    """
+
+    def __init__(
+        self,
+        q: Sequence[Tensor],
+        k: Sequence[Tensor],
+        v: Sequence[Tensor],
+        gammas: Sequence[Tensor],
+        tokenizer: Vocabulary | None = None,
+    ) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.gammas = list(q), list(k), list(v), list(gammas)
+        self.tokenizer = tokenizer
+        n_heads, self.length, head_dim = q[0].shape
+        self.config = GivenConfig(len(q), n_heads, head_dim, v[0].shape[-1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.q[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What they hold."""
+        return self.q[0].dtype
+
+    def empty_state(self) -> RetNetState:
+        """The state before the first token."""
+        return RetNetState([None] * self.config.n_layers)
+
+    @sharing_decays()
+    def forward(
+        self,
+        ids: Tensor,
+        state: RetNetState | None = None,
+        mode: str = "parallel",
+        chunk_size: int = 64,
+    ) -> Output[RetNetState]:
+        """Read as many of the given tokens as ids (1, T) has, after those that `state` has read.
+
+        What the ids are makes no difference. Raises ValueError where there are fewer tokens, and on
+        what RetNet.forward refuses.
+        """
+        state = state or self.empty_state()
+        check_call(ids, mode, chunk_size, state.layers[0])
+        start, stop = state.position, state.position + ids.shape[1]
+        if len(ids) > 1 or stop > self.length:
+            raise ValueError(
+                f"the tensors are of one text of {self.length} tokens; "
+                f"tokens {start} .. {stop - 1} of {len(ids)} cannot be read"
+            )
+        layers: list[Tensor | None] = []
+        for index, layer_state in enumerate(state.layers):
+            q, k, v = (x[index][None, :, start:stop] for x in (self.q, self.k, self.v))
+            publish("layer.input", v.new_empty(1, stop - start, 0))  # what q, k, v were made from
+            publish("retention.q", q)
+            publish("retention.k", k)
+            publish("retention.v", v)
+            heads, after = retain(q, k, v, self.gammas[index], layer_state, mode, chunk_size)
+            publish("retention.output", heads)
+            output = heads.transpose(1, 2).flatten(-2)
+            publish("retention.normed", output)
+            publish("retention.gate", torch.ones_like(output))
+            publish("layer.output", output)
+            layers.append(after)
+        logits = self.q[0].new_empty(1, stop - start, 0)
+        publish("logits", logits)
+        return Output(logits, RetNetState(layers, stop))
+
+
+Observed = RetNet | GivenTensors
+
+
+def given_tensors(
+    q: Any, k: Any, v: Any, gamma: Any, tokens: Sequence[str] | None = None
+) -> GivenTensors:
+    """Copies of tensors, as `Trace.from_tensors` takes them, checked; ValueError as told there."""
+    queries, keys, values = (_layers(*named) for named in (("q", q), ("k", k), ("v", v)))
+    for axis, what in enumerate(("layers", "heads", "tokens")):
+        counts = [x.shape[axis] for x in (queries, keys, values)]
+        if len(set(counts)) > 1:
+            raise ValueError(
+                f"q, k and v must have equally many {what}, not {counts[0]}, {counts[1]} and "
+                f"{counts[2]}; each has the shape (H, T, d), or (L, H, T, d) for L layers"
+            )
+    if queries.shape[-1] != keys.shape[-1]:
+        raise ValueError(
+            f"q and k must be of the same width, not {queries.shape[-1]} and {keys.shape[-1]}: "
+            "a score is the product of a query and a key"
+        )
+    n_layers, n_heads, length, _ = queries.shape
+    dtype = reduce(torch.promote_types, (x.dtype for x in (queries, keys, values)))
+    return GivenTensors(
+        queries.to(dtype).unbind(),
+        keys.to(dtype).unbind(),
+        values.to(dtype).unbind(),
+        _gammas(gamma, n_layers, n_heads).unbind(),
+        _vocabulary(tokens, length),
+    )
+
+
+def _layers(name: str, given: Any) -> Tensor:
+    """A copy (L, H, T, d) of one of q, k, v."""
+    tensor = _stacked(name, given)
+    if tensor.dtype not in FLOATS:
+        raise ValueError(f"{name} must hold floating-point numbers, not {tensor.dtype}")
+    shape = tuple(tensor.shape)
+    if tensor.dim() == 3:
+        tensor = tensor[None]
+    elif tensor.dim() == 5 and 1 in shape[:2]:  # a batch of one text, for each layer or for all
+        tensor = tensor.squeeze(1 if shape[1] == 1 else 0)
+    if tensor.dim() != 4:
+        raise ValueError(
+            f"{name} must have the shape (H, T, d), or (L, H, T, d) for L layers, with a batch "
+            f"axis of 1 at most, not {shape}"
+        )
+    if not tensor.shape[2]:
+        raise ValueError(f"{name} has no tokens: its shape is {shape}")
+    if not tensor.numel():
+        raise ValueError(f"{name} is empty: its shape is {shape}")
+    finite = torch.isfinite(tensor)
+    if not bool(finite.all()):
+        layer, head, n, _ = (~finite).nonzero()[0].tolist()
+        raise ValueError(
+            f"{name} holds NaN or infinite values, the first in layer {layer}, head {head}, "
+            f"token {n}"
+        )
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _gammas(given: Any, n_layers: int, n_heads: int) -> Tensor:
+    """(L, H) float64 of a number, of (H,) or of (L, H)."""
+    gamma = _stacked("gamma", given)
+    if gamma.is_complex() or gamma.dtype == torch.bool:
+        raise ValueError(f"gamma must hold numbers, not {gamma.dtype}")
+    if tuple(gamma.shape) not in ((), (n_heads,), (1, n_heads), (n_layers, n_heads)):
+        raise ValueError(
+            f"gamma must be one number, one for each of the {n_heads} heads, or those of each of "
+            f"the {n_layers} layers, not of shape {tuple(gamma.shape)}; heads are the first axis "
+            "of q (H, T, d)"
+        )
+    gammas = gamma.double().expand(n_layers, n_heads)
+    for layer, head in (~((gammas > 0) & (gammas <= 1))).nonzero().tolist():
+        raise ValueError(
+            f"gamma must lie in (0, 1], not {gammas[layer, head].item()} as in layer {layer}, "
+            f"head {head}"
+        )
+    return gammas.clone()
+
+
+def _vocabulary(tokens: Sequence[str] | None, length: int) -> Vocabulary | None:
+    """The texts of the tokens 0 .. T - 1, each of which is its own entry."""
+    if tokens is None:
+        return None
+    is_list = isinstance(tokens, Sequence) and not isinstance(tokens, str)
+    if not is_list or not all(isinstance(token, str) for token in tokens):
+        raise ValueError("tokens must be a list of strings, one for each token")
+    if len(tokens) != length:
+        raise ValueError(f"tokens names {len(tokens)} tokens, but the tensors have {length}")
+    return Vocabulary(tokens)
+
+
+def _stacked(name: str, given: Any) -> Tensor:
+    """Whatever holds numbers, as a tensor on the CPU; arrays in a list are stacked."""
+    if isinstance(given, (list, tuple)) and any(hasattr(part, "shape") for part in given):
+        parts = [_stacked(name, part) for part in given]
+        shapes = sorted({tuple(part.shape) for part in parts})
+        if len(shapes) > 1:
+            raise ValueError(f"the layers of {name} have different shapes: {shapes}")
+        return torch.stack(parts)
+    if isinstance(given, Tensor):
+        return given.detach().cpu()
+    try:
+        array = np.asarray(given)
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is no array of numbers: {error}") from error
