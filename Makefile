@@ -4,6 +4,7 @@
 #   make lab              the notebooks in JupyterLab  LAB_PORT=8888  OPEN=1
 #   make test             every check and every test   PYTEST_ARGS="-k decay"
 #   make check            the static checks alone
+#   make docs             docs/api.md and the gallery, made anew
 #   make clean            remove what make made
 
 PYTHON ?= python3
@@ -21,7 +22,7 @@ BROWSER := $(if $(filter-out 0 no false,$(OPEN)),,--no-browser)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help explore lab test check clean
+.PHONY: help explore lab test check docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -41,6 +42,11 @@ check: $(DEVELOPMENT)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+docs: $(DEVELOPMENT)
+	@$(BIN)/python docs/api_reference.py
+	@chromium="$$($(BIN)/python tests/browser/chromium.py)" && \
+	  CHROMIUM="$$chromium" $(BIN)/python docs/gallery.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -24,17 +24,20 @@ SIGNED = {"decay": False, "scores": True, "retention": True}
 
 
 def decay(trace: Trace, layer: int, **options: Any) -> go.Figure:
-    """The decay matrix D of each head; the options are those of `plane`."""
+    """The decay matrix D of each head as a heatmap, all on one colour scale.
+
+    Options: `heads` (all), `scale` ("linear", "log" or "arcsinh"), `theme` ("light" or "dark").
+    """
     return plane(trace, "decay", layer, **options)
 
 
 def scores(trace: Trace, layer: int, **options: Any) -> go.Figure:
-    """The scores Q K^T of each head; the options are those of `plane`."""
+    """The scores Q K^T of each head as a heatmap; options as for `decay`."""
     return plane(trace, "scores", layer, **options)
 
 
 def retention(trace: Trace, layer: int, **options: Any) -> go.Figure:
-    """The retention weights Q K^T * D of each head; the options are those of `plane`."""
+    """The retention weights Q K^T * D of each head as a heatmap; options as for `decay`."""
     return plane(trace, "retention", layer, **options)
 
 

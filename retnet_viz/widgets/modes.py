@@ -398,11 +398,9 @@ class Modes(Board):
 
     def _draw_state(self) -> None:
         shown, state, theme, n = self.trace, self.state, self.page.shown, self.selected
-        plots = (self.state_map, self.spectrum, self.norms, self.remembered)
         if shown is None:
             self.compared.value = ""
-            for plot in plots:
-                plot.show(readout.nothing(theme))
+            self._empty_figures(STATE)
             return
         compare = None if state.compare is None else min(state.compare, shown.length - 1)
         self.compared.value = readout.compared(shown, n, compare)
@@ -413,13 +411,16 @@ class Modes(Board):
         self.norms.show(state_norm.spec(shown, state.layer, bound=True, theme=theme))
         self.remembered.show(recall.spec(shown, state.layer, state.head, n, theme=theme))
 
+    def _empty_figures(self, view: str) -> None:
+        for panel in self._views[view].children:
+            if isinstance(panel, Plot):
+                panel.show(readout.nothing(self.page.shown))
+
     def _draw_parts(self) -> None:
         shown, state, theme, n = self.trace, self.state, self.page.shown, self.selected
-        plots = (self.before_after, self.gates, self.phases, self.model_next, self.copy_next)
         self.copy.value = readout.copy(state.without)
         if shown is None:
-            for plot in plots:
-                plot.show(readout.nothing(theme))
+            self._empty_figures(PARTS)
             self.pair.cells, self.pair.meta = b"", {"length": 0, "heads": []}
             return
         self.before_after.show(

@@ -1,0 +1,541 @@
+"""Take a picture of every app and of every panel, and write docs/gallery.md, which shows them.
+
+make test                                # once: it installs what this needs
+.venv/bin/python docs/gallery.py         # or some apps alone: docs/gallery.py cost compare
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "browser"))
+from chromium import find  # noqa: E402
+from cost_steps import CostPage  # noqa: E402
+from explorer_steps import ExplorerPage  # noqa: E402
+from modes_steps import ModesPage  # noqa: E402
+from serving import serving  # noqa: E402
+from training_steps import TrainingPage  # noqa: E402
+
+PAGE = ROOT / "docs" / "gallery.md"
+IMAGES = ROOT / "docs" / "images" / "gallery"
+PATIENT = 600_000  # milliseconds: the machine may be busy, and what is measured takes its time
+SHARPNESS = 1.5  # pixels of a picture per pixel of the page
+WIDEST = 840  # pixels
+QUALITY = 0.8  # of 1
+ABOUT = """\
+# Gallery
+
+Every app and every panel in it, as they are drawn in a browser; the pictures were taken by
+`docs/gallery.py`. A panel that has a figure can be had alone, for a notebook or a paper: `rv` is
+`retnet_viz`, and [api.md](api.md) says what each figure is given.
+"""
+
+Act = Callable[[Page], None]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel of an app's page.
+
+    name      of the attribute that holds it, in the widget that is the page
+    says      what it shows, in a sentence
+    where     what selects it in the page
+    figure    the function of rv.figures that draws it, "" for a panel that is no plotly figure
+    before    what is done on the page before the picture is taken
+    """
+
+    name: str
+    says: str
+    where: str
+    figure: str = ""
+    before: Act = lambda page: None
+
+
+@dataclass(frozen=True)
+class App:
+    """An app: apps/`name`.ipynb, the `call` that gives it in a notebook, and its panels."""
+
+    name: str
+    title: str
+    call: str
+    says: str
+    ready: Act
+    panels: tuple[Panel, ...]
+
+
+def image(app: App, panel: Panel | None = None) -> str:
+    """The file name of a picture."""
+    name = app.name if panel is None else f"{app.name}-{panel.name}"
+    return f"{name.replace('_', '-')}.webp"
+
+
+def titled(title: str) -> str:
+    """What selects the plotly figure with this in its title."""
+    return f'.rv-plot:has(.gtitle:has-text("{title}"))'
+
+
+# -- what is done on the pages --------------------------------------------------------------------
+
+
+def _explorer(page: Page) -> None:
+    explorer = ExplorerPage(page)
+    explorer.wait()
+    explorer.root.get_by_role("button", name="arcsinh", exact=True).click()
+    page.wait_for_function(
+        "document.querySelector('.rv-area-cost[aria-busy=true]') === null"
+        " && document.querySelector('.rv-area-agree .rv-pending') === null"
+    )
+
+
+def _long_text(page: Page) -> None:
+    explorer = ExplorerPage(page)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "story.txt"
+        words = "The king said to the old man that he would go down to the river and see it. "
+        path.write_text(words * 200)
+        explorer.root.locator(".rv-file input").set_input_files(path)
+        expect(explorer.notice).to_contain_text("numbers")
+    matrix = explorer.root.locator(".rv-area-weights .rv-tiled")
+    expect(matrix.locator(".rv-tiled-note")).to_contain_text("in head 3")
+    page.wait_for_function(
+        """el => el.dataset.sharp && el.dataset.sharp === el.dataset.drawn &&
+              el.querySelector(".rv-tiled-status").hidden""",
+        arg=matrix.element_handle(),
+    )
+
+
+def _modes(page: Page) -> None:
+    modes = ModesPage(page)
+    modes.wait()
+    modes.player.tokens.nth(8).click()
+    expect(modes.player.counter).to_contain_text("step 9 ")
+
+
+def _side(page: Page) -> None:
+    modes = ModesPage(page)
+    modes.open_view("Side by side")
+    modes.wait_measured(PATIENT)
+    modes.race.get_by_role("slider").last.press("End")
+
+
+def _state(page: Page) -> None:
+    ModesPage(page).open_view("State")
+
+
+def _parts(page: Page) -> None:
+    modes = ModesPage(page)
+    modes.open_view("Normalisation and position")
+    off = modes.root.get_by_role("button", name="rotation", exact=True)
+    if "mod-active" in (off.get_attribute("class") or ""):
+        off.click()
+    expect(modes.plot("Without rotation")).to_be_visible()
+
+
+def _compare(page: Page) -> None:
+    columns = page.locator(".rv-compare-board .rv-column")
+    expect(columns).to_have_count(3)
+    for column in columns.all():
+        expect(column.locator(".rv-plot")).not_to_have_class(re.compile("rv-stale"))
+        expect(column.locator(".rv-plot")).to_have_attribute("data-drawn", re.compile(r"\d"))
+        expect(column.locator(".rv-matrix")).to_contain_text("reads most of")
+
+
+def _cost(page: Page) -> None:
+    board = CostPage(page)
+    board.wait()
+    board.button("4,096").click()
+    board.button("Start").click()
+    expect(board.doing).to_have_text("measured up to position 4,096")
+
+
+def _training(page: Page) -> None:
+    board = TrainingPage(page)
+    board.wait()
+    board.button("▶ Play").click()
+    page.wait_for_function(
+        """() => {
+            const said = document.querySelector(".rv-area-curve .rv-sentence")?.textContent;
+            return Number(/([\\d.]+) % of the held-out/.exec(said)?.[1]) >= 95;
+        }"""
+    )
+    board.button("❚❚ Pause").click()
+    expect(board.status).to_contain_text("paused")
+
+
+# -- the pictures ---------------------------------------------------------------------------------
+
+APPS = (
+    App(
+        "explorer",
+        "Explorer",
+        'rv.explore(model, "Once upon a time")',
+        "What the model retains of a text is drawn as you type it, in the mode that you choose.",
+        _explorer,
+        (
+            Panel(
+                "strip",
+                "The tokens, shaded by what the selected one retains of each: red adds, blue takes "
+                "away.",
+                ".rv-area-strip",
+            ),
+            Panel(
+                "next",
+                "The likeliest next tokens after the selected one, with probabilities.",
+                ".rv-area-next",
+                "next_token",
+            ),
+            Panel(
+                "decay",
+                "The decay γⁿ⁻ᵐ of each head, and as a table γ, half-life and where 1 % is left.",
+                ".rv-area-decay",
+                "decay",
+            ),
+            Panel(
+                "weights",
+                "The retention weights of each head: token n, a row, reads token m, a column.",
+                ".rv-area-weights",
+                "retention",
+            ),
+            Panel(
+                "norms",
+                "How much each head's state holds after every token.",
+                ".rv-area-norms",
+                "state_norm",
+            ),
+            Panel(
+                "stage",
+                "The chosen mode at work, step by step: here parallel, one row of weights times "
+                "the values.",
+                ".rv-area-stage",
+                "stage",
+            ),
+            Panel(
+                "cost",
+                "Steps, milliseconds, floating-point operations and bytes of each mode, measured "
+                "on this text.",
+                ".rv-area-cost",
+                "cost",
+            ),
+            Panel(
+                "agree",
+                "How far the results of the three modes are apart.",
+                ".rv-area-agree",
+            ),
+            Panel(
+                "long",
+                "The weights of a long text, to pan and zoom in: a pixel shows the largest of its "
+                "weights.",
+                ".rv-area-weights",
+                before=_long_text,
+            ),
+        ),
+    ),
+    App(
+        "modes",
+        "Modes at work",
+        'rv.modes(model, "Once upon a time")',
+        "What each mode computes, in which order, and what it carries from step to step.",
+        _modes,
+        (
+            Panel(
+                "stage",
+                "Recurrent mode at one token: the state fades, kᵀv is added, q reads the sum.",
+                ".rv-stage-player",
+                "stage",
+            ),
+            Panel(
+                "race",
+                "The three modes on one clock: the cells that each has computed, and what that "
+                "took.",
+                ".rv-race",
+                before=_side,
+            ),
+            Panel(
+                "sizes",
+                "Time and memory over the chunk size: measured, and predicted from the two ends.",
+                ".rv-view-side > :nth-child(3)",
+                "chunk_sizes",
+                _side,
+            ),
+            Panel(
+                "rounds",
+                "How rounding sets each mode apart from a pass in float64, layer by layer.",
+                ".rv-view-side > :nth-child(4)",
+                "rounding",
+                _side,
+            ),
+            Panel(
+                "state_map",
+                "The state S of a head after the selected token, or the difference of two.",
+                titled("State S"),
+                "state",
+                _state,
+            ),
+            Panel(
+                "norms",
+                "The norm of each head's state, and the bound that it stays below.",
+                titled("State norm"),
+                "state_norm",
+                _state,
+            ),
+            Panel(
+                "spectrum",
+                "The singular values of each head's state: how many directions it really uses.",
+                titled("Singular values"),
+                "singular_values",
+                _state,
+            ),
+            Panel(
+                "remembered",
+                "What the state gives back for each token's key: 1 where it remembers the value.",
+                titled("remembers"),
+                "recall",
+                _state,
+            ),
+            Panel(
+                "before_after",
+                "The size of each head's output before its normalisation, and after.",
+                titled("Per-head normalisation"),
+                "normalization",
+                _parts,
+            ),
+            Panel(
+                "gates",
+                "How much of each head the gate lets through, token by token.",
+                titled("Gate"),
+                "gate",
+                _parts,
+            ),
+            Panel(
+                "phases",
+                "Rotation against decay over the distance, and what a token reads with both.",
+                titled("Phase"),
+                "phase",
+                _parts,
+            ),
+            Panel(
+                "pair",
+                "The weights of a head in the model, and in a copy without rotation, decay or "
+                "head norm.",
+                ".rv-view-parts .rv-matrix",
+                "retention",
+                _parts,
+            ),
+            Panel(
+                "model_next",
+                "The likeliest next tokens of the model.",
+                titled("The model:"),
+                "next_token",
+                _parts,
+            ),
+            Panel(
+                "copy_next",
+                "Those of the copy in which something is switched off.",
+                titled("Without rotation:"),
+                "next_token",
+                _parts,
+            ),
+        ),
+    ),
+    App(
+        "compare",
+        "Compare",
+        'rv.compare("Once upon a time")',
+        "One text through RetNet, Transformer and Mamba, a column each, with one selected token.",
+        _compare,
+        (
+            Panel(
+                "columns",
+                "What the selected token reads in each model, all that every token reads, and the "
+                "likeliest next tokens.",
+                ".rv-columns",
+            ),
+            Panel(
+                "decays",
+                "What each token leaves of the state before it: a constant γ beside Mamba's decay, "
+                "which the text makes.",
+                ".rv-area-decays",
+                "state_decay",
+            ),
+        ),
+    ),
+    App(
+        "cost",
+        "Cost",
+        "rv.cost()",
+        "What the next token costs three models of one size, measured; a calculator for others.",
+        _cost,
+        (
+            Panel("now", "The last measured token of each model: time and state.", ".rv-area-now"),
+            Panel(
+                "times",
+                "Milliseconds per token against the position.",
+                ".rv-area-times",
+                "step_time",
+            ),
+            Panel(
+                "sizes",
+                "Bytes of state against the position: only the key-value cache grows.",
+                ".rv-area-sizes",
+                "state_size",
+            ),
+            Panel(
+                "held",
+                "Bytes of weights and states over the context, for a published size.",
+                ".rv-area-held",
+                "memory",
+            ),
+            Panel(
+                "estimates",
+                "Memory, time per token and throughput by formula, at the chosen context and "
+                "batch.",
+                ".rv-area-estimates",
+            ),
+            Panel(
+                "claims",
+                "The paper's claims beside what the formulas give.",
+                ".rv-area-claims",
+            ),
+        ),
+    ),
+    App(
+        "training",
+        "Training live",
+        'rv.practice("copy")',
+        "A tiny RetNet learns a task while you watch, and shows why many γ are needed.",
+        _training,
+        (
+            Panel(
+                "curve",
+                "Loss and accuracy over the training steps.",
+                ".rv-area-curve",
+                "learning_curve",
+            ),
+            Panel(
+                "lags",
+                "The share of right answers, by how far back the answer stands.",
+                ".rv-area-lags",
+                "accuracy_by_lag",
+            ),
+            Panel(
+                "heads",
+                "Which head reads which lag.",
+                ".rv-area-heads",
+                "heads_by_lag",
+            ),
+            Panel(
+                "fading",
+                "The half-life of each head, to drag or to let it learn, and what it leaves of a "
+                "token.",
+                ".rv-area-gammas",
+                "decay_by_lag",
+            ),
+            Panel(
+                "strip",
+                "An example that is never trained on, and where its answers stand.",
+                ".rv-area-example",
+            ),
+            Panel(
+                "matrix",
+                "The retention weights of every head on that example, as they are learned.",
+                ".rv-area-matrix",
+                "retention",
+            ),
+        ),
+    ),
+)
+
+
+def page() -> str:
+    """The gallery as Markdown."""
+    parts = [ABOUT]
+    for app in APPS:
+        parts.append(f"## {app.title}\n")
+        parts.append(f"{app.says} In a notebook: `{app.call}`.\n")
+        parts.append(f"![The page {app.title}](images/gallery/{image(app)})\n")
+        parts.append("| panel | what it shows | alone |\n|---|---|---|")
+        for panel in app.panels:
+            source = f"images/gallery/{image(app, panel)}"
+            picture = f'<img src="{source}" width="420" alt="{app.title}: {panel.name}">'
+            alone = f"`rv.figures.{panel.figure}`" if panel.figure else ""
+            parts.append(f"| {picture} | {panel.says} | {alone} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def take(browser: Browser, url: str, app: App) -> None:
+    """The pictures of an app."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 800}, device_scale_factor=SHARPNESS
+    )
+    shown = context.new_page()
+    shown.set_default_timeout(PATIENT)
+    shown.goto(f"{url}voila/render/{app.name}.ipynb")
+    app.ready(shown)
+    _shoot(shown, image(app))
+    for panel in app.panels:
+        panel.before(shown)
+        found = shown.locator(".rv-explorer").locator(panel.where).first
+        _shoot(shown, image(app, panel), found)
+    context.close()
+
+
+def _shoot(shown: Page, name: str, panel: Locator | None = None) -> None:
+    """Write the picture of the page, or of a panel."""
+    shown.mouse.move(0, 0)
+    shown.evaluate("document.activeElement?.blur()")
+    taken = (panel or shown).screenshot()
+    (IMAGES / name).write_bytes(_small(shown.context, taken))
+    print(f"docs/images/gallery/{name}")
+
+
+def _small(context: BrowserContext, png: bytes) -> bytes:
+    """A picture as WebP, no wider than WIDEST: a browser can do that too."""
+    blank = context.new_page()
+    made = blank.evaluate(
+        """async ([png, widest, quality]) => {
+            const image = new Image();
+            image.src = png;
+            await image.decode();
+            const scale = Math.min(1, widest / image.width);
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [image.width * scale, image.height * scale];
+            const context = canvas.getContext("2d");
+            context.imageSmoothingQuality = "high";
+            context.drawImage(image, 0, 0, canvas.width, canvas.height);
+            return canvas.toDataURL("image/webp", quality).split(",")[1];
+        }""",
+        [f"data:image/png;base64,{base64.b64encode(png).decode()}", WIDEST, QUALITY],
+    )
+    blank.close()
+    return base64.b64decode(made)
+
+
+def main(chosen: list[str]) -> None:
+    """Take the pictures of all apps, or of those that are chosen, and write the page."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    expect.set_options(timeout=PATIENT)
+    with serving("explore", "--no-browser", "--port", "0") as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find(),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        for app in APPS:
+            if not chosen or app.name in chosen:
+                take(browser, url, app)
+        browser.close()
+    PAGE.write_text(page(), encoding="utf-8")
+    print("docs/gallery.md")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

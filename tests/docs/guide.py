@@ -1,0 +1,89 @@
+"""A guide of docs/ as the steps that it tells: new files, changes of files, commands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("retnet_viz", "docs", "tests", "pyproject.toml")
+LARGE = (".safetensors",)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A fenced block: `kind` python (a new file), diff (a change of a file) or sh (commands)."""
+
+    kind: str
+    path: str
+    text: str
+
+
+def steps(name: str) -> list[Step]:
+    """The steps of a guide, in its order.
+
+    The file that a step is about stands behind the kind, where a reader of the page does not see
+    it, so the text before it must name it.
+    """
+    found, said = [], ""
+    for block in MarkdownIt().parse((ROOT / "docs" / name).read_text(encoding="utf-8")):
+        if block.type == "inline":
+            said = block.content
+        elif block.type == "fence":
+            kind, _, path = block.info.partition(" ")
+            assert not path or f"`{path}`" in said, f"{name}: nothing says where this goes: {path}"
+            found.append(Step(kind, path, block.content))
+    return found
+
+
+def copy_of_the_checkout(folder: Path) -> Path:
+    """What a contributor starts from; the large files are links to those of the checkout."""
+
+    def copy(source: str, target: str) -> None:
+        if Path(source).suffix in LARGE:
+            os.symlink(source, target)
+        else:
+            shutil.copy(source, target)
+
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.stamp")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored, copy_function=copy)
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def follow(step: Step, folder: Path) -> None:
+    """Do what a step says to a copy of the checkout; commands are left to the test."""
+    path = folder / step.path
+    if step.kind == "python":
+        assert not path.exists(), f"{step.path} is not a new file"
+        path.write_text(step.text, encoding="utf-8")
+    elif step.kind == "diff":
+        lines = step.text.splitlines(keepends=True)
+        before = "".join(line[1:] for line in lines if line[0] != "+")
+        after = "".join(line[1:] for line in lines if line[0] != "-")
+        content = path.read_text(encoding="utf-8")
+        assert content.count(before) == 1, f"{step.path} does not hold this once:\n{before}"
+        path.write_text(content.replace(before, after), encoding="utf-8")
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """What `python arguments`, run in a copy of the checkout, prints; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=900,  # a busy machine is slow, not wrong
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
