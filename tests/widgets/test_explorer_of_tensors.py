@@ -189,7 +189,7 @@ def test_back_in_its_own_mode_it_is_the_trace_itself(explorer):
     "state",
     [
         ExplorerState("A text from a link", layer=1, heads=(1,), token=3),
-        ExplorerState("x" * 5000, mode="recurrent", layer=9, head=7, token=10**6, cell=(9, 9, 9)),
+        ExplorerState("x" * 5000, mode="recurrent", head=1, token=10**6, cell=(1, 9, 9)),
         ExplorerState("the", mode="chunkwise", chunk_size=3, scale="log", theme="dark"),
     ],
 )
