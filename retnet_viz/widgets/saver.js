@@ -72,7 +72,8 @@ function render({ model, el }) {
     const Plotly = await globalThis.retnetVizPlotly;
     let height = 0;
     let drawings = "";
-    for (const [i, { data, layout }] of figures.entries()) {
+    for (const [i, figure] of figures.entries()) {
+      const { data, layout } = JSON.parse(figure);
       const size = { width: SIZE.width, height: layout.height ?? SIZE.height };
       const url = await Plotly.toImage({ data, layout }, { ...size, format: "svg", imageDataOnly: true });
       drawings += url.slice(url.indexOf("<svg")).replace("<svg", `<svg y="${height}"`);

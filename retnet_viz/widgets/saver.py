@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anywidget
+import plotly.graph_objects as go
 import traitlets as t
 
 from retnet_viz.figures.layout import Spec
@@ -81,7 +82,9 @@ class Saver(anywidget.AnyWidget):
 
         try:
             if kind in _PICTURES:
-                self.send({"number": number, "draw": self._draw(what), "name": what, "as": kind})
+                # plotly's own JSON, which knows arrays and numbers that are none
+                figures = [go.Figure(spec).to_json() for spec in self._draw(what)]
+                self.send({"number": number, "draw": figures, "name": what, "as": kind})
                 return
             file = self._make(what, kind, tell)
             if self._number == number:
