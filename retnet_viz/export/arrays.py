@@ -11,7 +11,7 @@ from torch import Tensor
 
 from retnet_viz.trace import Trace
 
-MOST_BYTES = 2 * 10**9
+MOST_BYTES = 5 * 10**8
 _STACKED = (
     # accessor of a Trace, axes of the array; the first axis counts the layers
     "gamma",  # (L, H)
@@ -42,7 +42,7 @@ def npz(trace: Trace) -> bytes:
     planes = 3 * trace.n_layers * trace.n_heads * trace.length**2 * 4
     if planes > MOST_BYTES:
         raise ValueError(
-            f"The T x T planes of {trace.length:,} tokens take {planes / 1e9:.0f} GB: save the "
+            f"The T x T planes of {trace.length:,} tokens take {planes / 1e9:.1f} GB: save the "
             "trace as safetensors, from which any window of them is made again."
         )
     layers = range(trace.n_layers)

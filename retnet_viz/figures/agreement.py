@@ -42,6 +42,7 @@ def agreement(found: Agreement, mode: str, *, theme: str = "light") -> Spec:
             "xaxis": {
                 "title": {"text": f"|difference| (log); values reach {number(found.scale)}"},
                 **log_axis([value for _, values, _ in shown for value in values.values()]),
+                "tickformat": ".0e",
             },
             "yaxis": {"autorange": "reversed"},
             "margin": {"l": 170, "r": 60, "t": 40, "b": 62},
