@@ -31,6 +31,27 @@ def test_the_tests_of_the_guide_pass(copy: Path) -> None:
     run(copy, *arguments)
 
 
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("retnet_viz/figures/reach.py", ".abs()"),
+        ("retnet_viz/widgets/modes.py", "self.reach.show("),
+    ],
+)
+def test_the_tests_of_the_guide_fail_where_a_step_is_left_out(
+    copy: Path, path: str, part: str
+) -> None:
+    right = (copy / path).read_text(encoding="utf-8")
+    assert right.count(part) == 1
+    wrong = right.replace(part, "print(" if part.endswith("(") else "")
+    (copy / path).write_text(wrong, encoding="utf-8")
+    try:
+        with pytest.raises(AssertionError, match="failed"):
+            run(copy, *commands()[0][1:])
+    finally:
+        (copy / path).write_text(right, encoding="utf-8")
+
+
 def test_the_panel_is_drawn_beside_the_others(copy: Path) -> None:
     """It fails where the steps leave the new panel out of the page."""
     said = run(
