@@ -401,6 +401,12 @@ def test_a_run_does_not_start_over_a_checkpoint_and_resumes_only_from_one(
         ({"vocab_size": 100}, "does not hold"),
         ({"d_model": 15}, "d_model 15"),
         ({"data": "/nowhere/at/all"}, "there is no data at"),
+        ({"warmup": -5}, "warmup must be 0 or more, not -5"),
+        ({"clip": 0}, "clip must be above 0, not 0.0"),
+        ({"weight_decay": "nan"}, "weight_decay must be 0 or more, not nan"),
+        ({"seed": 10**20}, "seed must be a number of 31 bits"),
+        ({"device": "nowhere"}, "--device nowhere cannot be used"),
+        ({"device": "hpu"}, "--device hpu cannot be used"),
     ],
 )
 def test_settings_that_cannot_be_used_end_with_a_sentence_and_code_2(
@@ -414,6 +420,27 @@ def test_settings_that_cannot_be_used_end_with_a_sentence_and_code_2(
     assert error.startswith("retnet-viz train: ")
     assert part in error
     assert not run.exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_run_in_a_file_is_refused(
+    stories: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert main(arguments(stories, tmp_path / place)) == 2
+    assert f"{tmp_path / 'file'} is a file; name a folder" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_that_fails_before_its_first_checkpoint_promises_none(
+    stories: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(arguments(stories, run, learning_rate=1e30, warmup=0)) == 1
+    error = capsys.readouterr().err
+    assert "the loss is " in error
+    assert f"{run} has no checkpoint yet" in error
+    assert not (run / "checkpoint").exists()
 
 
 def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_the_last_checkpoint(
