@@ -36,6 +36,7 @@ from retnet_viz.training.run import (
     TrainingConfig,
     TrainingError,
     begin,
+    kept,
     load_run,
     log,
     restore,
@@ -73,6 +74,7 @@ def _train(
 ) -> Progress:
     out = Path(config.out)
     folder = out / "checkpoint"
+    _check_place(out, config.device)
     if folder.exists() and not resume:
         raise DataError(
             f"{folder} holds a checkpoint; pass --resume to go on or name another --out"
@@ -121,6 +123,17 @@ def _train(
             f"loss {result.loss:.4f}, {result.bits_per_byte:.4f} bits per byte: {out / 'model'}"
         )
     return progress
+
+
+def _check_place(out: Path, device: str) -> None:
+    """Raise DataError where no run can be: in a file, or on a device that this machine lacks."""
+    nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise DataError(f"{nearest} is a file; name a folder with --out")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:  # torch was built without it
+        raise DataError(f"--device {device} cannot be used: {error}") from error
 
 
 def _tokenizer(config: TrainingConfig, vocab_size: int, corpus: Corpus, world: World) -> Tokenizer:
@@ -182,7 +195,7 @@ def _run(
             if not isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at step {progress.step}; lower --learning-rate. "
-                    f"The last checkpoint in {out} is intact"
+                    f"{kept(out)}"
                 )
             progress.step += 1
             progress.tokens += config.batch_size * config.context
@@ -199,7 +212,7 @@ def _run(
                 if not isfinite(result.loss):
                     raise TrainingError(
                         f"the validation loss is {result.loss} after step {progress.step}; lower "
-                        f"--learning-rate. The last checkpoint in {out} is intact"
+                        f"--learning-rate. {kept(out)}"
                     )
                 progress.loss, progress.bits_per_byte = result.loss, result.bits_per_byte
                 if world.leads:

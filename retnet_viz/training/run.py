@@ -84,11 +84,17 @@ class TrainingConfig:
             ("validate_every", 1),
             ("validation_tokens", 1),
             ("sample_tokens", 0),
+            ("warmup", 0),
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
+        for name in ("learning_rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be 0 or more, not {self.weight_decay}")
+        if abs(self.seed) >= 2**31:
+            raise ValueError(f"seed must be a number of 31 bits, not {self.seed}")
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"batch_size {self.batch_size} does not divide into accumulate {self.accumulate} "
@@ -199,7 +205,14 @@ def writing(out: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
+        how = "pass --resume to go on from there" if (out / "checkpoint").exists() else "start anew"
         raise TrainingError(
-            f"{out} cannot be written to: {error}. The last checkpoint in it is intact; make room "
-            "and pass --resume to go on from there"
+            f"{out} cannot be written to: {error}. {kept(out)}; make room and {how}"
         ) from error
+
+
+def kept(out: Path) -> str:
+    """What a run that failed leaves."""
+    if (out / "checkpoint").exists():
+        return f"The last checkpoint in {out} is intact"
+    return f"{out} has no checkpoint yet"
