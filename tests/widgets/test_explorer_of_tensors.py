@@ -78,8 +78,10 @@ def test_the_text_can_be_read_and_not_edited(explorer):
     assert explorer.text.value == " ".join(WORDS)
     assert explorer.text.disabled
     assert NOTE in explorer.notice.value
+    explorer.strip.selected = 4
     explorer.text.value = "another"
     assert explorer.text.value == " ".join(WORDS)
+    assert explorer.selected == 4
     assert explorer.trace is shown
     placed = [explorer]
     for widget in placed:
