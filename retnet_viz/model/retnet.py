@@ -263,15 +263,18 @@ class RetNet(LanguageModel[RetNetState]):
         publish("logits", logits)
         return Output(logits, state)
 
+    def embed(self, ids: Tensor) -> Tensor:
+        """What the first layer reads of token ids (...): (..., d)."""
+        x: Tensor = self.embedding(ids)
+        if self.config.embedding_scale != 1:
+            x = x * self.config.embedding_scale
+        return x if self.embedding_norm is None else self.embedding_norm(x)
+
     def _read(
         self, ids: Tensor, state: RetNetState, mode: str, chunk_size: int
     ) -> tuple[Tensor, RetNetState]:
         """ids (B, T) -> what the last block hands on (B, T, d), and the state after them."""
-        x = self.embedding(ids)
-        if self.config.embedding_scale != 1:
-            x = x * self.config.embedding_scale
-        if self.embedding_norm is not None:
-            x = self.embedding_norm(x)
+        x = self.embed(ids)
         publish("embedding", x)
         place = Place.of(self.config, state.position, ids.shape[1], x)
         layers: list[Tensor | None] = []

@@ -280,10 +280,7 @@ class Carried:
         """(stop - start, d), what tokens start .. stop - 1 bring to a layer."""
         if layer:
             return self.layers[layer - 1].rows["layer.output"].slice(start, stop)
-        embedding: Tensor = self._model.embedding(
-            self._ids.slice(start, stop).to(self._model.device)
-        )
-        return embedding
+        return self._model.embed(self._ids.slice(start, stop).to(self._model.device))
 
     def _replayed(self, layer: int, name: str) -> Tensor:
         return self._replay(layer, name, self._ids.stop)

@@ -84,6 +84,28 @@ def test_a_lean_text_gives_in_32_bits_what_a_fresh_trace_gives(
 
 
 @pytest.mark.parametrize("mode", CARRYING)
+@pytest.mark.parametrize(
+    "variant",
+    [{"embedding_scale": 4.0}, {"embedding_norm": True}, {"norm_place": "after"}],
+    ids=str,
+)
+def test_a_lean_text_of_a_published_variant_is_replayed_from_what_its_layers_read(
+    variant: dict[str, object],
+    mode: str,
+    lean: None,
+    tiny_model: ModelFactory,
+    tiny_tokenizer: Tokenizer,
+) -> None:
+    model = tiny_model(n_layers=2, **variant)
+    model.tokenizer = tiny_tokenizer
+    found = live(model, LINE * 3, mode, 7).trace
+    fresh = trace(model, LINE * 3, mode, 7)
+    for layer in range(2):
+        for name, value in values(fresh, layer).items():
+            torch.testing.assert_close(values(found, layer)[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", CARRYING)
 def test_only_the_outputs_are_kept_beyond_the_budget(
     mode: str, model: RetNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
