@@ -28,7 +28,7 @@ from retnet_viz.trace import (
 
 if TYPE_CHECKING:
     from retnet_viz import figures
-    from retnet_viz.widgets import compare, cost, explore, modes, practice
+    from retnet_viz.widgets import compare, cost, explore, export, modes, practice
 
 # plotly and the servers import jsonschema, which would build a grammar of internationalised
 # addresses, two seconds of work that nothing here uses. It does without where that is missing.
@@ -47,6 +47,7 @@ __all__ = [
     "compare",
     "cost",
     "explore",
+    "export",
     "figures",
     "generate",
     "live",
@@ -65,7 +66,7 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module("retnet_viz.figures")
-    if name in ("compare", "cost", "explore", "modes", "practice"):
+    if name in ("compare", "cost", "explore", "export", "modes", "practice"):
         from retnet_viz import widgets
 
         return getattr(widgets, name)

@@ -235,48 +235,32 @@ def _export(options: argparse.Namespace) -> int:
 
     import retnet_viz as rv
     from retnet_viz.trace import read_text
-    from retnet_viz.widgets.keep import export
-    from retnet_viz.widgets.state import ExplorerState
 
     model = rv.load(options.model) if options.model or not options.trace else None
     if options.trace:
         trace = rv.Trace.load(options.trace, model=model)
-        text = "".join(trace.tokens)
     else:
         text = options.text if options.file is None else read_text(options.file).text
         assert model is not None
         trace = rv.trace(model, text, options.mode, options.chunk_size)
-    state = ExplorerState(
-        text,
-        mode=trace.mode,
-        chunk_size=trace.chunk_size,
-        layer=options.layer,
-        heads=tuple(options.heads),
-        head=options.head,
-        token=options.token,
-        scale=options.scale,
-    )
-    for name, number, count in (
-        ("layer", options.layer, trace.n_layers),
-        *(("head", head, trace.n_heads) for head in (options.head, *options.heads)),
-        ("token", options.token or 0, trace.length),
-    ):
-        if not 0 <= number < count:
-            raise ValueError(f"there is no {name} {number}; there are 0 .. {count - 1}")
     with tqdm(unit="file") as bar:
 
         def tell(name: str, done: int, total: int) -> None:
             bar.total, bar.n = total, done
             bar.set_postfix_str(name)
 
-        paths = export(
+        paths = rv.export(
             trace,
             options.folder,
             options.formats,
             options.panels,
-            state=state,
             theme=options.theme,
             tell=tell,
+            layer=options.layer,
+            heads=tuple(options.heads),
+            head=options.head,
+            token=options.token,
+            scale=options.scale,
         )
         bar.update(len(paths) - bar.n)
     size = sum(path.stat().st_size for path in paths)

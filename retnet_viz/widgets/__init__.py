@@ -3,6 +3,7 @@
 from retnet_viz.widgets.compare import Compare, compare
 from retnet_viz.widgets.cost import Cost, cost
 from retnet_viz.widgets.explorer import MAX_TOKENS, Explorer, explore
+from retnet_viz.widgets.keep import export
 from retnet_viz.widgets.modes import Modes, modes
 from retnet_viz.widgets.state import ExplorerState
 from retnet_viz.widgets.training import Training, practice
@@ -20,6 +21,7 @@ __all__ = [
     "compare",
     "cost",
     "explore",
+    "export",
     "modes",
     "practice",
 ]

@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from retnet_viz.checkpoints.files import replaced_file
-from retnet_viz.export import PANELS, View, csv_text, html_page, image, npz, sheet
 from retnet_viz.figures.layout import Spec
+from retnet_viz.files import PANELS, View, csv_text, html_page, image, npz, sheet
 from retnet_viz.trace import Trace
 from retnet_viz.widgets import state_file
 from retnet_viz.widgets.look import Look
@@ -100,22 +101,26 @@ def export(
     formats: Iterable[str] = ("html", "csv", "npz", "json"),
     panels: Iterable[str] | None = None,
     *,
-    state: ExplorerState | None = None,
     theme: str = "light",
     tell: Callable[[str, int, int], None] | None = None,
+    **chosen: Any,
 ) -> list[Path]:
     """Write what is shown of a trace into `folder`, and give the paths of the files.
 
     "html" is the page, which works by itself, and a page for each panel; "png" and "svg" are a
     sheet of all panels, and each of them; "csv" is of each panel; "npz" and "safetensors" are of
     the trace, "json" is the state. `panels` names some of the panels: all where it is None, and an
-    empty one leaves the page, the trace and the state.
+    empty one leaves the page, the trace and the state. `chosen` are fields of ExplorerState: layer,
+    heads, head, token, scale.
 
     `tell(name, done, total)` is called before each file. A file is whole or not there. Raises
-    ValueError on an unknown format or panel or a text that is too long for a file, ImageError where
-    pictures cannot be drawn.
+    ValueError on an unknown format or panel, a field out of range or a text that is too long for a
+    file, ImageError where pictures cannot be drawn.
     """
-    state = (state or ExplorerState()).fitted(trace.config)
+    settings = {"text": "".join(trace.tokens), "mode": trace.mode, "chunk_size": trace.chunk_size}
+    state = ExplorerState(**{**settings, **chosen}).checked(trace.config)
+    if (state.token or 0) >= trace.length:
+        raise ValueError(f"token must lie in 0 .. {trace.length - 1}, not {state.token}")
     wanted = list(_wanted(tuple(formats), None if panels is None else tuple(panels)))
     written = []
     for i, (what, kind) in enumerate(wanted):

@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from plotly.offline import get_plotlyjs
 
 import retnet_viz as rv
-from retnet_viz.export import View, html_page
-from retnet_viz.export.panels import PANELS
+from retnet_viz.files import View, html_page
+from retnet_viz.files.panels import PANELS
 from retnet_viz.trace import Trace
 from retnet_viz.widgets.readout import cell
 from retnet_viz.widgets.recording import MOST_TOKENS, TooLargeError, record

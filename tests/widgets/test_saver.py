@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import retnet_viz as rv
-from retnet_viz.export import PANELS
+from retnet_viz.files import PANELS
 from retnet_viz.widgets import keep, state_file
 from retnet_viz.widgets.keep import FORMATS, KINDS, File, export, kept
 from retnet_viz.widgets.saver import Saver

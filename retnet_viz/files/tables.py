@@ -10,8 +10,8 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from retnet_viz.export.view import View
 from retnet_viz.figures.scene import scene
+from retnet_viz.files.view import View
 from retnet_viz.model import MODES
 from retnet_viz.trace import Trace
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retnet_viz.export import tables
-from retnet_viz.export.view import View
 from retnet_viz.figures import agreement, next_token, planes, stage, state_norm, token_strip
 from retnet_viz.figures.cost import cost_bars
 from retnet_viz.figures.layout import Spec
+from retnet_viz.files import tables
+from retnet_viz.files.view import View
 from retnet_viz.model import MODES
 from retnet_viz.trace import Trace
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import retnet_viz as rv
-from retnet_viz.export import PANELS, View, csv_text, html_page, npz
+from retnet_viz.files import PANELS, View, csv_text, html_page, npz
 from retnet_viz.trace import Trace
 
 TEXT = 'the "cat", the dog =1+1 and the cat'
