@@ -366,7 +366,7 @@ TOO_LONG_FOR_A_LINK = (
 
 def hidden(count: int) -> str:
     """What the button says that shows the hidden panels again."""
-    return f"show {count} hidden panel{'' if count == 1 else 's'}"
+    return f"show {count} hidden"
 
 
 def failure(error: Exception) -> str:
