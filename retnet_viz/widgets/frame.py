@@ -86,10 +86,11 @@ class Frame(w.VBox):
         return area("head", w.HBox([self.brand, *controls, *shared, self.theme, self.help]))
 
     def _say_about(self, about: str, n_heads: int) -> None:
+        said = html.escape(about)
         self.brand.value = (
             f"<style>{head_colors(n_heads)}</style>"
-            f'<span class="rv-brand" title="{html.escape(about)}">RetNet Explorer</span> {readout.apps(self.app)}'
-            f'<span class="rv-model">{html.escape(about)}</span>'
+            f'<span class="rv-brand" title="{said}">RetNet Explorer</span> {readout.apps(self.app)}'
+            f'<span class="rv-model">{said}</span>'
         )
 
     def _listen(self) -> None:
