@@ -11,6 +11,11 @@ function cssVariable(el, name) {
   return getComputedStyle(el).getPropertyValue(name).trim();
 }
 
+// How much larger than usual letters are where `el` stands: they are for a projector.
+function letterScale(el, of = "--rv-type") {
+  return Number(cssVariable(el, of)) || 1;
+}
+
 // Black or white, whichever stands out from the shade.
 function inkOn(r, g, b) {
   return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff";
@@ -44,7 +49,7 @@ function perFrame(draw) {
 // The context of a canvas of so many CSS pixels, sharp on this screen. Setting the size of a canvas
 // clears and reallocates it, so it is set only where it changes.
 function contextOf(canvas, width, height) {
-  const ratio = window.devicePixelRatio || 1;
+  const ratio = (window.devicePixelRatio || 1) * (canvas.currentCSSZoom || 1);
   const pixels = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== pixels[0]) canvas.width = pixels[0];
   if (canvas.height !== pixels[1]) canvas.height = pixels[1];

@@ -50,11 +50,13 @@ class Frame(w.VBox):
         self.present.add_class("rv-present-toggle")
         self.theme = w.Dropdown(
             options=[(f"theme: {choice}", choice) for choice in THEME_CHOICES],
-            layout={"width": "120px"},
+            layout={"width": "110px"},
         )
         self.help = w.ToggleButton(
             description="?", tooltip="What is this?", layout={"width": "34px"}
         )
+        for control in (self.copy_link, self.theme, self.help):
+            control.add_class("rv-desk")  # for whoever sits at it; not in the view for a projector
         self.help_text = w.HTML(self.help_words, layout={"display": "none"})
         self.help_text.add_class("rv-help")
         self.brand = w.HTML()
@@ -84,10 +86,11 @@ class Frame(w.VBox):
         return area("head", w.HBox([self.brand, *controls, *shared, self.theme, self.help]))
 
     def _say_about(self, about: str, n_heads: int) -> None:
+        said = html.escape(about)
         self.brand.value = (
             f"<style>{head_colors(n_heads)}</style>"
-            f'<span class="rv-brand">RetNet Explorer</span> {readout.apps(self.app)}'
-            f'<span class="rv-model">{html.escape(about)}</span>'
+            f'<span class="rv-brand" title="{said}">RetNet Explorer</span> {readout.apps(self.app)}'
+            f'<span class="rv-model">{said}</span>'
         )
 
     def _listen(self) -> None:

@@ -105,7 +105,8 @@ function render({ model, el }) {
     const width = stage.clientWidth;
     const height = stage.clientHeight;
     if (!width || !height) return;
-    const layout = arrange(Math.max(1, heads.length), width, height);
+    const label = LABEL * letterScale(el);
+    const layout = arrange(Math.max(1, heads.length), width, height, label);
     if (layout.side !== side) stale = true;
     side = layout.side;
     const context = contextOf(canvas, width, height);
@@ -114,19 +115,15 @@ function render({ model, el }) {
       if (stale) stale = !paintAll();
       if (stale) return;
       context.imageSmoothingEnabled = false;
-      context.font = "600 12px system-ui, sans-serif";
       const used = layout.columns * side + (layout.columns - 1) * GAP;
       const left = Math.max(0, (width - used) / 2);
       const selected = model.get("selected");
       const cell = side / length;
       heads.forEach((head, i) => {
         const x = left + (i % layout.columns) * (side + GAP);
-        const y = Math.floor(i / layout.columns) * (side + LABEL + GAP) + LABEL;
+        const y = Math.floor(i / layout.columns) * (side + label + GAP) + label;
         squares.push({ x, y });
-        context.fillStyle = head.color;
-        context.fillRect(x, y - 14, 10, 10);
-        context.fillStyle = cssVariable(el, "--rv-ink");
-        context.fillText(head.label, x + 14, y - 5, side - 14);
+        drawLabel(context, el, head.label, head.color, x, y, side);
         context.drawImage(images[i], x, y, side, side);
         context.strokeStyle = cssVariable(el, "--rv-line");
         context.lineWidth = 1;
@@ -262,7 +259,7 @@ function render({ model, el }) {
       look([clamp(h, heads.length - 1), clamp(n, length - 1), clamp(m, length - 1)]);
     } else if ((event.key === "Enter" || event.key === " ") && focus) {
       pin(focus);
-    } else if (event.key === "Escape") {
+    } else if (event.key === "Escape" && (focus || model.get("cell").length)) {
       model.set("cell", []);
       model.save_changes();
       look(null);

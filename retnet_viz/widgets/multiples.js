@@ -1,19 +1,30 @@
 // What the small multiples of a plane share: where squares stand, colours, the legend below.
 
-const LABEL = 18; // pixels above each square for its head
+const LABEL = 18; // pixels above each square for its head, where letters have their usual size
 const GAP = 10;
 
-// Squares as large as the box allows: the best number of columns by trying all.
-function arrange(count, width, height) {
+// Squares as large as the box allows, each below a line of so many pixels: the best number of columns
+// by trying all.
+function arrange(count, width, height, label) {
   let best = { side: 0, columns: 1 };
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
     const side = Math.floor(
-      Math.min((width - GAP * (columns - 1)) / columns, (height - GAP * (rows - 1)) / rows - LABEL),
+      Math.min((width - GAP * (columns - 1)) / columns, (height - GAP * (rows - 1)) / rows - label),
     );
     if (side > best.side) best = { side, columns };
   }
   return best;
+}
+
+// The line above a square: a head's colour and name.
+function drawLabel(context, el, text, color, x, y, side) {
+  const scale = letterScale(el);
+  context.fillStyle = color;
+  context.fillRect(x, y - 14 * scale, 10 * scale, 10 * scale);
+  context.fillStyle = cssVariable(el, "--rv-ink");
+  context.font = `600 ${12 * scale}px system-ui, sans-serif`;
+  context.fillText(text, x + 14 * scale, y - 5 * scale, side - 14 * scale);
 }
 
 // The colours as pixels of an image, whatever the order of this machine's bytes.

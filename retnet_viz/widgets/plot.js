@@ -259,16 +259,21 @@ async function render({ model, el }) {
     const at = x >= 0 && axis?.visible && axis.d2p ? axis.d2p(x) : NaN;
     cursor.hidden = !(at >= 0 && at <= axis._length);
     if (cursor.hidden) return;
-    cursor.style.left = `${axis._offset + at}px`;
-    cursor.style.top = `${size.t}px`;
-    cursor.style.height = `${size.h}px`;
+    const scale = letterScale(el, "--rv-figure");
+    cursor.style.left = `${scale * (axis._offset + at)}px`;
+    cursor.style.top = `${scale * size.t}px`;
+    cursor.style.height = `${scale * size.h}px`;
   }
 
   const schedule = perFrame(draw);
+  const sizeNow = () => `${drawing.clientWidth} x ${drawing.clientHeight} x ${letterScale(el, "--rv-figure")}`;
 
   async function draw() {
     const figure = model.get("figure");
-    const [width, height] = [drawing.clientWidth, drawing.clientHeight];
+    // For a projector all of a figure is larger, its letters and its lines.
+    const scale = letterScale(el, "--rv-figure");
+    const [width, height] = [drawing.clientWidth / scale, drawing.clientHeight / scale];
+    box.style.transform = scale === 1 ? "" : `scale(${scale})`;
     if (gone || !Plotly || !figure.data || !width || !height) return;
     const react = () => {
       // plotly writes into what it is given, and the model's value must stay as the kernel sent it.
@@ -277,7 +282,7 @@ async function render({ model, el }) {
       const full = { ...layout, title, width, height, autosize: false };
       return Plotly.react(box, data, full, CONFIG);
     };
-    const size = `${width} x ${height}`;
+    const size = sizeNow();
     const resizes = drawnSize !== "" && drawnSize !== size;
     drawnSize = size;
     await react();
@@ -301,14 +306,17 @@ async function render({ model, el }) {
 
   model.on("change:figure", schedule.soon);
   model.on("change:cursor", point);
-  const resized = new ResizeObserver(() => {
-    if (`${drawing.clientWidth} x ${drawing.clientHeight}` !== drawnSize) schedule();
-  });
+  const resize = () => {
+    if (sizeNow() !== drawnSize) schedule();
+  };
+  const resized = new ResizeObserver(resize);
   resized.observe(drawing);
+  window.addEventListener("retnet-viz-theme", resize);
   schedule();
   return () => {
     gone = true;
     resized.disconnect();
+    window.removeEventListener("retnet-viz-theme", resize);
     Plotly.purge(box);
   };
 }

@@ -212,7 +212,8 @@ function render({ model, el }) {
     const height = stage.clientHeight;
     if (!width || !height) return;
     const margin = margins(height);
-    const layout = arrange(Math.max(1, heads().length), width - margin.left, height - margin.bottom);
+    const label = LABEL * letterScale(el);
+    const layout = arrange(Math.max(1, heads().length), width - margin.left, height - margin.bottom, label);
     const grown = layout.side !== side;
     side = layout.side;
     if (grown) ask();
@@ -226,7 +227,7 @@ function render({ model, el }) {
       heads().forEach((head, i) => {
         const column = i % layout.columns;
         const x = Math.round(left + column * (side + GAP));
-        const y = Math.round(Math.floor(i / layout.columns) * (side + LABEL + GAP) + LABEL);
+        const y = Math.round(Math.floor(i / layout.columns) * (side + label + GAP) + label);
         squares.push({ x, y });
         drawHead(context, head, i, x, y);
         if (column === 0) drawRows(context, x, y, margin.left);
@@ -243,14 +244,10 @@ function render({ model, el }) {
 
   function drawHead(context, head, i, x, y) {
     const cell = side / view.span;
-    context.fillStyle = head.color;
-    context.fillRect(x, y - 14, 10, 10);
-    context.fillStyle = cssVariable(el, "--rv-ink");
-    context.font = "600 12px system-ui, sans-serif";
     context.textAlign = "left";
     context.textBaseline = "alphabetic";
     const bound = picture?.bounds.includes(head.index) ? " (upper bounds)" : "";
-    context.fillText(head.label + bound, x + 14, y - 5, side - 14);
+    drawLabel(context, el, head.label + bound, head.color, x, y, side);
     context.save();
     context.beginPath();
     context.rect(x, y, side, side);
@@ -438,7 +435,7 @@ function render({ model, el }) {
   function drawInset(context, right, width) {
     const beside = width - right >= 92;
     const size = beside ? Math.min(120, width - right - 12) : Math.round(clamp(side / 4, 34, 110));
-    const corner = beside ? [right + 10, LABEL] : [squares[0].x + side - size - 4, squares[0].y + 4];
+    const corner = beside ? [right + 10, LABEL * letterScale(el)] : [squares[0].x + side - size - 4, squares[0].y + 4];
     inset = { x: Math.round(corner[0]), y: Math.round(corner[1]), size };
     const { x, y } = inset;
     context.fillStyle = cssVariable(el, "--rv-paper");
@@ -690,6 +687,7 @@ function render({ model, el }) {
       },
     };
     if (!(event.key in actions)) return;
+    if (event.key === "Escape" && !focus && !model.get("cell").length) return; // the page's
     actions[event.key]();
     if (event.key === "Escape") look(null);
     else if (!event.key.startsWith("Page")) lookAtMiddle();

@@ -297,7 +297,7 @@ def test_panels_are_hidden_and_shown_again(make, panels):
     assert {name for name in panels if f"rv-without-{name}" in classes} == set(panels[:2])
     assert page.page.look == f"hide={panels[1]},{panels[0]}&present=1"
     assert page.page.link.endswith(f"&{page.page.look}")
-    assert page.show_all.description == "show 2 hidden panels"
+    assert page.show_all.description == "show 2 hidden"
     press(page, "leave")
     assert page.look == Look((panels[1], panels[0]))
     assert not page.present.value

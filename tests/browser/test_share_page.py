@@ -1,0 +1,317 @@
+"""Links, undo and the looks of the pages in a real browser, as a teacher uses them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from explorer_steps import ExplorerPage
+from modes_steps import ModesPage
+from playwright.sync_api import Page, expect
+
+import retnet_viz as rv
+from retnet_viz.figures.tokens import visible
+from retnet_viz.model import RetNetConfig
+from retnet_viz.widgets import ExplorerState, link
+
+TEXT = "The king had three sons"
+# A text that does not pack into 2,000 characters.
+LONG = "".join(chr(97 + n * n * n % 1009 % 26) + " " * (n % 7 == 0) for n in range(2800))
+
+
+@pytest.fixture(autouse=True)
+def clipboard(page: Page, voila_url: str) -> None:
+    """The page may write to the clipboard, as on https and on this machine it may."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=voila_url)
+
+
+def opened(page: Page, address: str) -> ExplorerPage:
+    page.goto(address)
+    explorer = ExplorerPage(page)
+    explorer.wait()
+    return explorer
+
+
+def copied_link(page: Page) -> str:
+    """Press "copy link", and take what is then in the clipboard."""
+    page.get_by_role("button", name="copy link").click()
+    said = page.locator(".rv-share")
+    expect(said).to_contain_text("Link copied")
+    text: str = page.evaluate("navigator.clipboard.readText()")
+    return text
+
+
+def state_in(address: str) -> ExplorerState:
+    state, refused = ExplorerState().taking(link.read(address).given("explorer"), RetNetConfig())
+    assert refused == []
+    return state
+
+
+def expect_shown(explorer: ExplorerPage, state: ExplorerState) -> None:
+    """The controls and the panels show this state."""
+    expect(explorer.text).to_have_value(state.text)
+    mode = explorer.root.get_by_role("button", name=state.mode.capitalize(), exact=True)
+    expect(mode).to_have_class(re.compile("mod-active"))
+    for label, value in (("chunk size", state.chunk_size), ("layer", state.layer)):
+        expect(explorer.slider(label).locator(".widget-readout")).to_have_text(str(value))
+    tokens = rv.trace(rv.load(), state.text).tokens
+    expect(explorer.tokens).to_have_text([visible(token) for token in tokens])
+    selected = explorer.strip.get_by_role("option", selected=True)
+    last = len(tokens) - 1
+    expect(selected).to_have_attribute("data-n", str(last if state.token is None else state.token))
+    scale = explorer.root.get_by_role("button", name=state.scale, exact=True)
+    expect(scale).to_have_class(re.compile("mod-active"))
+    for head in range(4):
+        toggle = explorer.root.locator(f".rv-head-toggle.rv-head-{head}")
+        on = not state.heads or head in state.heads
+        expect(toggle).to_have_class(re.compile("mod-active" if on else r"^((?!mod-active).)*$"))
+
+
+def test_a_copied_link_opens_the_same_view_in_a_fresh_page(page: Page, voila_url: str) -> None:
+    explorer = opened(page, f"{voila_url}?theme=dark")
+    explorer.type(TEXT)
+    explorer.choose_mode("chunkwise")
+    explorer.drag("layer", 1.0)
+    explorer.root.get_by_role("button", name="log", exact=True).click()
+    explorer.root.locator(".rv-head-toggle.rv-head-1").click()
+    explorer.tokens.nth(2).click()
+    expect(explorer.next.locator(".gtitle")).to_contain_text("n = 2")
+    address = copied_link(page)
+    assert address.startswith(f"{voila_url}?theme=dark&s=1.")
+    assert len(urlsplit(address).query) <= link.MOST_SHARED
+    state = state_in(address)
+    expected = ExplorerState(TEXT, "chunkwise", layer=3, scale="log", token=2, heads=(0, 2, 3))
+    assert state == expected
+    expect_shown(explorer, state)
+    fresh = page.context.new_page()
+    again = opened(fresh, address)
+    expect_shown(again, state)
+    expect(again.root).to_have_attribute("data-theme", "dark")
+    assert copied_link(fresh) == address
+    # The other pages open with it too, and keep the parameters of the host.
+    fresh.get_by_role("link", name="Modes at work").click()
+    modes = ModesPage(fresh)
+    modes.wait()
+    expect(modes.text).to_have_value(TEXT)
+    assert parse_qs(urlsplit(fresh.url).query)["theme"] == ["dark"]
+
+
+def test_without_a_clipboard_the_link_stands_in_a_field(page: Page, voila_url: str) -> None:
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    explorer = opened(page, voila_url)
+    explorer.type(TEXT)
+    expect(explorer.notice).to_contain_text("tokens")
+    button = page.get_by_role("button", name="copy link")
+    button.focus()
+    page.keyboard.press("Enter")
+    field = page.get_by_role("textbox", name="Link")
+    expect(field).to_be_focused()
+    chosen = (
+        "getSelection().toString() || document.activeElement.value.slice("
+        "document.activeElement.selectionStart, document.activeElement.selectionEnd)"
+    )
+    assert state_in(page.evaluate(chosen)).text == TEXT
+    page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
+
+
+def test_a_broken_link_opens_the_usual_page_and_says_why(page: Page, voila_url: str) -> None:
+    query = ExplorerState("A fox", layer=2).query()
+    explorer = opened(page, f"{voila_url}?{query[:-6]}&hide=cost")
+    expect(page.get_by_role("alert")).to_contain_text("This link is incomplete")
+    expect(explorer.text).to_have_value(re.compile("^the cat and the dog"))
+    assert explorer.value("layer") == 0
+    explorer.type("it works on")
+    expect(explorer.notice).to_contain_text("tokens")
+
+
+def test_a_link_that_names_a_file_opens_without_it(page: Page, voila_url: str) -> None:
+    held = {"explorer": {"text": "A fox", "path": "/etc/passwd"}, "<img src=x>": 1}
+    explorer = opened(page, f"{voila_url}?{link.query_of(held)}&hide=kitchen")
+    notice = page.get_by_role("alert")
+    expect(notice).to_contain_text("Ignored in the link: “<img src=x>”, “path”, “kitchen”")
+    assert notice.locator("img").count() == 0
+    expect(explorer.text).to_have_value("A fox")
+
+
+def test_a_long_text_is_saved_as_a_file_and_opened(
+    page: Page, voila_url: str, tmp_path: Path
+) -> None:
+    explorer = opened(page, voila_url)
+    explorer.choose_mode("chunkwise")
+    explorer.text.fill(LONG)
+    expect(explorer.notice).to_contain_text(re.compile(r"[12],\d\d\d tokens"), timeout=90_000)
+    page.get_by_role("button", name="copy link").click()
+    expect(page.locator(".rv-share")).to_contain_text("too long for a link")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as a file").click()
+    file = tmp_path / "state.json"
+    download.value.save_as(file)
+    assert json.loads(file.read_text())["state"]["explorer"]["text"] == LONG
+    fresh = opened(page.context.new_page(), voila_url)
+    fresh.root.locator("input[type=file]").set_input_files(file)
+    expect(fresh.text).to_have_value(LONG, timeout=90_000)
+    expect(fresh.root.get_by_role("button", name="Chunkwise", exact=True)).to_have_class(
+        re.compile("mod-active")
+    )
+
+
+def test_undo_and_redo_by_buttons_and_keys(page: Page, voila_url: str) -> None:
+    explorer = opened(page, voila_url)
+    before = explorer.text.input_value()
+    undo, redo = (page.get_by_role("button", name=name) for name in ("↶", "↷"))
+    expect(undo).to_be_disabled()
+    expect(redo).to_be_disabled()
+    explorer.type(TEXT)
+    expect(explorer.tokens).to_have_count(len(rv.trace(rv.load(), TEXT).tokens))
+    explorer.choose_mode("recurrent")
+    explorer.drag("layer", 1.0)
+    expect(explorer.strip.locator(".rv-origin")).to_contain_text("layer 3")
+    expect(redo).to_be_disabled()
+    explorer.strip.locator(".rv-tokens").focus()
+    page.keyboard.press("Control+z")  # the whole drag
+    expect(explorer.strip.locator(".rv-origin")).to_contain_text("layer 0")
+    page.keyboard.press("Control+z")
+    expect(explorer.root.get_by_role("button", name="Parallel", exact=True)).to_have_class(
+        re.compile("mod-active")
+    )
+    expect(explorer.text).to_have_value(TEXT)
+    undo.click()
+    expect(explorer.text).to_have_value(before)
+    expect(undo).to_be_disabled()
+    page.locator("body").press("Control+Shift+Z")
+    page.locator("body").press("Control+y")
+    expect(redo).to_be_enabled()
+    # In the text box the keys are the browser's.
+    explorer.text.click()
+    page.keyboard.press("End")
+    page.keyboard.type("!")
+    shown = explorer.text.input_value()
+    page.keyboard.press("Control+z")
+    expect(explorer.text).not_to_have_value(shown)
+    expect(undo).to_be_enabled()
+
+
+SIZES = [(1280, 800), (1920, 1080)]
+ROWS = (
+    ("head",),
+    ("text",),
+    ("control",),
+    ("strip", "next"),
+    ("decay", "weights", "norms"),
+    ("stage",),
+    ("cost", "agree"),
+)
+REDUCED = (
+    ("cost", "next"),
+    ("decay",),
+    ("weights",),
+    ("norms", "agree"),
+    ("decay", "norms", "strip"),
+    ("decay", "weights", "norms"),
+    ("text", "control", "strip", "next"),
+    ("text", "control", "strip", "next", "decay", "norms", "stage", "cost", "agree"),
+)
+
+
+def test_what_is_left_of_a_page_fills_it_without_gaps(page: Page, voila_url: str) -> None:
+    page.goto(f"{voila_url}?hide=cost,next,kitchen")
+    explorer = ExplorerPage(page)
+    expect(explorer.norms.locator(".main-svg").first).to_be_visible()
+    expect(page.locator(".rv-area-cost")).to_be_hidden()
+    show_all = page.get_by_role("button", name="show 2 hidden")
+    show_all.click()
+    expect(page.locator(".rv-area-cost .main-svg").first).to_be_visible()
+    expect(show_all).to_be_hidden()
+    # The layout is the style sheet's: all of it in one page, by the classes that the kernel sets.
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        for present in ([], ["rv-present"]):
+            for hidden in REDUCED:
+                looks = ["rv-reduced", *present, *(f"rv-without-{name}" for name in hidden)]
+                explorer.root.evaluate("(root, looks) => root.classList.add(...looks)", looks)
+                expect_closed(explorer.boxes(), hidden)
+                explorer.root.evaluate("(root, looks) => root.classList.remove(...looks)", looks)
+
+
+def expect_closed(boxes: dict[str, tuple[int, ...]], hidden: tuple[str, ...]) -> None:
+    """Every row is as wide as the page, and each stands right below the one before."""
+    places = {name: boxes[f"rv-area-{name}"] for row in ROWS for name in row}
+    assert {name for name, place in places.items() if place[2] == 0} == set(hidden)
+    below = places["head"][1] - 8
+    for row in ROWS:
+        shown = [places[name] for name in row if name not in hidden]
+        if shown:
+            across = sum(width for _, _, width, _ in shown) + 8 * (len(shown) - 1)
+            assert abs(across - places["head"][2]) <= 2, (hidden, row)
+            assert all(6 <= y - below <= 10 for _, y, _, _ in shown), (hidden, row)
+            below = max(y + height for _, y, _, height in shown)
+
+
+def font_of(locator) -> float:
+    """The size of letters on the screen, in pixels."""
+    return locator.evaluate(
+        "el => parseFloat(getComputedStyle(el).fontSize) * (el.currentCSSZoom ?? 1)"
+    )
+
+
+def test_a_projector_shows_large_letters_and_only_what_is_needed(
+    page: Page, voila_url: str
+) -> None:
+    explorer = opened(page, voila_url)
+    usual = font_of(explorer.tokens.first)
+    page.get_by_role("button", name="present").click()
+    expect(page.get_by_role("navigation", name="Apps")).to_be_hidden()
+    for name in ("copy link", "?", "Open a text file"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_hidden()
+    formula = explorer.root.locator(".rv-formula math").first
+    formula.scroll_into_view_if_needed()
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        least = height / 40  # a fortieth of the picture's height is read from the back row
+        assert font_of(explorer.tokens.first) >= least
+        assert font_of(formula) >= least
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="copy link")).to_be_visible()
+    assert font_of(explorer.tokens.first) == usual
+
+
+def test_pointing_and_dragging_are_exact_in_the_large_view(page: Page, voila_url: str) -> None:
+    trace = rv.trace(rv.load(), TEXT)
+    query = ExplorerState(TEXT, heads=(2,), head=2).query()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    explorer = opened(page, f"{voila_url}?{query}&present=1")
+    canvas = explorer.weights.locator(".rv-stage canvas")
+    canvas.scroll_into_view_if_needed()
+    x, y, width, height = canvas.evaluate(
+        "el => { const b = el.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; }"
+    )
+    label = 18 * 1.5
+    side = int(min(width, height - label))
+    n, m = 4, 2
+    cell = side / trace.length
+    page.mouse.move(x + (width - side) / 2 + (m + 0.5) * cell, y + label + (n + 0.5) * cell)
+    weight = f"= {trace.cell(0, 2, n, m).weight:.3g}"
+    expect(explorer.weights.locator(".rv-readout")).to_contain_text(weight)
+    # The stage is zoomed: a click on its plane selects the token of the row that is pointed at.
+    plane = explorer.root.locator(".rv-plane canvas")
+    plane.scroll_into_view_if_needed()
+    box = plane.bounding_box()
+    assert box
+    side = min(box["width"], box["height"])
+    row, column = 3, 1
+    cell = side / trace.length
+    left = box["x"] + (box["width"] - side) / 2
+    page.mouse.move(left + (column + 0.5) * cell, box["y"] + (row + 0.5) * cell)
+    readout = explorer.root.locator(".rv-stage-player > .rv-readout")
+    expect(readout).to_contain_text(f"n {row} “")
+    expect(readout).to_contain_text(f"m {column} “")
+    page.mouse.down()
+    page.mouse.up()
+    expect(explorer.strip.get_by_role("option", selected=True)).to_have_attribute("data-n", "3")
+    explorer.drag("layer", 1.0)
+    expect(explorer.slider("layer").locator(".widget-readout")).to_have_text("3")
