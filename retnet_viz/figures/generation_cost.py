@@ -25,6 +25,7 @@ from retnet_viz.lab.generation_cost import FIRST, Point, crossover
 Measured = Mapping[str, Sequence[Point]]  # of each model at the same positions, in order
 NOTHING = "Nothing measured yet: Start lets the three models generate."
 _LEFT = 62  # pixels
+_LABEL = 0.12  # of the height of a plot: a line of text
 
 
 @Drawing
@@ -134,8 +135,10 @@ def _line(name: str, points: Sequence[Point], values: Sequence[float], shown: st
 def _crossings(found: Mapping[str, int | None], reach: int, theme: str) -> list[dict[str, Any]]:
     """A dotted line for each model where the Transformer comes to cost more than it.
 
-    The labels stand below each other, and on the side where there is room.
+    The labels stand below each other, on the side of their lines where there is room; the lines end
+    below all of them, so that none runs through another's label.
     """
+    shown = [(name, at) for name, at in found.items() if at is not None and FIRST <= at <= reach]
     return [
         {
             "type": "line",
@@ -144,20 +147,19 @@ def _crossings(found: Mapping[str, int | None], reach: int, theme: str) -> list[
             "x0": at,
             "x1": at,
             "y0": 0,
-            "y1": 1,
+            "y1": 1 - _LABEL * len(shown),
             "line": {"color": MODEL_COLORS[name], "width": 1.5, "dash": "dot"},
             "label": {
-                "text": "&nbsp;<br>" * i + f"more than {name}: {at:,}",
+                "text": f"more than {name}: {at:,}" + "<br>&nbsp;" * (len(shown) - 1 - i),
                 "textangle": 0,
                 "textposition": "end",
                 "xanchor": "right" if at > math.sqrt(FIRST * reach) else "left",
-                "yanchor": "top",
-                "padding": 4,
+                "yanchor": "bottom",
+                "padding": 1,
                 "font": {"size": 12, "color": INK[theme]},
             },
         }
-        for i, (name, at) in enumerate(found.items())
-        if at is not None and FIRST <= at <= reach
+        for i, (name, at) in enumerate(shown)
     ]
 
 
@@ -222,9 +224,9 @@ def _time_sentence(measured: Measured) -> str:
     if TRANSFORMER not in last:
         return said
     found = {name: _time_crossover(measured, name) for name in _others(last)}
-    slower = [f"from {at:,} on than {name}'s" for name, at in found.items() if at is not None]
+    slower = [f"than {name} from {at:,} on" for name, at in found.items() if at is not None]
     if slower:
-        said += f" Every measured step of the Transformer is slower {listed(slower)}."
+        said += f" The Transformer stays slower {listed(slower)}."
     without = [name for name, at in found.items() if at is None]
     return f"{said} Up to here no crossover with {' or '.join(without)}." if without else said
 

@@ -165,10 +165,7 @@ function render({ model, el }) {
 
   function describe() {
     const meta = model.get("meta");
-    el.querySelector(".rv-name").textContent = meta.title || "";
-    const origin = el.querySelector(".rv-origin");
-    origin.textContent = origin.title = meta.origin || "";
-    origin.dataset.computed = meta.computed || "";
+    writeTitle(el, meta);
     canvas.setAttribute("aria-label", `${meta.title || ""}: ${meta.summary || ""}`);
     const look = JSON.stringify([meta.signed, meta.ticks, bytesOf(model, "colors").length]);
     if (look === legendOf) return;

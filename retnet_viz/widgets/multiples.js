@@ -1,4 +1,4 @@
-// What the small multiples of a plane share: where squares stand, colours, the legend below.
+// What the small multiples of a plane share: the title, where squares stand, colours, the legend.
 
 const LABEL = 18; // pixels above each square for its head, where letters have their usual size
 const GAP = 10;
@@ -34,6 +34,14 @@ function paletteOf(colors) {
     bytes.set([colors[3 * i], colors[3 * i + 1], colors[3 * i + 2], 255], 4 * i);
   }
   return new Uint32Array(bytes.buffer);
+}
+
+// The first line of a panel: what it shows, and whether the mode computed it.
+function writeTitle(el, { title = "", origin = "", computed = "" }) {
+  el.querySelector(".rv-name").textContent = title;
+  const said = el.querySelector(".rv-origin");
+  said.textContent = said.title = origin;
+  said.dataset.computed = computed;
 }
 
 // The legend of a panel: the colours, and the values at its marks.

@@ -464,10 +464,7 @@ function render({ model, el }) {
 
   function describe() {
     const meta = model.get("meta");
-    el.querySelector(".rv-name").textContent = meta.title || "";
-    const origin = el.querySelector(".rv-origin");
-    origin.textContent = origin.title = meta.origin || "";
-    origin.dataset.computed = meta.computed || "";
+    writeTitle(el, meta);
     drawLegend(el, bytesOf(model, "colors"), meta.signed, meta.ticks);
   }
 

@@ -216,6 +216,7 @@ class Training(Frame):
         """Stop training, and show what the model does now."""
         if self.playing:
             self._trainer.pause()
+            self._say()  # at once: a report takes a moment
             self._observe()
 
     def stop(self) -> None:

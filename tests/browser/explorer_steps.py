@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import re
 
+from page_steps import AppPage
 from playwright.sync_api import Locator, Page, expect
 
 
-class ExplorerPage:
+class ExplorerPage(AppPage):
     """Steps and readings that are the same in a dashboard and in a notebook."""
 
+    selector = ".rv-explorer"
+
     def __init__(self, page: Page) -> None:
-        self.page = page
-        self.root = page.locator(".rv-explorer")
-        self.text = self.root.locator(".rv-area-text textarea")
-        self.strip = self.root.locator(".rv-strip")
-        self.tokens = self.strip.get_by_role("option")
+        super().__init__(page)
         self.weights = self.root.locator(".rv-area-weights.rv-matrix, .rv-area-weights .rv-matrix")
         self.decay = self.root.locator(".rv-area-decay .rv-matrix")
         self.norms = self.root.locator(".rv-area-norms")
         self.next = self.root.locator(".rv-area-next")
         self.cost = self.root.locator(".rv-area-cost")
         self.agreement = self.root.locator(".rv-area-agree")
-        self.notice = self.root.locator(".rv-notice")
 
     def wait(self) -> None:
         """Until every panel has been drawn."""
@@ -49,16 +47,7 @@ class ExplorerPage:
 
     def drag(self, label: str, share: float) -> None:
         """Drag a slider's handle to `share` of its track, in small steps."""
-        self.slider(label).scroll_into_view_if_needed()
-        track = self.slider(label).locator(".noUi-base").bounding_box()
-        handle = self.slider(label).locator(".noUi-handle").bounding_box()
-        assert track
-        assert handle
-        y = handle["y"] + handle["height"] / 2
-        self.page.mouse.move(handle["x"] + handle["width"] / 2, y)
-        self.page.mouse.down()
-        self.page.mouse.move(track["x"] + share * track["width"], y, steps=12)
-        self.page.mouse.up()
+        self.drag_handle(self.slider(label), share)
 
     def value(self, label: str) -> int:
         return int(self.slider(label).locator(".widget-readout").inner_text())
@@ -88,15 +77,4 @@ class ExplorerPage:
                 }""",
                 [x, y],
             )
-        )
-
-    def boxes(self) -> dict[str, tuple[int, ...]]:
-        """Where each panel is in the explorer, to see whether anything jumped."""
-        return self.root.evaluate(
-            """root => Object.fromEntries([...root.querySelectorAll("[class*=rv-area]")].map(el => {
-                const box = el.getBoundingClientRect();
-                const { x, y } = root.getBoundingClientRect();
-                const name = [...el.classList].find(c => c.startsWith("rv-area-"));
-                return [name, [box.x - x, box.y - y, box.width, box.height].map(Math.round)];
-            }))"""
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from page_steps import AppPage
 from playwright.sync_api import Locator, Page, expect
 
 THUMB = 16  # pixels: the handle of a range stays within the ends of its track
@@ -142,15 +143,13 @@ class Player:
         )
 
 
-class ModesPage:
+class ModesPage(AppPage):
     """The board of the modes at work, the same in a dashboard and in a notebook."""
 
+    selector = ".rv-modes-board"
+
     def __init__(self, page: Page) -> None:
-        self.page = page
-        self.root = page.locator(".rv-modes-board")
-        self.text = self.root.locator(".rv-area-text textarea")
-        self.notice = self.root.locator(".rv-notice")
-        self.strip = self.root.locator(".rv-strip")
+        super().__init__(page)
         self.player = Player(page, self.root)
         self.race = self.root.locator(".rv-race")
         self.doing = self.root.locator(".rv-doing")
@@ -208,18 +207,6 @@ class ModesPage:
     def plot(self, title: str) -> Locator:
         """The figure with this in its title."""
         return self.root.locator(".rv-plot", has=self.page.locator(".gtitle", has_text=title))
-
-    def read_table(self, panel: Locator) -> list[list[str]]:
-        """Header and rows of the table that a panel shows in place of its drawing."""
-        toggle = panel.get_by_role("button", name="table", exact=True)
-        toggle.click()
-        table = panel.locator(".rv-alternative").first
-        table.wait_for()
-        rows: list[list[str]] = table.evaluate(
-            "table => [...table.rows].map(row => [...row.cells].map(cell => cell.textContent))"
-        )
-        toggle.click()
-        return rows
 
     def wait_measured(self, timeout: float = 60_000) -> None:
         """Until nothing is measured any more in the side by side view."""

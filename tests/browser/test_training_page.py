@@ -25,11 +25,11 @@ def test_it_learns_and_pauses_and_a_gamma_can_be_dragged(page: Page, voila_url: 
     board = opened(page, voila_url)
     expect(board.status).to_contain_text("paused: step 0")
     untrained = Practice("copy").report()
-    rows = board.table(board.lags)
+    rows = board.read_table(board.lags)
     assert rows[0][1] == "accuracy"
     assert [row[0] for row in rows[1:]] == [group_name(g) for g in TASKS["copy"].groups]
     assert [float(row[1]) for row in rows[1:]] == pytest.approx(untrained.by_group, rel=1e-3)
-    before = board.boxes()
+    before = board.places()
 
     board.button("▶ Play").click()
     expect(board.status).to_contain_text("training: step")
@@ -38,14 +38,14 @@ def test_it_learns_and_pauses_and_a_gamma_can_be_dragged(page: Page, voila_url: 
     board.button("❚❚ Pause").click()
     expect(board.status).to_contain_text("paused: step")
     steps = board.step()
-    losses = [float(row[2]) for row in board.table(board.curve)[1:]]
+    losses = [float(row[2]) for row in board.read_table(board.curve)[1:]]
     assert losses[0] == pytest.approx(untrained.loss, rel=1e-3)
     assert losses[-1] < 0.8 * losses[0]
-    assert float(board.table(board.lags)[1][1]) > 2 * TASKS["copy"].chance
+    assert float(board.read_table(board.lags)[1][1]) > 2 * TASKS["copy"].chance
     expect(board.curve.locator(".rv-sentence")).to_contain_text(f"After {steps:,} steps")
     page.wait_for_timeout(1000)
     assert board.step() == steps  # paused is paused
-    assert board.boxes() == before  # and nothing has moved
+    assert board.places() == before  # and nothing has moved
 
     board.button("Step").click()
     expect(board.steps).to_have_text(f"step {steps + 1:,}")

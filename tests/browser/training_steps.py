@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 
+from page_steps import AppPage
 from playwright.sync_api import Locator, Page, expect
 
 
-class TrainingPage:
+class TrainingPage(AppPage):
     """The controls and the panels by name."""
 
+    selector = ".rv-training-board"
+
     def __init__(self, page: Page) -> None:
-        self.page = page
-        self.root = page.locator(".rv-explorer")
+        super().__init__(page)
         self.status = self.root.locator(".rv-status")
         self.steps = self.root.locator(".rv-steps")
-        self.notice = self.root.locator(".rv-notice")
         self.question = self.root.locator(".rv-question")
-        self.tokens = self.root.locator(".rv-strip").get_by_role("option")
         self.matrix = self.root.locator(".rv-matrix")
         self.curve, self.lags, self.heads, self.gammas = (
             self.root.locator(f".rv-area-{name}") for name in ("curve", "lags", "heads", "gammas")
@@ -30,9 +30,6 @@ class TrainingPage:
             expect(panel.locator(".main-svg").first).to_be_visible()
         expect(self.matrix).to_have_attribute("data-drawn", re.compile(r"\d"))
         expect(self.slider(0)).to_be_visible()
-
-    def button(self, name: str) -> Locator:
-        return self.root.get_by_role("button", name=name, exact=True)
 
     def slider(self, head: int) -> Locator:
         return self.root.locator(".rv-gamma-row .widget-slider").nth(head)
@@ -54,29 +51,9 @@ class TrainingPage:
 
     def drag_half_life(self, head: int, share: float) -> None:
         """Drag a head's handle to `share` of its track."""
-        track = self.slider(head).locator(".noUi-base").bounding_box()
-        handle = self.slider(head).locator(".noUi-handle").bounding_box()
-        assert track
-        assert handle
-        y = handle["y"] + handle["height"] / 2
-        self.page.mouse.move(handle["x"] + handle["width"] / 2, y)
-        self.page.mouse.down()
-        self.page.mouse.move(track["x"] + share * track["width"], y, steps=6)
-        self.page.mouse.up()
+        self.drag_handle(self.slider(head), share)
 
-    def table(self, panel: Locator) -> list[list[str]]:
-        """Header and rows of the table that a panel shows in place of its drawing."""
-        toggle = panel.get_by_role("button", name="table", exact=True).first
-        toggle.click()
-        table = panel.locator(".rv-alternative").first
-        table.wait_for()
-        rows: list[list[str]] = table.evaluate(
-            "table => [...table.rows].map(row => [...row.cells].map(cell => cell.textContent))"
-        )
-        toggle.click()
-        return rows
-
-    def boxes(self) -> list[list[int]]:
+    def places(self) -> list[list[int]]:
         """Where every panel and every control is, to see whether anything jumped."""
         return self.root.evaluate(
             """root => [...root.querySelectorAll(
