@@ -21,7 +21,7 @@ CELLS = json.loads(
 SOURCES = {cell["id"]: "".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"}
 ANSWERS = ["about 177", "yes, to the last bit", "0.729"]
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*has no tokenizer")
+pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer|.*without a tokenizer")
 
 
 @pytest.fixture(scope="module")

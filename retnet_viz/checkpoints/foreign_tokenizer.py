@@ -77,12 +77,13 @@ def tokenizer_in(folder: Path, vocab_size: int) -> Tokenizer | None:
             stacklevel=2,
         )
         return None
-    warnings.warn(
-        f"{folder} has no tokenizer: text is read as bytes, whose ids the model may never have "
-        "seen in this sense",
-        stacklevel=2,
+    of_bytes = Tokenizer.of_bytes()
+    of_bytes.caution = (
+        "This model came without a tokenizer: text is read as bytes, whose ids it may never have "
+        "seen in this sense"
     )
-    return Tokenizer.of_bytes()
+    warnings.warn(f"{folder}: {of_bytes.caution}", stacklevel=2)
+    return of_bytes
 
 
 def _wrapped(backend: tokenizers.Tokenizer) -> Tokenizer:

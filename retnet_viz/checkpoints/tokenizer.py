@@ -28,7 +28,12 @@ _LETTER, _NUMBER, _OTHER, _SPACE = "a", "1", "!", " "  # one character of each k
 
 
 class Tokenizer:
-    """A byte-level BPE tokenizer: every Unicode text has ids, and decodes to itself."""
+    """A byte-level BPE tokenizer: every Unicode text has ids, and decodes to itself.
+
+    `caution` is what whoever reads its tokens must know, a sentence without its full stop, or "".
+    """
+
+    caution: str = ""
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self.backend = backend

@@ -335,6 +335,9 @@ def notice(trace: Trace | None, cut: str, point: str, recomputed: Recomputed | N
     if trace is None:
         return '<span class="rv-hint">0 tokens</span>'
     said = f"{trace.length:,} token{'' if trace.length == 1 else 's'}"
+    if caution := getattr(trace.model.tokenizer, "caution", ""):
+        said = html.escape(f"{said}. {caution}.")
+        return f'<span class="rv-warn" title="{said}">{said}</span>'
     if recomputed is not None and not point:
         said += f": {recomputed}{_why(trace, recomputed)}"
     return f'<span class="rv-hint">{html.escape(f"{said}. {point}" if point else said)}</span>'

@@ -117,12 +117,23 @@ def test_gpt2s_two_files_are_read_through_transformers(tmp_path: Path) -> None:
 
 def test_without_a_tokenizer_text_is_read_as_bytes_and_that_is_said(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path, 256)
-    with pytest.warns(UserWarning, match="no tokenizer: text is read as bytes"):
+    with pytest.warns(UserWarning, match="without a tokenizer: text is read as bytes"):
         model = load(folder)
     text = "naïve 火\n"
     assert model.tokenizer.encode(text) == list(text.encode())
     assert model.tokenizer.decode(list(text.encode())) == text
     assert rv.trace(model, "abc").tokens == ["a", "b", "c"]
+
+
+def test_bytes_are_announced_on_the_page(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="read as bytes"):
+        model = load(checkpoint(tmp_path, 256))
+    explorer = rv.explore(model, "né")
+    assert "3 tokens. This model came without a tokenizer" in explorer.notice.value
+    explorer.stop()
+    shipped = rv.explore(rv.load(), "né")
+    assert "tokenizer" not in shipped.notice.value
+    shipped.stop()
 
 
 def test_a_model_of_fewer_tokens_than_bytes_has_no_tokenizer(tmp_path: Path) -> None:

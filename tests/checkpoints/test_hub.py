@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from retnet_viz import cli
 from retnet_viz.checkpoints import CheckpointError, inspect, load
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*has no tokenizer")
+pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer|.*without a tokenizer")
 
 
 @pytest.fixture
