@@ -59,6 +59,13 @@ function contextOf(canvas, width, height) {
   return context;
 }
 
+// Where on a canvas an event is, in the pixels that it is drawn in: it may be shown larger.
+function placeOn(canvas, event) {
+  const box = canvas.getBoundingClientRect();
+  const scale = canvas.clientWidth / box.width;
+  return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+}
+
 // An element with a class and a text, never HTML.
 function element(tag, className = "", text = "") {
   const made = document.createElement(tag);

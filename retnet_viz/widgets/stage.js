@@ -522,7 +522,7 @@ function render({ model, el }) {
 
   function pointAtBar(event) {
     const { bars, left, slot } = barsLayout();
-    const i = Math.floor((event.offsetX - left) / slot);
+    const i = Math.floor((placeOn(barsCanvas, event)[0] - left) / slot);
     if (i < 0 || i >= bars.values.length) return;
     shine(bars.term, bars.first + i);
     probing = null;
@@ -535,8 +535,9 @@ function render({ model, el }) {
     const [width, height] = sizeOf(planeCanvas);
     const side = Math.min(width, height);
     const cell = side / (plane.last - plane.first);
-    const m = plane.first + Math.floor((event.offsetX - (width - side) / 2) / cell);
-    const n = plane.first + Math.floor(event.offsetY / cell);
+    const [x, y] = placeOn(planeCanvas, event);
+    const m = plane.first + Math.floor((x - (width - side) / 2) / cell);
+    const n = plane.first + Math.floor(y / cell);
     if (m < plane.first || n < plane.first || m >= plane.last || n >= plane.last) return;
     const inStep = plane.lit && n >= plane.lit[0] && n < plane.lit[1] && m >= plane.lit[2] && m < plane.lit[3];
     const term = !plane.lit ? (m === plane.row ? "added" : "faded") : inStep ? "weights" : "cross";

@@ -300,6 +300,8 @@ def test_pointing_and_dragging_are_exact_in_the_large_view(page: Page, voila_url
     # The stage is zoomed: a click on its plane selects the token of the row that is pointed at.
     plane = explorer.root.locator(".rv-plane canvas")
     plane.scroll_into_view_if_needed()
+    stage = explorer.root.locator(".rv-stage-player")
+    expect(stage).to_have_attribute("data-drawn", re.compile(r"\d"))
     box = plane.bounding_box()
     assert box
     side = min(box["width"], box["height"])
