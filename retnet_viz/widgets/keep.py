@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from retnet_viz.checkpoints.files import replaced_file
 from retnet_viz.figures.layout import Spec
-from retnet_viz.files import PANELS, View, csv_text, html_page, image, npz, sheet
+from retnet_viz.files import PANELS, Painter, View, csv_text, html_page, npz
 from retnet_viz.trace import Trace
 from retnet_viz.widgets import state_file
 from retnet_viz.widgets.look import Look
@@ -68,8 +69,11 @@ def kept(
     kind: str,
     theme: str = "light",
     tell: Tell | None = None,
+    painter: Painter | None = None,
 ) -> File:
     """`what` of KINDS as one of its kinds of file; `tell` is as in `recording.record`.
+
+    `painter` draws pictures; one of its own does where it is None.
 
     Raises ValueError where there is no such file of it, or the text is too long for one; ImageError
     where a picture cannot be drawn on this machine.
@@ -79,8 +83,12 @@ def kept(
     name = f"{what.replace('_', '-')}.{kind}"
     if what == "page" and kind == "html":
         content = page(trace, state, theme, tell).encode()
-    elif what == "page":
-        content = sheet(figures(trace, state, theme), kind)
+    elif kind in ("png", "svg"):
+        specs = (
+            figures(trace, state, theme) if what == "page" else [figure(trace, state, what, theme)]
+        )
+        with nullcontext(painter) if painter else Painter() as artist:
+            content = artist.sheet(specs, kind) if what == "page" else artist.image(specs[0], kind)
     elif what == "state":
         content = state_file.encode(state.held(), Look()).encode()
     elif kind == "npz":
@@ -90,8 +98,7 @@ def kept(
     elif kind == "csv":
         content = csv_text(PANELS[what].rows(trace, view_of(trace, state, theme))).encode()
     else:
-        spec = figure(trace, state, what, theme)
-        content = html_page(spec).encode() if kind == "html" else image(spec, kind)
+        content = html_page(figure(trace, state, what, theme)).encode()
     return File(name, content)
 
 
@@ -123,13 +130,14 @@ def export(
         raise ValueError(f"token must lie in 0 .. {trace.length - 1}, not {state.token}")
     wanted = list(_wanted(tuple(formats), None if panels is None else tuple(panels)))
     written = []
-    for i, (what, kind) in enumerate(wanted):
-        if tell is not None:
-            tell(f"{what}.{kind}", i, len(wanted))
-        file = kept(trace, state, what, kind, theme)
-        with replaced_file(Path(folder) / file.name) as scratch:
-            scratch.write_bytes(file.content)
-        written.append(Path(folder) / file.name)
+    with Painter() as painter:
+        for i, (what, kind) in enumerate(wanted):
+            if tell is not None:
+                tell(f"{what}.{kind}", i, len(wanted))
+            file = kept(trace, state, what, kind, theme, painter=painter)
+            with replaced_file(Path(folder) / file.name) as scratch:
+                scratch.write_bytes(file.content)
+            written.append(Path(folder) / file.name)
     return written
 
 
