@@ -84,7 +84,7 @@ def test_changes_of_one_gesture_are_one_step_until_a_pause():
 def test_another_gesture_or_an_undo_begins_a_step():
     history = edited([("a", "text", 0), ("b", "layer", 0), ("c", "text", 0)], start="")
     assert history.undo() == "b"
-    history.record("d", "layer")
+    history.record("d", "text")
     assert steps(history, "undo", "can_undo") == ["b", "a", ""]
 
 

@@ -144,10 +144,9 @@ def test_a_mode_that_was_refused_is_no_step(board, monkeypatch):
     monkeypatch.setattr(board._reader, "read", refuse)
     board.mode.value = "parallel"
     assert board.state.mode == "chunkwise"
+    board.mode.value = "parallel"  # which leads to chunkwise mode again
     press(board, "undo")
     assert board.state.mode == "recurrent"
-    press(board, "redo")
-    assert board.state.mode == "chunkwise"
 
 
 ACTIONS = st.one_of(
@@ -230,6 +229,7 @@ def test_what_a_link_cannot_name_is_left_out_and_named(board):
     assert board.state == ExplorerState("A fox")
     assert board.look == Look(("cost",))
     assert "“layer”, “heads”, “&lt;i&gt;path”, “kitchen”" in board.notice.value
+    assert "<i>" not in board.notice.value
     assert "passwd" not in board.notice.value + board.page.query
 
 
