@@ -448,11 +448,11 @@ def nothing(theme: str) -> Spec:
 # -- training -----------------------------------------------------------------------------------
 
 
-def training_status(report: Report, playing: bool) -> str:
+def training_status(report: Report, doing: str) -> str:
     """How far a training is. What changes several times a second is not read aloud each time."""
     rate = f"{report.step / report.seconds:,.0f} steps/s" if report.step else "not yet trained"
     return (
-        f'<span role="status">{"training" if playing else "paused"}</span>'
+        f'<span role="status">{doing}</span>'
         f'<span aria-live="off">: <b class="rv-steps">step {report.step:,}</b> · '
         f"{report.tokens:,} tokens · {report.seconds:.1f} s · {rate}</span>"
     )

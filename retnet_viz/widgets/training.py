@@ -216,7 +216,7 @@ class Training(Frame):
         """Stop training, and show what the model does now."""
         if self.playing:
             self._trainer.pause()
-            self._say()  # at once: a report takes a moment
+            self._say("pausing")  # at once: a report takes a moment
             self._observe()
 
     def stop(self) -> None:
@@ -388,10 +388,12 @@ class Training(Frame):
         self._draw_example()
         self._say()
 
-    def _say(self) -> None:
+    def _say(self, doing: str = "") -> None:
+        """What the trainer does, or is `doing` for a moment."""
         playing = self.playing
         self.play_button.description = _PAUSE if playing else _PLAY
-        self.status.value = readout.training_status(self.report, playing)
+        doing = doing or ("training" if playing else "paused")
+        self.status.value = readout.training_status(self.report, doing)
         task = self.practice.task
         self.notice.value = readout.training_notice(task, self._failure)
 
