@@ -37,7 +37,10 @@ class Page(anywidget.AnyWidget):
     why_not = t.Unicode("").tag(sync=True)
 
     def __init__(
-        self, asked: Callable[[str], None], file: Callable[[], tuple[str, str]], **traits: Any
+        self,
+        asked: Callable[[str], None] = lambda what: None,
+        file: Callable[[], tuple[str, str]] = lambda: ("", ""),
+        **traits: Any,
     ) -> None:
         super().__init__(**traits)
         self.heard: float | None = None

@@ -145,6 +145,10 @@ def test_a_mode_that_was_refused_is_no_step(board, monkeypatch):
     board.mode.value = "parallel"
     assert board.state.mode == "chunkwise"
     board.mode.value = "parallel"  # which leads to chunkwise mode again
+    monkeypatch.undo()
+    board.scale.value = "log"
+    press(board, "undo")
+    assert board.state.mode == "chunkwise"  # as it was, though parallel mode would do by now
     press(board, "undo")
     assert board.state.mode == "recurrent"
 
