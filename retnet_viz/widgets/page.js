@@ -81,7 +81,7 @@ function render({ model, el }) {
     const found = (selector) => [...(box?.querySelectorAll(selector) ?? [])];
     const named = [
       ...found(".rv-area-text textarea").map((el) => [el, "Text for the model to read"]),
-      ...found(".rv-area-head select").map((el) => [el, /^theme/.test(el.options[0]?.text) ? "Theme" : "Presets"]),
+      ...found(".rv-area-head .widget-dropdown select").map((el) => [el, /^theme/.test(el.options[0]?.text) ? "Theme" : "Presets"]),
       ...found(".widget-slider").flatMap((slider) => {
         const text = slider.querySelector(".widget-label")?.textContent;
         return [...slider.querySelectorAll(".noUi-handle, .widget-readout")].map((el) => [el, text]);
