@@ -132,7 +132,7 @@ class Board(Frame):
         self.scale.add_class("rv-scales")
         self.preset = w.Dropdown(
             options=[("presets", -1), *[(preset.name, i) for i, preset in enumerate(PRESETS)]],
-            layout={"width": "150px"},
+            layout={"width": "130px"},
         )
         self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes(), empty=EMPTY)
         self.history = Undo(_undoable(self.state), self._revisit)

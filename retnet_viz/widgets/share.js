@@ -80,5 +80,6 @@ function sharing(model, root) {
     tell(`Saved as ${name}.`);
   }
 
-  return { copy, save, close, isOpen: () => box !== null };
+  // A word of success goes by itself, and leaves Escape to others.
+  return { copy, save, close, isOpen: () => (box?.childElementCount ?? 0) > 1 };
 }

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from explorer_steps import ExplorerPage
+from lab_steps import open_notebook, run_all_cells
 from modes_steps import ModesPage
 from playwright.sync_api import Page, expect
 
@@ -317,3 +318,28 @@ def test_pointing_and_dragging_are_exact_in_the_large_view(page: Page, voila_url
     expect(explorer.strip.get_by_role("option", selected=True)).to_have_attribute("data-n", "3")
     explorer.drag("layer", 1.0)
     expect(explorer.slider("layer").locator(".widget-readout")).to_have_text("3")
+
+
+def test_in_a_notebook_the_query_is_copied_and_the_keys_undo(page: Page, lab_url: str) -> None:
+    origin = "{0.scheme}://{0.netloc}".format(urlsplit(lab_url))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=origin)
+    open_notebook(page, lab_url, "01_meet_retention.ipynb")
+    run_all_cells(page)
+    explorer = ExplorerPage(page)
+    explorer.root.scroll_into_view_if_needed()
+    explorer.wait()
+    explorer.tokens.nth(1).click()
+    explorer.tokens.nth(3).click()
+    selected = explorer.strip.get_by_role("option", selected=True)
+    expect(selected).to_have_attribute("data-n", "3")
+    copied = copied_link(page)
+    assert copied.startswith("?s=1.")
+    assert link.read(copied).given("explorer")["token"] == 3
+    expect(page.locator(".rv-share")).to_contain_text("open_link()")
+    explorer.strip.locator(".rv-tokens").focus()
+    page.keyboard.press("Control+z")
+    expect(selected).to_have_attribute("data-n", "1")
+    explorer.root.get_by_role("button", name="present").click()
+    expect(explorer.root.get_by_role("button", name="copy link")).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(explorer.root.get_by_role("button", name="copy link")).to_be_visible()
