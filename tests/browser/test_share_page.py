@@ -281,6 +281,21 @@ def test_a_projector_shows_large_letters_and_only_what_is_needed(
     assert font_of(explorer.tokens.first) == usual
 
 
+# Where an element stands in the window, once it has stood there for twenty frames.
+AT_REST = """(el) => new Promise((resolve) => {
+  let before = "";
+  let frames = 0;
+  const look = () => {
+    const { x, y, width, height } = el.getBoundingClientRect();
+    frames = before === `${[x, y, width, height]}` ? frames + 1 : 0;
+    before = `${[x, y, width, height]}`;
+    if (frames >= 20) resolve([x, y, width, height]);
+    else requestAnimationFrame(look);
+  };
+  look();
+})"""
+
+
 def test_pointing_and_dragging_are_exact_in_the_large_view(page: Page, voila_url: str) -> None:
     trace = rv.trace(rv.load(), TEXT)
     query = ExplorerState(TEXT, heads=(2,), head=2).query()
@@ -288,9 +303,7 @@ def test_pointing_and_dragging_are_exact_in_the_large_view(page: Page, voila_url
     explorer = opened(page, f"{voila_url}?{query}&present=1")
     canvas = explorer.weights.locator(".rv-stage canvas")
     canvas.scroll_into_view_if_needed()
-    x, y, width, height = canvas.evaluate(
-        "el => { const b = el.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; }"
-    )
+    x, y, width, height = canvas.evaluate(AT_REST)
     label = 18 * 1.5
     side = int(min(width, height - label))
     n, m = 4, 2
@@ -303,13 +316,11 @@ def test_pointing_and_dragging_are_exact_in_the_large_view(page: Page, voila_url
     plane.scroll_into_view_if_needed()
     stage = explorer.root.locator(".rv-stage-player")
     expect(stage).to_have_attribute("data-drawn", re.compile(r"\d"))
-    box = plane.bounding_box()
-    assert box
-    side = min(box["width"], box["height"])
+    x, y, width, height = plane.evaluate(AT_REST)
+    side = min(width, height)
     row, column = 3, 1
     cell = side / trace.length
-    left = box["x"] + (box["width"] - side) / 2
-    page.mouse.move(left + (column + 0.5) * cell, box["y"] + (row + 0.5) * cell)
+    page.mouse.move(x + (width - side) / 2 + (column + 0.5) * cell, y + (row + 0.5) * cell)
     readout = explorer.root.locator(".rv-stage-player > .rv-readout")
     expect(readout).to_contain_text(f"n {row} “")
     expect(readout).to_contain_text(f"m {column} “")
