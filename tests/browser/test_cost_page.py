@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from conftest import leave
 from cost_steps import CostPage
 from explorer_steps import ExplorerPage
 from page_steps import read_rows
@@ -48,6 +49,7 @@ def opened(browser: Browser, voila_url: str) -> Iterator[tuple[CostPage, list[st
     board = CostPage(page)
     board.wait()
     yield board, wrong
+    leave(page)
     context.close()
 
 

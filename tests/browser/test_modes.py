@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from conftest import leave
 from explorer_steps import ExplorerPage
 from lab_steps import open_notebook, run_all_cells
 from modes_steps import ModesPage, Player
@@ -62,6 +63,7 @@ def watched(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
     page.on("request", lambda request: note(request.url))
     page.on("websocket", lambda websocket: note(websocket.url))
     yield page, wrong
+    leave(page)
     context.close()
 
 
