@@ -297,7 +297,7 @@ AT_REST = """(el) => new Promise((resolve) => {
 
 
 def point(page: Page, at: tuple[float, float], readout: Locator, said: str) -> None:
-    """Move about on a place until it is read out: a panel that is drawn anew forgets the pointer."""
+    """Move about on a place until it is read out: a panel drawn anew forgets the pointer."""
     for tries in range(30):
         page.mouse.move(at[0] + tries % 2, at[1])
         try:
