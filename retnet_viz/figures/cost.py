@@ -22,7 +22,12 @@ _PANELS = (
 
 def cost(trace: Trace, *, theme: str = "light") -> go.Figure:
     """Steps, milliseconds, FLOPs and bytes of each mode; runs those that have not run yet."""
-    return cost_bars({mode: trace.in_mode(mode).cost for mode in MODES}, trace.mode, theme=theme)
+    return cost_bars(mode_costs(trace), trace.mode, theme=theme)
+
+
+def mode_costs(trace: Trace) -> dict[str, Cost]:
+    """What each mode costs on the text of a trace, measured; kept by the traces."""
+    return {mode: trace.in_mode(mode).cost for mode in MODES}
 
 
 @Drawing

@@ -20,6 +20,7 @@ _CONFIG = {
     "responsive": True,
     "modeBarButtonsToRemove": ["sendDataToCloud", "lasso2d", "select2d"],
 }
+PICTURES = ("png", "svg")
 _WIDTH = 1000  # pixels
 _HEIGHT = 420  # of a figure that names none
 
@@ -86,7 +87,7 @@ class Painter:
 
     def image(self, spec: Spec, kind: str) -> bytes:
         """The figure as "png" (twice the size, for slides) or "svg"."""
-        if kind not in ("png", "svg"):
+        if kind not in PICTURES:
             raise ValueError(f"a picture is a png or an svg, not {kind!r}")
         layout = {**spec["layout"], "width": _WIDTH, "height": _height(spec)}
         figure = go.Figure({**spec, "layout": layout}).to_dict()

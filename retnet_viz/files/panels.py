@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from retnet_viz.figures import agreement, next_token, planes, stage, state_norm, token_strip
-from retnet_viz.figures.cost import cost_bars
+from retnet_viz.figures.cost import cost_bars, mode_costs
 from retnet_viz.figures.layout import Spec
 from retnet_viz.files import tables
 from retnet_viz.files.view import View
-from retnet_viz.model import MODES
 from retnet_viz.trace import Trace
 
 
@@ -64,8 +63,7 @@ def _stage(trace: Trace, view: View) -> Spec:
 
 
 def _cost(trace: Trace, view: View) -> Spec:
-    costs = {mode: trace.in_mode(mode).cost for mode in MODES}
-    return cost_bars.spec(costs, trace.mode, theme=view.theme)
+    return cost_bars.spec(mode_costs(trace), trace.mode, theme=view.theme)
 
 
 def _agreement(trace: Trace, view: View) -> Spec:

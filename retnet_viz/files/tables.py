@@ -10,9 +10,9 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from retnet_viz.figures.cost import mode_costs
 from retnet_viz.figures.scene import scene
 from retnet_viz.files.view import View
-from retnet_viz.model import MODES
 from retnet_viz.trace import Trace
 
 Row = Sequence[Any]
@@ -107,8 +107,7 @@ def stage(trace: Trace, view: View) -> Iterator[Row]:
 def cost(trace: Trace, view: View) -> Iterator[Row]:
     """What each mode costs on this text, measured."""
     yield ("mode", "steps", "milliseconds", "flops", "peak_bytes", "state_bytes")
-    for mode in MODES:
-        found = trace.in_mode(mode).cost
+    for mode, found in mode_costs(trace).items():
         yield (
             mode,
             found.steps,

@@ -227,7 +227,7 @@ class Board(Frame):
         return state.taking(given, self.model.config)
 
     def _say_of_link(self, said: str) -> None:
-        self._fail(readout.of_link(said))
+        self._fail(readout.warning(said))
 
     @property
     def _is_whole(self) -> bool:
@@ -446,8 +446,7 @@ class Board(Frame):
         """The selected token: the chosen one, else the last; -1 for an empty text."""
         if self.trace is None:
             return -1
-        last = self.trace.length - 1
-        return last if self.state.token is None else min(self.state.token, last)
+        return self.state.selected_of(self.trace.length)
 
     def _draw_notice(self) -> None:
         self.notice.value = self._failure or readout.notice(

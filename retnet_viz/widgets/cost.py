@@ -190,7 +190,7 @@ class Cost(Frame):
         self._draw_calculator()
 
     def _say_of_link(self, said: str) -> None:
-        self.doing.value = readout.of_link(said)
+        self.doing.value = readout.warning(said)
 
     def _chosen(self, **chosen: Any) -> None:
         if not self._setting:

@@ -12,11 +12,11 @@ from typing import Any
 import ipywidgets as w
 
 from retnet_viz.figures import next_token, state_norm
-from retnet_viz.figures.cost import cost_bars
+from retnet_viz.figures.cost import cost_bars, mode_costs
 from retnet_viz.figures.layout import Spec
 from retnet_viz.figures.planes import SIGNED, TITLES
 from retnet_viz.figures.theme import DIVERGING, SEQUENTIAL, color_table
-from retnet_viz.model import MODES, RetNet
+from retnet_viz.model import RetNet
 from retnet_viz.trace import Agreement, Cost, Trace
 from retnet_viz.trace.given import Observed
 from retnet_viz.trace.text_file import (
@@ -36,6 +36,7 @@ from retnet_viz.widgets.long_text import LongText
 from retnet_viz.widgets.matrix import Matrix
 from retnet_viz.widgets.plot import Plot
 from retnet_viz.widgets.presets import START
+from retnet_viz.widgets.recording import Tell
 from retnet_viz.widgets.saver import Saver
 from retnet_viz.widgets.stage import Stage
 from retnet_viz.widgets.state import ExplorerState
@@ -256,17 +257,14 @@ class Explorer(Board):
 
     # -- saving -----------------------------------------------------------------------------
 
-    def _kept(self, what: str, kind: str, tell: keep.Tell) -> keep.File:
+    def _kept(self, what: str, kind: str, tell: Tell) -> keep.File:
         """What is shown as a file. Runs in a thread, while the text may be edited."""
         if what == "state":
             return keep.File(state_file.NAME, self._state_file().encode())
         return keep.kept(self._unchanging(), self.state, what, kind, self.page.shown, tell)
 
     def _figures(self, what: str) -> list[Spec]:
-        trace, state, theme = self._unchanging(), self.state, self.page.shown
-        if what == "page":
-            return keep.figures(trace, state, theme)
-        return [keep.figure(trace, state, what, theme)]
+        return keep.figures(self._unchanging(), self.state, what, self.page.shown)
 
     def _unchanging(self) -> Trace:
         """The shown trace, run again where that is quick, so that no edit outdates it."""
@@ -291,7 +289,7 @@ class Explorer(Board):
         trace = self.trace
         if trace is None or self._is_long:
             return
-        costs = {mode: trace.in_mode(mode).cost for mode in MODES}
+        costs = mode_costs(trace)
         agreement = trace.agreement()
         if current() and trace is self.trace:
             self.agreement, self.costs = agreement, costs

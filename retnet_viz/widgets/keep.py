@@ -11,23 +11,22 @@ from typing import Any
 
 from retnet_viz.checkpoints.files import replaced_file
 from retnet_viz.figures.layout import Spec
-from retnet_viz.files import PANELS, Painter, View, csv_text, html_page, npz
+from retnet_viz.files import PANELS, PICTURES, Painter, View, csv_text, html_page, npz
 from retnet_viz.trace import Trace
 from retnet_viz.widgets import state_file
 from retnet_viz.widgets.look import Look
+from retnet_viz.widgets.recording import Tell
 from retnet_viz.widgets.standalone import page
 from retnet_viz.widgets.state import ExplorerState
 
-Tell = Callable[[int, int], None]
-OF_PANEL = ("html", "png", "svg", "csv")
 # What can be kept, and as which kinds of file.
 KINDS = {
-    "page": ("html", "png", "svg"),
+    "page": ("html", *PICTURES),
     "trace": ("npz", "safetensors"),
     "state": ("json",),
-    **dict.fromkeys(PANELS, OF_PANEL),
+    **dict.fromkeys(PANELS, ("html", *PICTURES, "csv")),
 }
-FORMATS = ("html", "png", "svg", "csv", "npz", "safetensors", "json")
+FORMATS = tuple(dict.fromkeys(kind for kinds in KINDS.values() for kind in kinds))
 MOST_CELLS = 512  # tokens of a plane that is drawn as a figure
 _PLANES = ("decay", "retention")
 
@@ -42,7 +41,7 @@ class File:
 
 def view_of(trace: Trace, state: ExplorerState, theme: str) -> View:
     """Where in a trace a state looks."""
-    token = trace.length - 1 if state.token is None else min(state.token, trace.length - 1)
+    token = state.selected_of(trace.length)
     return View(state.layer, state.heads, state.head, token, state.scale, theme)
 
 
@@ -56,8 +55,10 @@ def figure(trace: Trace, state: ExplorerState, panel: str, theme: str) -> Spec:
     return PANELS[panel].spec(trace, view_of(trace, state, theme))
 
 
-def figures(trace: Trace, state: ExplorerState, theme: str) -> list[Spec]:
-    """All panels as figures, in reading order; without planes of all cells of a long text."""
+def figures(trace: Trace, state: ExplorerState, what: str, theme: str) -> list[Spec]:
+    """A panel as a figure; of "page" all panels in reading order, of a long text without planes."""
+    if what != "page":
+        return [figure(trace, state, what, theme)]
     names = [name for name in PANELS if name not in _PLANES or trace.length <= MOST_CELLS]
     return [figure(trace, state, name, theme) for name in names]
 
@@ -83,10 +84,8 @@ def kept(
     name = f"{what.replace('_', '-')}.{kind}"
     if what == "page" and kind == "html":
         content = page(trace, state, theme, tell).encode()
-    elif kind in ("png", "svg"):
-        specs = (
-            figures(trace, state, theme) if what == "page" else [figure(trace, state, what, theme)]
-        )
+    elif kind in PICTURES:
+        specs = figures(trace, state, what, theme)
         with nullcontext(painter) if painter else Painter() as artist:
             content = artist.sheet(specs, kind) if what == "page" else artist.image(specs[0], kind)
     elif what == "state":

@@ -330,8 +330,7 @@ def strip_note(trace: Trace, layer: int, heads: list[int], window: range) -> str
 def notice(trace: Trace | None, cut: str, point: str, recomputed: Recomputed | None = None) -> str:
     """The line under the text: that it was cut, or what the last edit cost and a preset's point."""
     if cut:
-        said = html.escape(cut)
-        return f'<span class="rv-warn" role="alert" title="{said}">{said}</span>'
+        return warning(cut)
     if trace is None:
         return '<span class="rv-hint">0 tokens</span>'
     said = f"{trace.length:,} token{'' if trace.length == 1 else 's'}"
@@ -380,8 +379,8 @@ def refused(why: str) -> str:
     return f'<span class="rv-warn" role="alert">{html.escape(said)}</span>'
 
 
-def of_link(said: str) -> str:
-    """The line that says what was wrong with a link."""
+def warning(said: str) -> str:
+    """The line under the text where something is other than the user asked for."""
     return (
         f'<span class="rv-warn" role="alert" title="{html.escape(said)}">{html.escape(said)}</span>'
     )

@@ -56,7 +56,7 @@ def record(trace: Trace, state: ExplorerState, theme: str, tell: Tell | None = N
     if trace.length > MOST_TOKENS:
         raise TooLargeError(
             f"A page that works by itself holds up to {MOST_TOKENS} tokens, and this text has "
-            f"{trace.length:,}: shorten the text, or save pictures or data, which have no limit."
+            f"{trace.length:,}: shorten the text, or save the numbers of its panels."
         )
     state = state.fitted(trace.config)
     choices = _choices(state, trace.n_heads)
@@ -85,7 +85,6 @@ def record(trace: Trace, state: ExplorerState, theme: str, tell: Tell | None = N
         step()
         stages.append(_stage(trace.in_mode(mode), state, blobs))
     step()
-    selected = trace.length - 1 if state.token is None else min(state.token, trace.length - 1)
     content = {
         "about": readout.trace_source(trace),
         "text": state.text,
@@ -99,7 +98,11 @@ def record(trace: Trace, state: ExplorerState, theme: str, tell: Tell | None = N
         "headColors": [head_color(head) for head in range(trace.n_heads)],
         "choices": choices,
         "choiceNames": [_choice_name(heads, trace.n_heads) for heads in choices],
-        "selection": {"layer": state.layer, "token": selected, "cell": list(state.cell or ())},
+        "selection": {
+            "layer": state.layer,
+            "token": state.selected_of(trace.length),
+            "cell": list(state.cell or ()),
+        },
         "views": views,
         "numbers": [_numbers(trace, layer, blobs) for layer in range(trace.n_layers)],
         "sentences": {

@@ -12,8 +12,10 @@ import plotly.graph_objects as go
 import traitlets as t
 
 from retnet_viz.figures.layout import Spec
+from retnet_viz.files import PICTURES
 from retnet_viz.widgets.background import OutdatedError
-from retnet_viz.widgets.keep import KINDS, File, Tell
+from retnet_viz.widgets.keep import KINDS, File
+from retnet_viz.widgets.recording import Tell
 from retnet_viz.widgets.script import script
 
 _NAMES = {
@@ -21,7 +23,6 @@ _NAMES = {
     "trace": "the trace: all tensors",
     "state": "the state, to open again",
 }
-_PICTURES = ("png", "svg")
 
 
 class Saver(anywidget.AnyWidget):
@@ -81,7 +82,7 @@ class Saver(anywidget.AnyWidget):
             self.send({"number": number, "done": done, "total": total})
 
         try:
-            if kind in _PICTURES:
+            if kind in PICTURES:
                 # plotly's own JSON, which knows arrays and numbers that are none
                 figures = [go.Figure(spec).to_json() for spec in self._draw(what)]
                 self.send({"number": number, "draw": figures, "name": what, "as": kind})

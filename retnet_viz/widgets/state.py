@@ -72,6 +72,10 @@ class ExplorerState:
             gain=min(max(GAINS[0], self.gain), GAINS[1]),
         )
 
+    def selected_of(self, length: int) -> int:
+        """The selected one of so many tokens: the chosen one, else the last."""
+        return length - 1 if self.token is None else min(self.token, length - 1)
+
     def checked(self, config: RetNetConfig | GivenConfig) -> ExplorerState:
         """This state as a model of this config shows it; ValueError where a field cannot be."""
         for name, allowed in _ALLOWED.items():
