@@ -37,7 +37,9 @@ class Frame(w.VBox):
         self._setting = False
         self._showing = threading.Lock()  # see _while_current
         self._elsewhere: dict[str, Any] = {}  # what the link held for the other apps
-        self.page = Page(self._asked, lambda: (state_file.NAME, self._state_file()))
+        self.page = Page(
+            self._asked, self.shared_link, lambda: (state_file.NAME, self._state_file())
+        )
         self.copy_link = w.Button(
             description="copy link", tooltip="Copy a link to this view", layout={"width": "76px"}
         )
@@ -148,13 +150,19 @@ class Frame(w.VBox):
         raise NotImplementedError
 
     def _write_link(self) -> None:
-        """Have the page know the links to what it shows."""
-        own, look = self.state.held(), self.look.query()
+        """Have the page know the links that lead to what it shows."""
+        own = self.state.held()
+        self.page.look = self.look.query()
+        self.page.query = first_within(MOST_READ, {**self._elsewhere, **own}, own)
+
+    def shared_link(self) -> tuple[str, str]:
+        """The query that "copy link" gives; "" where there is none, and why not."""
+        own = self.state.held()
         whole = {**self._elsewhere, **own}
-        self.page.look = look
-        self.page.query = first_within(MOST_READ, whole, own)
-        self.page.link = first_within(MOST_SHARED, whole, own, look=look) if self._is_whole else ""
-        self.page.why_not = "" if self.page.link else readout.TOO_LONG_FOR_A_LINK
+        link = ""
+        if self._is_whole:
+            link = first_within(MOST_SHARED, whole, own, look=self.look.query())
+        return link, "" if link else readout.TOO_LONG_FOR_A_LINK
 
     @property
     def _is_whole(self) -> bool:

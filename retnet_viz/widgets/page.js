@@ -151,6 +151,7 @@ function render({ model, el }) {
 
   model.on("msg:custom", (message, buffers) => {
     if (message.file) return share.save(message.file, buffers[0]);
+    if (message.link !== undefined) return share.answered(message);
     if (message.pong === undefined) return;
     answered = Date.now();
     banner(false);

@@ -19,12 +19,11 @@ class Page(anywidget.AnyWidget):
     shown   the theme that is shown, reported by the browser
     query   the state as a link's query, for the other apps and to reopen the page with
     look    how the page looks, as it stands in a query
-    link    the query that "copy link" gives, "" where it would be too long
-    why_not in that case, why
 
     `heard` is when the page last gave a sign of life, by time.monotonic(); None before any.
-    `asked(what)` is called with "undo", "redo" or "leave" where a key asks for it. `file()` gives
-    name and text of the state as a file.
+    `asked(what)` is called with "undo", "redo" or "leave" where a key asks for it. `link()` gives
+    the query for "copy link", or "" and why there is none; `file()` name and text of the state as
+    a file.
     """
 
     _esm = script("share.js", "page.js")
@@ -33,18 +32,18 @@ class Page(anywidget.AnyWidget):
     shown = t.Unicode("light").tag(sync=True)
     query = t.Unicode("").tag(sync=True)
     look = t.Unicode("").tag(sync=True)
-    link = t.Unicode("").tag(sync=True)
-    why_not = t.Unicode("").tag(sync=True)
 
     def __init__(
         self,
         asked: Callable[[str], None] = lambda what: None,
+        link: Callable[[], tuple[str, str]] = lambda: ("", ""),
         file: Callable[[], tuple[str, str]] = lambda: ("", ""),
         **traits: Any,
     ) -> None:
         super().__init__(**traits)
         self.heard: float | None = None
         self._asked = asked
+        self._link = link
         self._file = file
         self.on_msg(self._answer)
 
@@ -54,6 +53,9 @@ class Page(anywidget.AnyWidget):
         if "ping" in content:
             self.heard = time.monotonic()
             self.send({"pong": content["ping"]})
+        elif content.get("do") == "link":
+            link, why_not = self._link()
+            self.send({"link": link, "whyNot": why_not})
         elif content.get("do") == "save":
             name, text = self._file()
             self.send({"file": name}, buffers=[text.encode(errors="replace")])

@@ -1,6 +1,7 @@
 // "Copy link": to the clipboard, or into a field where there is none; or a file where it is too long.
 
 const SHOWN = 4000; // ms that a word of success stays
+const PATIENT = 500; // ms that a link may take before the page says that it is being made
 
 // The query of this page's address with `query` in place of what it says of the state.
 function inAddress(...queries) {
@@ -13,16 +14,24 @@ function inAddress(...queries) {
 function sharing(model, root) {
   let box = null;
   let fades = 0;
+  let waits = 0;
+  let questions = 0; // that are still to be answered before there is a link
 
-  function close() {
+  function clear() {
     clearTimeout(fades);
     box?.remove();
     box = null;
   }
 
+  function close() {
+    clearTimeout(waits);
+    questions = 0;
+    clear();
+  }
+
   // A box below the first line, with a sentence and whatever is to be pressed.
   function tell(said, ...parts) {
-    close();
+    clear();
     box = document.createElement("div");
     box.className = "rv-share";
     const sentence = document.createElement("p");
@@ -42,14 +51,27 @@ function sharing(model, root) {
     return made;
   }
 
-  async function copy() {
-    const link = model.get("link");
-    if (!link) {
-      const save = button("Save as a file", () => model.send({ do: "save" }));
-      tell(model.get("why_not"), save, button("Close", close));
-      save.focus();
-      return;
-    }
+  // A control tells the kernel of a change when it has worked off the one before. So the answer to a
+  // first question comes when all changes are on their way, and the answer to a second knows them.
+  function copy() {
+    questions = 2;
+    model.send({ do: "link" });
+    clearTimeout(waits);
+    waits = setTimeout(() => tell("Making the link …", button("Close", close)), PATIENT);
+  }
+
+  function answered({ link, whyNot }) {
+    if (!questions) return; // closed meanwhile, or asked by another view of the page
+    questions -= 1;
+    if (questions) return model.send({ do: "link" });
+    clearTimeout(waits);
+    if (link) return give(link);
+    const save = button("Save as a file", () => model.send({ do: "save" }));
+    tell(whyNot, save, button("Close", close));
+    save.focus();
+  }
+
+  async function give(link) {
     const inVoila = Boolean(document.body.dataset.voila);
     const text = inVoila ? `${location.origin}${location.pathname}?${inAddress(link)}` : `?${link}`;
     const use = inVoila ? "" : " It belongs behind the address of the dashboard, or into open_link().";
@@ -81,5 +103,5 @@ function sharing(model, root) {
   }
 
   // A word of success goes by itself, and leaves Escape to others.
-  return { copy, save, close, isOpen: () => (box?.childElementCount ?? 0) > 1 };
+  return { copy, answered, save, close, isOpen: () => (box?.childElementCount ?? 0) > 1 };
 }

@@ -38,6 +38,14 @@ class Slow(Plane):
         time.sleep(0.2)
         return super().view(*arguments, **options)
 
+class Thorough(Plane):
+    def prepare(self, head, limit, resolution, progress):
+        def slowly(done, total):
+            time.sleep(0.05)
+            progress(done, total)
+
+        super().prepare(head, limit, resolution, slowly)
+
 def panel(shown, name, height="400px"):
     describe = lambda cell: "%d: %d reads %d: %.6g" % (*cell, shown.cell(*cell).weight)
     tiled = TiledMatrix(describe, selected={SELECTED}, layout=ipywidgets.Layout(height=height))
@@ -49,7 +57,7 @@ def panel(shown, name, height="400px"):
 planes = {{
     "quick": plane,
     "slow": lambda: plane(Slow),
-    "long": lambda: plane(gammas=(0.9, 0.9999), length=40_000),
+    "long": lambda: plane(Thorough, (0.9, 0.9999), 40_000),
 }}
 box = ipywidgets.VBox([Page(theme="dark"), panel(planes[NAME](), NAME)])
 box.add_class("rv-explorer")

@@ -186,7 +186,7 @@ def test_after_any_actions_all_can_be_undone_and_redone_and_shared(actions):
         press(page, "redo")
     assert {**vars(page.state)}.keys() == {field.name for field in fields(ExplorerState)}
     again = rv.explore(MODEL)
-    again.open_link(page.page.link)
+    again.open_link(page.shared_link()[0])
     assert again.state == page.state
     assert again.history.back.disabled  # a page that was opened by a link begins there
     for each in (page, again):
@@ -200,7 +200,7 @@ def test_after_any_actions_all_can_be_undone_and_redone_and_shared(actions):
 def test_an_empty_text_is_shared_as_one(board):
     board.text.value = ""
     again = rv.explore(MODEL)
-    again.open_link(board.page.link)
+    again.open_link(board.shared_link()[0])
     assert again.text.value == ""
 
 
@@ -241,8 +241,8 @@ def test_a_text_too_long_for_a_link_goes_as_a_file(board):
     board.mode.value = "chunkwise"
     board.text.value = LONG
     board.arrange(["cost"], present=True)
-    assert board.page.link == ""
-    assert "2,000 characters" in board.page.why_not
+    assert board.shared_link()[0] == ""
+    assert "2,000 characters" in board.shared_link()[1]
     name, content = ask_for_file(board)
     assert name.endswith(".json")
     again = rv.explore(MODEL, "before")
@@ -274,15 +274,15 @@ def test_a_link_is_never_longer_than_it_may_be(board, monkeypatch):
     monkeypatch.setattr(board._reader, "read", lambda wanted: True)
     for length in range(400, len(LONG), 50):
         board.text.value = LONG[:length]
-        assert len(board.page.link) <= link.MOST_SHARED
-        assert bool(board.page.link) != bool(board.page.why_not)
+        assert len(board.shared_link()[0]) <= link.MOST_SHARED
+        assert bool(board.shared_link()[0]) != bool(board.shared_link()[1])
 
 
 def test_the_page_of_costs_is_shared_without_a_long_text():
     page = rv.cost(batch=3)
     page.open_link(ExplorerState(LONG).query())
-    assert link.read(page.page.link).given("cost") == {"batch": 3}
-    assert "explorer" not in link.read(page.page.link).parts
+    assert link.read(page.shared_link()[0]).given("cost") == {"batch": 3}
+    assert "explorer" not in link.read(page.shared_link()[0]).parts
     assert link.read(page.page.query).parts["explorer"]["text"] == LONG
     page.stop()
     page.close_all()
@@ -300,7 +300,7 @@ def test_panels_are_hidden_and_shown_again(make, panels):
     assert {"rv-reduced", "rv-present"} < classes
     assert {name for name in panels if f"rv-without-{name}" in classes} == set(panels[:2])
     assert page.page.look == f"hide={panels[1]},{panels[0]}&present=1"
-    assert page.page.link.endswith(f"&{page.page.look}")
+    assert page.shared_link()[0].endswith(f"&{page.page.look}")
     assert page.show_all.description == "show 2 hidden"
     press(page, "leave")
     assert page.look == Look((panels[1], panels[0]))
@@ -312,7 +312,7 @@ def test_panels_are_hidden_and_shown_again(make, panels):
     page.present.value = True
     assert page.look == Look(present=True)
     again = make(MODEL)
-    again.open_link(page.page.link)
+    again.open_link(page.shared_link()[0])
     assert again.look == page.look
     with pytest.raises(ValueError, match="hide must name some of"):
         page.arrange(["kitchen"])
