@@ -25,6 +25,9 @@ from retnet_viz.checkpoints.tokenizer import Tokenizer
 from retnet_viz.checkpoints.weights import PICKLES, Weights, pickle_advice
 from retnet_viz.model import ConfigError, LanguageModel, RetNet, RetNetConfig
 
+EMBEDDING, HEAD = "embedding.weight", "head.weight"  # our names of what may be tied
+TIED = "tied to the embedding"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -111,6 +114,7 @@ def load_model(
     }
     model.load_state_dict(tensors, strict=False, assign=True)
     if plan.config.tie_embeddings:
+        _check_tied(plan)
         model.head.weight = model.embedding.weight
     model.tokenizer = tokenizer
     return model.eval()
@@ -171,6 +175,8 @@ def _planned(
     names = {}
     for name, shape in shapes.items():
         theirs = _names_of(layout, name, layers)
+        if layout is not None and config.tie_embeddings and name == EMBEDDING:
+            theirs += _names_of(layout, HEAD, layers)  # of two that are one, either is stored
         found = next((each for each in theirs if each in weights), None)
         if found is None:
             wanted = " or ".join(theirs) or name
@@ -189,6 +195,17 @@ def _planned(
         )
     label = FORMAT if layout is None else layout.name
     return Plan(folder, label, config, shapes, names, ignored, weights)
+
+
+def _check_tied(plan: Plan) -> None:
+    """Raise CheckpointError where what is said to be one tensor is stored as two that differ."""
+    embedding = plan.names[EMBEDDING]
+    for name in (name for name, why in plan.ignored.items() if why == TIED):
+        if not torch.equal(plan.weights[name], plan.weights[embedding]):
+            raise CheckpointError(
+                f"{plan.weights.path_of(name)}: {name} differs from {embedding}, "
+                "but config.json says that the two are tied"
+            )
 
 
 def _skeleton(config: Any, path: Path) -> LanguageModel[Any]:
@@ -225,8 +242,8 @@ def _ignored(
             for i in range(n_layers):
                 reasons[pattern.format(i=i)] = why
         if config.tie_embeddings:
-            tied = layout.alternatives("head.weight", numbers)
-            reasons |= dict.fromkeys(tied, "tied to the embedding")
+            tied = layout.alternatives(HEAD, numbers)
+            reasons |= dict.fromkeys(tied, TIED)
     if len(layers) < n_layers:
         whole = stored(_skeleton(replace(config, n_layers=n_layers), Path("config.json")))
         for name in whole:

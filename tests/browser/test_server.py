@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 import pytest
+from explorer_steps import ExplorerPage
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from lab_steps import open_notebook, run_all_cells
 from playwright.sync_api import Page, Route, expect
@@ -74,6 +75,16 @@ def test_the_page_says_that_it_is_starting(page: Page, voila_url: str) -> None:
     page.locator(WIDGETS).first.wait_for()
     assert shown == ["Starting RetNet Explorer …"]
     expect(page.locator("#loading")).to_have_count(0)
+
+
+def test_widgets_may_take_longer_than_anywidget_waits(page: Page, voila_url: str) -> None:
+    # As if three seconds went by between the start of a widget and whatever it needs.
+    page.add_init_script(
+        "const timeout = AbortSignal.timeout.bind(AbortSignal);"
+        "AbortSignal.timeout = (ms) => timeout(Math.max(0, ms - 3000));"
+    )
+    page.goto(voila_url)
+    ExplorerPage(page).wait()
 
 
 def test_the_page_uses_the_whole_width(page: Page, voila_url: str) -> None:

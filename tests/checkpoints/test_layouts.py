@@ -147,6 +147,53 @@ def test_the_default_feed_forward_width_of_fla_is_a_multiple_of_256(tmp_path: Pa
     expect_same(load(write(tmp_path, made), dtype=torch.float64), made, 1e-9)
 
 
+@pytest.mark.parametrize(
+    ("said", "ratio", "width"), [({}, 2, 256), ({"hidden_ratio": None}, 4, 512)]
+)
+def test_a_ratio_that_fla_does_not_say_is_what_its_code_takes(
+    tmp_path: Path, said: Config, ratio: int, width: int
+) -> None:
+    config, tensors = made = fla_checkpoint(
+        hidden_size=144, hidden_ratio=ratio, num_heads=3, intermediate_size=None
+    )
+    config = {name: value for name, value in config.items() if name != "hidden_ratio"} | said
+    write(tmp_path, (config, tensors))
+    assert inspect(tmp_path).config.ffn_dim == width
+    expect_same(load(tmp_path, dtype=torch.float64), made, 1e-9)
+
+
+def test_a_null_affine_of_fla_has_no_weights(tmp_path: Path) -> None:
+    made = fla_checkpoint(elementwise_affine=None)
+    expect_same(load(write(tmp_path, made), dtype=torch.float64), made, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("make", "tied", "names"),
+    [
+        (fla_checkpoint, "tie_word_embeddings", ("model.embeddings", "lm_head")),
+        (syncdoth_checkpoint, "tie_word_embeddings", ("model.embed_tokens", "lm_head")),
+        (
+            torchscale_checkpoint,
+            "share_decoder_input_output_embed",
+            ("embed_tokens", "output_projection"),
+        ),
+    ],
+)
+def test_of_two_tied_tensors_either_is_enough(
+    tmp_path: Path, make: Callable[..., Made], tied: str, names: tuple[str, str]
+) -> None:
+    """safetensors' own save_model keeps whichever of the two names comes first."""
+    config, tensors = made = make(**{tied: True})
+    embedding, head = (f"{name}.weight" for name in names)
+    stored = tensors[embedding]
+    rest = {name: tensor for name, tensor in tensors.items() if name not in (embedding, head)}
+    for given_ in ({head: stored}, {embedding: stored}, {head: stored, embedding: stored.clone()}):
+        write(tmp_path, (config, rest | given_))
+        expect_same(load(tmp_path, dtype=torch.float64), made)
+    write(tmp_path, (config, rest | {head: stored + 1, embedding: stored}))
+    refused(tmp_path, head, embedding, "tied")
+
+
 @pytest.mark.parametrize("layout", ["fla", "syncdoth", "torchscale"])
 @pytest.mark.parametrize("mode", MODES)
 def test_the_original_code_computed_the_same(layout: str, mode: str) -> None:

@@ -45,7 +45,7 @@ def _config_of(fields: Fields, _weights: Weights) -> RetNetConfig:
         norm="rms",
         norm_eps=fields.number("norm_eps", 1e-6),
         head_norm="rms",
-        head_norm_weights=fields.switch("elementwise_affine", True),
+        head_norm_weights=fields.switch("elementwise_affine", True, null=False),
         gate="swish" if fields.switch("use_output_gate", True) else "none",
         tie_embeddings=fields.switch("tie_word_embeddings", False),
     )
@@ -53,7 +53,8 @@ def _config_of(fields: Fields, _weights: Weights) -> RetNetConfig:
 
 def _inner_width(fields: Fields, width: int) -> int:
     """`intermediate_size`, or two thirds of `hidden_ratio` widths, up to a multiple of 256."""
-    ratio = fields.whole("hidden_ratio", 4)
+    # The code's config has 2 where nothing is said, and its layer takes 4 for a null.
+    ratio = fields.whole("hidden_ratio", 4 if "hidden_ratio" in fields else 2)
     return fields.whole("intermediate_size", 256 * -(-int(width * ratio * 2 / 3) // 256))
 
 
