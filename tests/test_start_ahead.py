@@ -3,39 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import time
 from typing import Any
 
 import pytest
 
 from retnet_viz.server import explorer
-from retnet_viz.server.explorer import LATER, NOTEBOOK, ExplorerHandler, ExplorerServer
+from retnet_viz.server.explorer import LATER, NOTEBOOK, QUIET_SECONDS, ExplorerServer
 from retnet_viz.server.folders import APPS
 
 
 class Server:
-    """Of a server, what starts kernels ahead: it writes down what is done, and when."""
+    """Of a server, what starts kernels ahead: it writes down what is done, and when.
+
+    From each of the `busy` seconds on, the kernels work for a second.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, free: float = 9e9) -> None:
         self.kernel_manager = self
         self.kernel_pools_config: dict[str, Any] = {NOTEBOOK: {"pool_size": 1}}
         self.now, self.free, self.done = 100.0, free, list[tuple[float, str]]()
-        self.visits: list[float] = []  # when pages are asked for, in order
-        monkeypatch.setattr(explorer.time, "monotonic", lambda: self.now)
+        self.busy: list[float] = []
         monkeypatch.setattr(explorer.asyncio, "sleep", self._sleep)
         monkeypatch.setattr(explorer, "available_memory", lambda: self.free)
+        monkeypatch.setattr(explorer, "kernel_seconds", self._worked)
 
     async def _sleep(self, seconds: float) -> None:
         self.now += seconds
-        while self.visits and self.visits[0] <= self.now:
-            ExplorerHandler.asked = self.visits.pop(0)
+
+    def _worked(self) -> float:
+        pages = 0.002 * self.now  # what open pages ask for by themselves
+        return pages + sum(min(1.0, max(0.0, self.now - start)) for start in self.busy)
 
     def fill_if_needed(self, delay: float, notebook_name: str) -> None:
         assert self.kernel_pools_config[notebook_name] == {"pool_size": 1}
         self.free -= 3e8
         self.done.append((self.now, notebook_name))
 
+    async def _until_quiet(self) -> None:
+        await ExplorerServer._until_quiet(self)
+
     async def _until_warm(self, notebook: str) -> None:
         assert self.done[-1][1] == notebook  # no two at once
+        self.busy.append(self.now)
         self.now += 4
 
     def start_ahead(self) -> list[tuple[float, str]]:
@@ -45,18 +57,34 @@ class Server:
 
 def test_each_other_app_has_a_kernel_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch)
-    assert server.start_ahead() == [(110 + 4 * i, name) for i, name in enumerate(LATER)]
+    step = QUIET_SECONDS + 4
+    assert server.start_ahead() == [
+        (100 + 2 * QUIET_SECONDS + step * i, name) for i, name in enumerate(LATER)
+    ]
     assert server.kernel_pools_config[NOTEBOOK] == {"pool_size": 1}
     assert {NOTEBOOK, *LATER} == {path.name for path in APPS.glob("*.ipynb")}
 
 
-def test_none_starts_while_a_page_is_being_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_none_starts_while_a_page_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch)
-    server.visits = [103.0, 109.0]
-    first, *_ = server.start_ahead()
-    assert first[0] == 109 + explorer.QUIET_SECONDS
+    server.busy = [100.0 + i for i in range(23)]
+    first, second, *_ = server.start_ahead()
+    assert 123 + QUIET_SECONDS <= first[0] <= 123 + 2 * QUIET_SECONDS
+    assert second[0] == first[0] + 4 + QUIET_SECONDS
 
 
 def test_what_memory_does_not_allow_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, free=explorer.FREE_BYTES + 5e8)
     assert [name for _, name in server.start_ahead()] == list(LATER[:2])
+
+
+def test_the_work_of_kernels_is_counted() -> None:
+    before = explorer.kernel_seconds()
+    busy = "import time\nwhile time.process_time() < 0.5: pass\ninput()"
+    with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        deadline = time.monotonic() + 60
+        while explorer.kernel_seconds() < before + 0.4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert explorer.kernel_seconds() >= before + 0.4
+        child.stdin.close()

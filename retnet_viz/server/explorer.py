@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import shutil
 import signal
 import socket
 import time
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 from jupyter_core.utils import run_sync
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -32,10 +35,11 @@ from retnet_viz.trace.budget import available_memory
 
 NOTEBOOK = "explorer.ipynb"
 # A kernel of each waits for its next visitor, in some 300 MB: the pages open several times as fast.
-# They start one after another when the explorer is ready, while no page is being opened, which two
-# starting kernels would slow, and while this much memory is free.
+# They start one after another when the explorer is ready, while the kernels have little to do, which
+# a starting one would slow, and while this much memory is free.
 LATER = ("modes.ipynb", "compare.ipynb", "training.ipynb", "cost.ipynb")
-QUIET_SECONDS = 10
+QUIET_SECONDS = 5
+QUIET_SHARE = 0.05  # of one processor; an open page that nobody touches takes less
 FREE_BYTES = 2e9
 TEMPLATES = Path(__file__).with_name("templates")
 # A kernel nobody is connected to ends after this long; open pages keep theirs.
@@ -60,6 +64,16 @@ def serve(sockets: list[socket.socket], host: str, open_browser: bool) -> None:
     server.opens_browser = open_browser
     server.initialize([])
     server.start()
+
+
+def kernel_seconds() -> float:
+    """Seconds that the processors have worked for the kernels that run."""
+    seconds = 0.0
+    for kernel in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            times = kernel.cpu_times()
+            seconds += times.user + times.system
+    return seconds
 
 
 def _config(host: str) -> Config:
@@ -96,14 +110,7 @@ def _config(host: str) -> Config:
 
 
 class ExplorerHandler(TornadoVoilaHandler):  # type: ignore[misc]
-    """A page of an app; `asked` is when one was last asked for, by time.monotonic()."""
-
-    asked: ClassVar[float] = 0.0
-
-    async def get(self, path: str | None = None) -> None:
-        """Answer with the page."""
-        ExplorerHandler.asked = time.monotonic()
-        await super().get(path)
+    """A page of an app."""
 
     def should_use_rendered_notebook(
         self, notebook_data: dict[str, Any], pool_size: int, *_: Any
@@ -169,16 +176,22 @@ class ExplorerServer(Voila):  # type: ignore[misc]
 
     async def _start_ahead(self) -> None:
         """Let a kernel of each other app wait for its visitor too."""
-        ExplorerHandler.asked = time.monotonic()  # whoever started the server opens the explorer
+        await asyncio.sleep(QUIET_SECONDS)  # until the browser has started and asks for the page
         for notebook in LATER:
-            while (wait := ExplorerHandler.asked + QUIET_SECONDS - time.monotonic()) > 0:
-                await asyncio.sleep(wait)
+            await self._until_quiet()
             if available_memory() < FREE_BYTES:
                 return
             pools = self.kernel_manager.kernel_pools_config
             self.kernel_manager.kernel_pools_config = {**pools, notebook: {"pool_size": 1}}
             self.kernel_manager.fill_if_needed(delay=0, notebook_name=notebook)
             await self._until_warm(notebook)
+
+    async def _until_quiet(self) -> None:
+        """Until for a while nobody opens a page or does anything in one."""
+        before, after = -math.inf, kernel_seconds()
+        while after - before > QUIET_SHARE * QUIET_SECONDS:
+            await asyncio.sleep(QUIET_SECONDS)
+            before, after = after, kernel_seconds()
 
     async def _until_warm(self, notebook: str) -> None:
         deadline = time.monotonic() + WARM_UP_SECONDS

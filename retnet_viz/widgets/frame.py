@@ -14,7 +14,7 @@ from retnet_viz.figures.theme import head_color
 from retnet_viz.widgets import readout, state_file
 from retnet_viz.widgets.background import OutdatedError
 from retnet_viz.widgets.link import MOST_READ, MOST_SHARED, Link, LinkError, first_within, read
-from retnet_viz.widgets.look import Look
+from retnet_viz.widgets.look import NAMES, Look
 from retnet_viz.widgets.page import Page
 from retnet_viz.widgets.state import THEME_CHOICES
 
@@ -38,8 +38,14 @@ class Frame(w.VBox):
         self._showing = threading.Lock()  # see _while_current
         self._elsewhere: dict[str, Any] = {}  # what the link held for the other apps
         self.page = Page(
-            self._asked, self.shared_link, lambda: (state_file.NAME, self._state_file())
+            self._asked,
+            self._hide,
+            self.shared_link,
+            lambda: (state_file.NAME, self._state_file()),
+            panels={name: NAMES[name] for name in self.panels},
         )
+        self.choose = w.Button(description="panels", tooltip="Choose the panels that are shown")
+        self.choose.add_class("rv-choose")
         self.copy_link = w.Button(
             description="copy link", tooltip="Copy a link to this view", layout={"width": "76px"}
         )
@@ -57,7 +63,7 @@ class Frame(w.VBox):
         self.help = w.ToggleButton(
             description="?", tooltip="What is this?", layout={"width": "34px"}
         )
-        for control in (self.copy_link, self.theme, self.help):
+        for control in (self.choose, self.copy_link, self.theme, self.help):
             control.add_class("rv-desk")  # for whoever sits at it; not in the view for a projector
         self.help_text = w.HTML(self.help_words, layout={"display": "none"})
         self.help_text.add_class("rv-help")
@@ -85,6 +91,8 @@ class Frame(w.VBox):
         """The page's first line, which says what is shown; so many heads have a colour."""
         self._say_about(about, n_heads)
         shared = [self.show_all, self.copy_link, self.present]
+        if self.panels:
+            shared.insert(0, self.choose)
         return area("head", w.HBox([self.brand, *controls, *shared, self.theme, self.help]))
 
     def _say_about(self, about: str, n_heads: int) -> None:
@@ -190,6 +198,10 @@ class Frame(w.VBox):
             raise ValueError(f"hide must name some of {self.panels}, not {unknown[0]!r}")
         self.look = look
         self._show_look()
+
+    def _hide(self, names: Iterable[str]) -> None:
+        """Leave out the panels that the page's switches name."""
+        self.arrange([name for name in names if name in self.panels], self.look.present)
 
     def _show_look(self) -> None:
         hide, present = self.look.hide, self.look.present

@@ -6,6 +6,23 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
+# The areas of all pages that can be hidden, and what a person calls them.
+NAMES = {
+    "text": "text",
+    "control": "controls",
+    "strip": "tokens",
+    "next": "next token",
+    "decay": "decay",
+    "weights": "retention weights",
+    "norms": "state norms",
+    "stage": "the mode at work",
+    "cost": "cost",
+    "agree": "agreement of the modes",
+    "views": "choice of view",
+    "columns": "models",
+    "decays": "decay per token",
+}
+
 
 @dataclass(frozen=True)
 class Look:

@@ -45,9 +45,11 @@ function render({ model, el }) {
   }
 
   const share = sharing(model, root);
+  const panels = choosing(model, root);
 
   function pressed(event) {
     if (event.target.closest?.(".rv-copy")) share.copy();
+    if (event.target.closest?.(".rv-choose")) panels.toggle();
   }
 
   function keyed(event) {
@@ -56,6 +58,10 @@ function render({ model, el }) {
     const key = event.key.toLowerCase();
     if (key === "escape") {
       if (share.isOpen()) share.close();
+      else if (panels.isOpen()) {
+        panels.close();
+        box.querySelector(".rv-choose")?.focus();
+      }
       else if (box.classList.contains("rv-present")) model.send({ do: "leave" });
       else return;
     } else if ((event.ctrlKey || event.metaKey) && !event.altKey && (key === "z" || key === "y")) {
@@ -101,9 +107,18 @@ function render({ model, el }) {
   // What is drawn on a canvas has larger letters in the view for a projector.
   const looks = new MutationObserver(() => window.dispatchEvent(new Event("retnet-viz-theme")));
 
+  // What opens from the first line opens below it, however many lines it takes.
+  const heads = new ResizeObserver(([{ target }]) => {
+    const box = root();
+    const end = box && target.getBoundingClientRect().bottom - box.getBoundingClientRect().top;
+    box?.style.setProperty("--rv-below-head", `${end + 4}px`);
+  });
+
   function listen(tries = 600) {
     const box = root();
     if (box) {
+      const head = box.querySelector(".rv-area-head");
+      if (head) heads.observe(head);
       box.addEventListener("focusin", keepKeys);
       box.addEventListener("click", pressed);
       // A dashboard is the page; in a notebook the keys are the explorer's where it has the focus.
@@ -158,6 +173,7 @@ function render({ model, el }) {
   });
   model.on("change:theme", applyTheme);
   model.on("change:query", () => linkApps());
+  model.on("change:look", panels.show);
   const host = new MutationObserver(applyTheme);
   host.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
   const timer = setInterval(watch, EVERY);
@@ -170,8 +186,10 @@ function render({ model, el }) {
     host.disconnect();
     views.disconnect();
     looks.disconnect();
+    heads.disconnect();
     document.removeEventListener("keydown", keyed);
     share.close();
+    panels.close();
   };
 }
 

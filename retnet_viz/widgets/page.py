@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anywidget
@@ -19,23 +19,26 @@ class Page(anywidget.AnyWidget):
     shown   the theme that is shown, reported by the browser
     query   the state as a link's query, for the other apps and to reopen the page with
     look    how the page looks, as it stands in a query
+    panels  the panels that can be hidden, and what each is called
 
     `heard` is when the page last gave a sign of life, by time.monotonic(); None before any.
-    `asked(what)` is called with "undo", "redo" or "leave" where a key asks for it. `link()` gives
-    the query for "copy link", or "" and why there is none; `file()` name and text of the state as
-    a file.
+    `asked(what)` is called with "undo", "redo" or "leave" where a key asks for it, `hide(names)`
+    with the panels that are to be hidden. `link()` gives the query for "copy link", or "" and why
+    there is none; `file()` name and text of the state as a file.
     """
 
-    _esm = script("share.js", "page.js")
+    _esm = script("share.js", "panels.js", "page.js")
     _css = script("explorer.css", "present.css")
     theme = t.Unicode("auto").tag(sync=True)
     shown = t.Unicode("light").tag(sync=True)
     query = t.Unicode("").tag(sync=True)
     look = t.Unicode("").tag(sync=True)
+    panels = t.Dict().tag(sync=True)
 
     def __init__(
         self,
         asked: Callable[[str], None] = lambda what: None,
+        hide: Callable[[Iterable[str]], None] = lambda names: None,
         link: Callable[[], tuple[str, str]] = lambda: ("", ""),
         file: Callable[[], tuple[str, str]] = lambda: ("", ""),
         **traits: Any,
@@ -43,6 +46,7 @@ class Page(anywidget.AnyWidget):
         super().__init__(**traits)
         self.heard: float | None = None
         self._asked = asked
+        self._hide = hide
         self._link = link
         self._file = file
         self.on_msg(self._answer)
@@ -53,6 +57,8 @@ class Page(anywidget.AnyWidget):
         if "ping" in content:
             self.heard = time.monotonic()
             self.send({"pong": content["ping"]})
+        elif content.get("do") == "hide" and isinstance(content.get("names"), list):
+            self._hide(content["names"])
         elif content.get("do") == "link":
             link, why_not = self._link()
             self.send({"link": link, "whyNot": why_not})

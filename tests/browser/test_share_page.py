@@ -237,6 +237,34 @@ def test_what_is_left_of_a_page_fills_it_without_gaps(page: Page, voila_url: str
                 explorer.root.evaluate("(root, looks) => root.classList.remove(...looks)", looks)
 
 
+def test_panels_are_chosen_by_mouse_and_by_keys(page: Page, voila_url: str) -> None:
+    explorer = opened(page, voila_url)
+    button = page.get_by_role("button", name="panels", exact=True)
+    button.click()
+    box = page.get_by_role("group", name="Panels that are shown")
+    expect(box.get_by_role("checkbox")).to_have_count(10)
+    box.get_by_label("cost", exact=True).uncheck()
+    expect(page.locator(".rv-area-cost")).to_be_hidden()
+    box.get_by_label("text", exact=True).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(page.locator(".rv-area-control")).to_be_hidden()
+    expect(box.get_by_label("controls")).not_to_be_checked()
+    page.keyboard.press("Escape")
+    expect(box).to_have_count(0)
+    expect(button).to_be_focused()
+    assert copied_link(page).endswith("&hide=control,cost")
+    page.get_by_role("button", name="show 2 hidden").click()
+    page.keyboard.press("Escape")
+    button.press("Enter")
+    for each in box.get_by_role("checkbox").all():
+        expect(each).to_be_checked()
+    explorer.type(TEXT)  # the box is in nobody's way
+    expect(explorer.notice).to_contain_text("tokens")
+    button.click()
+    expect(box).to_have_count(0)
+
+
 def expect_closed(boxes: dict[str, tuple[int, ...]], hidden: tuple[str, ...]) -> None:
     """Every row is as wide as the page, and each stands right below the one before."""
     places = {name: boxes[f"rv-area-{name}"] for row in ROWS for name in row}

@@ -321,6 +321,22 @@ def test_panels_are_hidden_and_shown_again(make, panels):
         each.close_all()
 
 
+@pytest.mark.parametrize("make", [rv.explore, rv.modes, rv.compare, rv.cost])
+def test_the_page_chooses_its_panels_by_name(make):
+    page = make(present=True)
+    assert tuple(page.page.panels) == page.panels
+    assert all(page.page.panels.values())
+    assert (page.choose in page.children[1].children[0].children) == bool(page.panels)
+    before = page.look
+    for names in (["kitchen"], [{}, None, 7], "text", None):
+        page.page._handle_custom_msg({"do": "hide", "names": names}, [])
+        assert page.look == before
+    page.page._handle_custom_msg({"do": "hide", "names": [*page.panels[:2], "kitchen"]}, [])
+    assert page.look == Look(page.panels[:2], present=True)
+    page.stop()
+    page.close_all()
+
+
 @pytest.mark.parametrize("make", [rv.cost, rv.practice])
 def test_the_other_pages_are_presented_too(make):
     page = make(present=True)
