@@ -35,7 +35,7 @@ from retnet_viz.trace.budget import available_memory
 
 NOTEBOOK = "explorer.ipynb"
 # A kernel of each waits for its next visitor, in some 300 MB: the pages open several times as fast.
-# They start one after another when the explorer is ready, while the kernels have little to do, which
+# They start one after another when the explorer is ready, while the others have little to do, which
 # a starting one would slow, and while this much memory is free.
 LATER = ("modes.ipynb", "compare.ipynb", "training.ipynb", "cost.ipynb")
 QUIET_SECONDS = 5

@@ -265,6 +265,25 @@ def test_panels_are_chosen_by_mouse_and_by_keys(page: Page, voila_url: str) -> N
     expect(box).to_have_count(0)
 
 
+def test_the_first_line_has_all_its_controls_at_any_width(page: Page, voila_url: str) -> None:
+    opened(page, voila_url)
+    head = page.locator(".rv-area-head")
+    for width in (360, 640, 800, 1100, 1280, 1920):
+        page.set_viewport_size({"width": width, "height": 700})
+        expect(page.get_by_role("link", name="Training live")).to_be_in_viewport(ratio=1)
+        for control in head.locator("button:visible, select:visible").all():
+            expect(control).to_be_in_viewport(ratio=1)
+        button = page.get_by_role("button", name="panels", exact=True)
+        button.click()
+        box = page.locator(".rv-choose-box").bounding_box()
+        line = head.bounding_box()
+        assert box
+        assert line
+        assert line["y"] + line["height"] <= box["y"] <= line["y"] + line["height"] + 12
+        assert 0 <= box["x"] <= width - box["width"]
+        button.click()
+
+
 def expect_closed(boxes: dict[str, tuple[int, ...]], hidden: tuple[str, ...]) -> None:
     """Every row is as wide as the page, and each stands right below the one before."""
     places = {name: boxes[f"rv-area-{name}"] for row in ROWS for name in row}
