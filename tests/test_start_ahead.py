@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,12 +29,11 @@ class Server:
         self.busy: list[float] = []
         monkeypatch.setattr(explorer.asyncio, "sleep", self._sleep)
         monkeypatch.setattr(explorer, "available_memory", lambda: self.free)
-        monkeypatch.setattr(explorer, "kernel_seconds", self._worked)
 
     async def _sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def _worked(self) -> float:
+    def _kernel_seconds(self) -> float:
         pages = 0.002 * self.now  # what open pages ask for by themselves
         return pages + sum(min(1.0, max(0.0, self.now - start)) for start in self.busy)
 
@@ -78,13 +78,24 @@ def test_what_memory_does_not_allow_is_not_started(monkeypatch: pytest.MonkeyPat
     assert [name for _, name in server.start_ahead()] == list(LATER[:2])
 
 
-def test_the_work_of_kernels_is_counted() -> None:
-    before = explorer.kernel_seconds()
+def test_the_work_of_the_kernels_alone_is_counted() -> None:
     busy = "import time\nwhile time.process_time() < 0.5: pass\ninput()"
-    with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE) as child:
-        assert child.stdin is not None
+    command = [sys.executable, "-c", busy]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE) as kernel,
+        subprocess.Popen(command, stdin=subprocess.PIPE) as browser,
+    ):
+        managed = SimpleNamespace(provisioner=SimpleNamespace(pid=kernel.pid))
+        ended = SimpleNamespace(provisioner=SimpleNamespace(pid=2**22 + 1))  # beyond any process
+        starting = SimpleNamespace(provisioner=None)
+        kernels = {"one": managed, "two": ended, "three": starting}
+        manager = SimpleNamespace(list_kernel_ids=lambda: [*kernels], get_kernel=kernels.get)
+        server: Any = SimpleNamespace(kernel_manager=manager)
         deadline = time.monotonic() + 60
-        while explorer.kernel_seconds() < before + 0.4 and time.monotonic() < deadline:
+        while (worked := ExplorerServer._kernel_seconds(server)) < 0.4:
+            assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert explorer.kernel_seconds() >= before + 0.4
-        child.stdin.close()
+        assert worked < 0.7
+        for process in (kernel, browser):
+            assert process.stdin is not None
+            process.stdin.close()

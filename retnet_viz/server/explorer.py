@@ -66,16 +66,6 @@ def serve(sockets: list[socket.socket], host: str, open_browser: bool) -> None:
     server.start()
 
 
-def kernel_seconds() -> float:
-    """Seconds that the processors have worked for the kernels that run."""
-    seconds = 0.0
-    for kernel in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):  # it has just ended
-            times = kernel.cpu_times()
-            seconds += times.user + times.system
-    return seconds
-
-
 def _config(host: str) -> Config:
     config = Config()
     config.Application.log_level = "ERROR"
@@ -188,10 +178,22 @@ class ExplorerServer(Voila):  # type: ignore[misc]
 
     async def _until_quiet(self) -> None:
         """Until for a while nobody opens a page or does anything in one."""
-        before, after = -math.inf, kernel_seconds()
+        before, after = -math.inf, self._kernel_seconds()
         while after - before > QUIET_SHARE * QUIET_SECONDS:
             await asyncio.sleep(QUIET_SECONDS)
-            before, after = after, kernel_seconds()
+            before, after = after, self._kernel_seconds()
+
+    def _kernel_seconds(self) -> float:
+        """Seconds that the processors have worked for the kernels that run."""
+        seconds = 0.0
+        for kernel in self.kernel_manager.list_kernel_ids():
+            pid = getattr(self.kernel_manager.get_kernel(kernel).provisioner, "pid", None)
+            if pid is None:  # it is about to start
+                continue
+            with suppress(psutil.Error):  # it has just ended
+                times = psutil.Process(pid).cpu_times()
+                seconds += times.user + times.system
+        return seconds
 
     async def _until_warm(self, notebook: str) -> None:
         deadline = time.monotonic() + WARM_UP_SECONDS

@@ -54,6 +54,7 @@ function sharing(model, root) {
   // A control tells the kernel of a change when it has worked off the one before. So the answer to a
   // first question comes when all changes are on their way, and the answer to a second knows them.
   function copy() {
+    if (questions) return; // it is being made
     questions = 2;
     model.send({ do: "link" });
     clearTimeout(waits);
