@@ -46,9 +46,7 @@ class Frame(w.VBox):
         )
         self.choose = w.Button(description="panels", tooltip="Choose the panels that are shown")
         self.choose.add_class("rv-choose")
-        self.copy_link = w.Button(
-            description="copy link", tooltip="Copy a link to this view", layout={"width": "76px"}
-        )
+        self.copy_link = w.Button(description="copy link", tooltip="Copy a link to this view")
         self.copy_link.add_class("rv-copy")
         self.show_all = w.Button(tooltip="Show the panels that are hidden")
         self.show_all.add_class("rv-show-all")
