@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import anywidget
 import ipywidgets as w
 
 from retnet_viz.figures.theme import head_color
@@ -219,9 +220,21 @@ class Frame(w.VBox):
             self.arrange(self.look.hide, change["new"])
 
     def _asked(self, what: str) -> None:
-        """Do what a key of the page asks for."""
+        """Do what the page asks for."""
         if what == "leave":
             self.arrange(self.look.hide)
+        elif what == "opened":
+            self._tell_again()
+
+    def _tell_again(self) -> None:
+        """Send what is shown once more: a page being opened does not hear what threads say."""
+        for widget in _within(self):
+            if widget.layout.display is not None:
+                widget.layout.send_state("display")
+            if isinstance(widget, _OUTPUTS) and widget is not self.page:
+                # Not what says where it lies and how it is drawn, which stays.
+                names = {name for name in widget.keys if not name.startswith("_")}
+                widget.send_state(names - {"layout", "style"})
 
     def _help_toggled(self, change: Any) -> None:
         self.help_text.layout.display = "" if change["new"] else "none"
@@ -244,6 +257,16 @@ class Frame(w.VBox):
             if not current():
                 raise OutdatedError
             yield
+
+
+_OUTPUTS = (anywidget.AnyWidget, w.HTML, w.IntProgress)  # where nothing is typed or dragged
+
+
+def _within(widget: Any) -> Iterator[Any]:
+    """A widget, and all that is in it."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from _within(child)
 
 
 def area(name: str, widget: Any) -> Any:

@@ -181,6 +181,8 @@ function render({ model, el }) {
   label();
   listen();
   if (document.body.dataset.voila) linkApps();
+  // What the kernel said between the states that a page is made from and here has been lost.
+  model.send({ do: "opened" });
   return () => {
     clearInterval(timer);
     host.disconnect();

@@ -22,8 +22,9 @@ class Page(anywidget.AnyWidget):
     panels  the panels that can be hidden, and what each is called
 
     `heard` is when the page last gave a sign of life, by time.monotonic(); None before any.
-    `asked(what)` is called with "undo", "redo" or "leave" where a key asks for it, `hide(names)`
-    with the panels that are to be hidden. `link()` gives the query for "copy link", or "" and why
+    `asked(what)` is called with "opened" where a page is ready to hear of changes, and with "undo",
+    "redo" or "leave" where a key asks for it, `hide(names)` with the panels that are to be hidden.
+    `link()` gives the query for "copy link", or "" and why
     there is none; `file()` name and text of the state as a file.
     """
 
@@ -65,5 +66,5 @@ class Page(anywidget.AnyWidget):
         elif content.get("do") == "save":
             name, text = self._file()
             self.send({"file": name}, buffers=[text.encode(errors="replace")])
-        elif content.get("do") in ("undo", "redo", "leave"):
+        elif content.get("do") in ("opened", "undo", "redo", "leave"):
             self._asked(content["do"])

@@ -11,7 +11,7 @@ import pytest
 from explorer_steps import ExplorerPage
 from lab_steps import open_notebook, run_all_cells
 from modes_steps import ModesPage
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 import retnet_viz as rv
 from retnet_viz.figures.tokens import visible
@@ -98,6 +98,49 @@ def test_a_copied_link_opens_the_same_view_in_a_fresh_page(page: Page, voila_url
     modes.wait()
     expect(modes.text).to_have_value(TEXT)
     assert parse_qs(urlsplit(fresh.url).query)["theme"] == ["dark"]
+
+
+def test_a_page_is_told_again_what_it_could_not_hear(page: Page, voila_url: str) -> None:
+    """A page that is being made hears of no change for a moment: here until the test lets it."""
+    held: list[str | bytes] = []
+    kernels: list[WebSocketRoute] = []
+
+    def between(route: WebSocketRoute) -> None:
+        kernel = route.connect_to_server()
+        kernels.append(kernel)
+
+        def from_page(message: str | bytes) -> None:
+            if has(message, "do", "opened"):
+                held.append(message)
+            else:
+                kernel.send(message)
+
+        def from_kernel(message: str | bytes) -> None:
+            if not held or not has(message, "method", "update"):
+                route.send(message)
+
+        route.on_message(from_page)
+        kernel.on_message(from_kernel)
+
+    page.route_web_socket(re.compile("/channels"), between)
+    explorer = opened(page, voila_url)
+    explorer.type(TEXT)
+    page.wait_for_timeout(5000)
+    assert len(held) == 1
+    expect(explorer.tokens.first).to_have_text("the")  # of the text before
+    message = held.pop()
+    kernels[0].send(message)
+    tokens = rv.trace(rv.load(), TEXT).tokens
+    expect(explorer.tokens).to_have_text([visible(token) for token in tokens])
+    expect(explorer.notice).to_contain_text(f"{len(tokens)} tokens")
+    expect(explorer.cost).not_to_have_class(re.compile("rv-stale"))
+    expect(page.locator(".rv-area-agree")).to_contain_text("logits reach")
+
+
+def has(message: str | bytes, name: str, value: str) -> bool:
+    """Whether a message between page and kernel has this field."""
+    text = message if isinstance(message, str) else message.decode(errors="replace")
+    return re.search(f'"{name}": ?"{value}"', text) is not None
 
 
 def test_without_a_clipboard_the_link_stands_in_a_field(page: Page, voila_url: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ipywidgets import Widget
 
 import retnet_viz as rv
 from retnet_viz.widgets import ExplorerState, link, undo
@@ -319,6 +320,18 @@ def test_panels_are_hidden_and_shown_again(make, panels):
     for each in (page, again):
         each.stop()
         each.close_all()
+
+
+def test_a_page_that_has_opened_is_told_again_what_is_shown(board, monkeypatch):
+    told = {}
+    monkeypatch.setattr(Widget, "send_state", lambda widget, key=None: told.update({widget: key}))
+    press(board, "opened")
+    assert "figure" in told[board.cost]
+    assert "value" in told[board.agree]
+    assert {"value", "max"} <= told[board.reading]
+    assert told[board._reading_row.layout] == "display"
+    # Not what a person may be changing at that moment.
+    assert not {board.text, board.layer, board.mode, board.page} & told.keys()
 
 
 @pytest.mark.parametrize("make", [rv.explore, rv.modes, rv.compare, rv.cost])
