@@ -1,7 +1,15 @@
 """`python -m retnet_viz`, for torchrun and wherever the command `retnet-viz` is not at hand."""
 
+import os
 import sys
 
 from retnet_viz.cli import main
 
-sys.exit(main())
+code = main()
+if "TORCHELASTIC_RUN_ID" in os.environ:
+    # DistributedDataParallel keeps the threads of gloo beyond the end of their group, and one that lets
+    # go of a tensor while the interpreter is taken down aborts a run that was done: end without that.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+sys.exit(code)
