@@ -7,8 +7,8 @@ from retnet_viz.cli import main
 
 code = main()
 if "TORCHELASTIC_RUN_ID" in os.environ:
-    # DistributedDataParallel keeps the threads of gloo beyond the end of their group, and one that lets
-    # go of a tensor while the interpreter is taken down aborts a run that was done: end without that.
+    # DistributedDataParallel keeps gloo's threads beyond the end of their group, and one that frees
+    # a tensor while the interpreter is taken down aborts a run that was done: end without that.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
