@@ -200,7 +200,8 @@ class Frame(w.VBox):
 
     def _hide(self, names: Iterable[str]) -> None:
         """Leave out the panels that the page's switches name."""
-        self.arrange([name for name in names if name in self.panels], self.look.present)
+        self.look, _ = Look(tuple(names), self.look.present).of(self.panels)
+        self._show_look()
 
     def _show_look(self) -> None:
         hide, present = self.look.hide, self.look.present

@@ -24,8 +24,8 @@ class Page(anywidget.AnyWidget):
     `heard` is when the page last gave a sign of life, by time.monotonic(); None before any.
     `asked(what)` is called with "opened" where a page is ready to hear of changes, and with "undo",
     "redo" or "leave" where a key asks for it, `hide(names)` with the panels that are to be hidden.
-    `link()` gives the query for "copy link", or "" and why
-    there is none; `file()` name and text of the state as a file.
+    `link()` gives the query for "copy link", or "" and why there is none; `file()` name and text of
+    the state as a file.
     """
 
     _esm = script("share.js", "panels.js", "page.js")

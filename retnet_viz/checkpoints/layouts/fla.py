@@ -45,7 +45,8 @@ def _config_of(fields: Fields, _weights: Weights) -> RetNetConfig:
         norm="rms",
         norm_eps=fields.number("norm_eps", 1e-6),
         head_norm="rms",
-        head_norm_weights=fields.switch("elementwise_affine", True, null=False),
+        # True where nothing is said; the code's layer takes a null for false.
+        head_norm_weights=fields.switch("elementwise_affine", "elementwise_affine" not in fields),
         gate="swish" if fields.switch("use_output_gate", True) else "none",
         tie_embeddings=fields.switch("tie_word_embeddings", False),
     )

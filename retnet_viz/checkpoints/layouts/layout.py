@@ -63,9 +63,9 @@ class Fields:
             raise self.error(f"{name} must be a number, not {value!r}")
         return float(value)
 
-    def switch(self, name: str, usual: bool, null: bool | None = None) -> bool:
-        """True or false; null means `null` where that is given, else `usual`."""
-        value = self._given(name, usual if name not in self or null is None else null)
+    def switch(self, name: str, usual: bool) -> bool:
+        """True or false."""
+        value = self._given(name, usual)
         if not isinstance(value, bool):
             raise self.error(f"{name} must be true or false, not {value!r}")
         return value
