@@ -15,6 +15,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_explore(commands)
     _add_lab(commands)
     _add_train(commands)
+    _add_evaluate(commands)
     _add_bench(commands)
     _add_inspect(commands)
     _add_export(commands)
@@ -83,16 +84,45 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     parser.add_argument("--tokenizer", default="", help="a tokenizer.json (learned from the data)")
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="end earlier, with the schedule done; 0: do not"
+    )
     parser.add_argument("--batch-size", type=int, default=8, help="rows per step")
     parser.add_argument("--accumulate", type=int, default=1, help="parts that they are read in")
     parser.add_argument("--context", type=int, default=512, help="tokens per row")
     parser.add_argument("--chunk-size", type=int, default=128, help="tokens per chunk")
+    parser.add_argument(
+        "--optimizer", choices=("adamw", "muon"), default="adamw", help="muon: for inner matrices"
+    )
     parser.add_argument("--learning-rate", type=float, default=1.5e-3, help="peak")
     parser.add_argument("--warmup", type=int, default=200, help="steps")
+    parser.add_argument(
+        "--schedule",
+        choices=("cosine", "stable"),
+        default="cosine",
+        help="of the learning rate; stable: the peak, then a fall to 0",
+    )
+    parser.add_argument(
+        "--decay-share", type=float, default=0.2, help="of a stable run's steps, in which it falls"
+    )
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--clip", type=float, default=1.0, help="largest norm of a gradient")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+    recurring = "share of rows in which something comes again"
+    parser.add_argument("--recurring", type=float, default=0.0, help=f"{recurring}, at first")
+    parser.add_argument("--recurring-end", type=float, default=0.0, help=f"{recurring}, later")
+    parser.add_argument("--recurring-steps", type=int, default=0, help="from the one to the other")
+    parser.add_argument(
+        "--recurring-kinds",
+        default="random,shuffled,span,sentence,name",
+        help="of these rows, with commas between",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "bfloat16", "float32"),
+        default="auto",
+        help="auto: the faster one on this machine",
+    )
     parser.add_argument("--device", default="cpu", help="torch's name of it")
     parser.add_argument("--validate-every", type=int, default=250, help="steps")
     parser.add_argument("--validation-tokens", type=int, default=65536, help="until the last step")
@@ -101,6 +131,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shape = parser.add_argument_group("the model (None: as in the library)")
     for name in ("vocab_size", "d_model", "n_layers", "n_heads"):
         shape.add_argument(f"--{name.replace('_', '-')}", type=int)
+    shape.add_argument("--rotation-base", type=float, help="of the angles of q and k")
     shape.add_argument(
         "--decay", help="paper, torchscale, a γ for all heads, or one for each, with commas between"
     )
@@ -118,7 +149,16 @@ def _train(options: argparse.Namespace) -> int:
     kind = KINDS[options.model][0]
     shape = {
         name: chosen[name]
-        for name in ("vocab_size", "d_model", "n_layers", "n_heads", "decay", "head_norm", "gate")
+        for name in (
+            "vocab_size",
+            "d_model",
+            "n_layers",
+            "n_heads",
+            "rotation_base",
+            "decay",
+            "head_norm",
+            "gate",
+        )
         if chosen[name] is not None
     }
     for name in shape:
@@ -140,6 +180,42 @@ def _decay(text: str, n_heads: int) -> str | tuple[float, ...]:
     except ValueError:
         return text
     return gammas * n_heads if len(gammas) == 1 else gammas
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "evaluate", help="say how well a model predicts held-out text, and what it recalls"
+    )
+    parser.add_argument(
+        "folders", nargs="*", metavar="FOLDER", help="checkpoints (the three that ship)"
+    )
+    parser.add_argument(
+        "--data", help="text to train on, of which every 50th is held out (stories that ship)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=32, help="rows and texts for each figure (%(default)s)"
+    )
+    parser.add_argument("--context", type=int, default=512, help="tokens per row (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    import json
+
+    from retnet_viz.checkpoints import shipped
+    from retnet_viz.training.report import evaluate_folder, report_table
+
+    folders = [Path(folder) for folder in options.folders] or list(shipped().values())
+    reports = [
+        evaluate_folder(folder, options.data, options.samples, options.context)
+        for folder in folders
+    ]
+    if options.json:
+        print(json.dumps([report.to_dict() for report in reports], indent=2))
+    else:
+        print(report_table(reports))
+    return 0
 
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -124,6 +124,13 @@ def tokenize(corpus: Corpus, tokenizer: Tokenizer) -> Dataset:
     return Dataset(torch.from_numpy(train), torch.from_numpy(validation), size)
 
 
+def read_held_out(path: Path, tokenizer: Tokenizer) -> tuple[Tensor, int]:
+    """Ids (1-D) of texts that are all held out, each ended by the end token; their UTF-8 size."""
+    texts = [text + END for text in read_corpus(path).texts]
+    ids = [token for text in texts for token in tokenizer.encode(text)]
+    return torch.tensor(ids), sum(len(text.encode()) for text in texts)
+
+
 def batch(
     ids: Tensor, batch_size: int, context: int, seed: int, step: int
 ) -> tuple[Tensor, Tensor]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,16 @@ from retnet_viz.training.data import (
     train_tokenizer,
 )
 from retnet_viz.training.evaluation import Evaluation, evaluate
+from retnet_viz.training.optimizer import make_optimizers
+from retnet_viz.training.precision import Pace, fastest_precision, half_precision
+from retnet_viz.training.recall import Recall, measure_recall
+from retnet_viz.training.recurring import RecurringRows
 from retnet_viz.training.run import (
     Progress,
     TrainingConfig,
     TrainingError,
     begin,
+    earlier_precision,
     kept,
     load_run,
     log,
@@ -43,10 +48,12 @@ from retnet_viz.training.run import (
     save_run,
     writing,
 )
-from retnet_viz.training.schedule import learning_rate
+from retnet_viz.training.schedule import rate_share
 from retnet_viz.training.world import World, joined
 
 PROMPT = 16  # tokens of the held-out text that a sample goes on from
+RECALL_SAMPLES = 8  # texts for each figure of recall at a validation
+SAVE_SECONDS = 600  # of training that an interruption costs at most
 
 
 def train(
@@ -89,6 +96,8 @@ def _train(
     corpus = read_corpus(Path(config.data))
     progress = Progress()
     if resume:
+        if config.precision == "auto" and folder.exists():
+            config = replace(config, precision=earlier_precision(folder))
         model, progress, moments = load_run(folder, config, model_config, corpus)
     else:
         tokenizer = _tokenizer(config, model_config.vocab_size, corpus, world)
@@ -106,14 +115,17 @@ def _train(
         f"{len(dataset.validation):,} held out"
     )
     model.to(config.device)
-    optimizer = _optimizer(model, config)
-    if moments:
-        restore(optimizer, model, moments)
+    pace = world.of_leader(fastest_precision(model, config) if world.leads else None)
+    config = replace(config, precision=pace.precision)
+    optimizers = make_optimizers(model, config.optimizer, config.learning_rate, config.weight_decay)
+    if resume:
+        restore(optimizers, model, moments)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+    world.say(_outlook(pace, config, progress, world))
     with _stop_signal() as stopped:
-        _run(model, optimizer, dataset, corpus, config, progress, stopped, world)
-    if progress.step == config.steps and world.leads:
+        _run(model, optimizers, dataset, corpus, config, progress, stopped, world)
+    if progress.step >= config.total(progress) and world.leads:
         world.say("writing the model and its card")
         with writing(out):
             result = ship(
@@ -168,9 +180,27 @@ def _provenance(
     )
 
 
+def _outlook(pace: Pace, config: TrainingConfig, progress: Progress, world: World) -> str:
+    """What is known before the first step: precision, speed, time to the end."""
+    rate = pace.tokens_per_second * world.size
+    tokens = (config.steps - progress.step) * config.batch_size * config.context
+    minutes = tokens / rate / 60
+    if config.minutes:
+        minutes = min(minutes, max(0.0, config.minutes - progress.elapsed / 60))
+    return f"{pace.reason}; about {rate:,.0f} tokens a second, {_duration(minutes)} to the end"
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 90:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.1f} h"
+
+
 def _run(
     model: LanguageModel[Any],
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     dataset: Dataset,
     corpus: Corpus,
     config: TrainingConfig,
@@ -181,17 +211,24 @@ def _run(
     out = Path(config.out)
     model.train()
     wrapped = world.wrap(model)
-    last = time.perf_counter()
+    rows = RecurringRows(dataset.train, model.tokenizer)
+    total = world.of_leader(config.total(progress))
+    last = saved = time.perf_counter()
     with tqdm(
-        total=config.steps,
+        total=total,
         initial=progress.step,
         unit="step",
         dynamic_ncols=True,
         disable=not world.leads,
     ) as bar:
         stop = False
-        while progress.step < config.steps and not stop:
-            loss = _step(wrapped, optimizer, dataset.train, config, world, progress.step)
+        while progress.step < total and not stop:
+            share = rate_share(
+                progress.step, total, config.warmup, config.schedule, config.decay_share
+            )
+            for group in (group for each in optimizers for group in each.param_groups):
+                group["lr"] = config.learning_rate * share
+            loss = _step(wrapped, optimizers, rows, config, world, progress.step)
             if not isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at step {progress.step}; lower --learning-rate. "
@@ -201,32 +238,69 @@ def _run(
             progress.tokens += config.batch_size * config.context
             now = time.perf_counter()
             progress.seconds += now - last
+            progress.elapsed += now - last
             last = now
+            total = world.of_leader(config.total(progress)) if config.minutes else config.steps
+            bar.total = total
             bar.update()
             rate = progress.tokens / progress.seconds
             bar.set_postfix_str(f"loss {loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
             stop = world.any(bool(stopped))  # read once: what arrives later ends the next step
-            due = progress.step % config.validate_every == 0 or progress.step == config.steps
-            if due or stop:
-                result, sample = _validate(model, dataset, config, progress, world)
-                if not isfinite(result.loss):
+            is_last = progress.step >= total
+            if progress.step % config.validate_every == 0 or is_last or stop:
+                found = _validate(model, dataset, config, progress, world, is_last)
+                if not isfinite(found.result.loss):
                     raise TrainingError(
-                        f"the validation loss is {result.loss} after step {progress.step}; lower "
-                        f"--learning-rate. {kept(out)}"
+                        f"the validation loss is {found.result.loss} after step {progress.step}; "
+                        f"lower --learning-rate. {kept(out)}"
                     )
-                progress.loss, progress.bits_per_byte = result.loss, result.bits_per_byte
+                progress.loss = found.result.loss
+                progress.bits_per_byte = found.result.bits_per_byte
                 if world.leads:
                     with writing(out):
-                        save_run(model, optimizer, corpus, config, progress)
-                        line = {"train_loss": loss, "validation_tokens": result.tokens}
-                        log(out / "log.jsonl", asdict(progress) | line | {"sample": sample})
-                    bar.write(
-                        f"step {progress.step}: validation loss {result.loss:.4f}, "
-                        f"{result.bits_per_byte:.4f} bits per byte"
-                    )
-                    if sample:
-                        bar.write(f"  {sample!r}")
-                last = time.perf_counter()
+                        save_run(model, optimizers, corpus, config, progress)
+                        log(out / "log.jsonl", asdict(progress) | found.line(loss))
+                    for line in found.said(progress.step):
+                        bar.write(line)
+                saved = time.perf_counter()
+            elif now - saved > SAVE_SECONDS:
+                if world.leads:
+                    with writing(out):
+                        save_run(model, optimizers, corpus, config, progress)
+                saved = time.perf_counter()
+            now = time.perf_counter()
+            progress.elapsed += now - last
+            last = now
+
+
+@dataclass(frozen=True)
+class _Validation:
+    """How well the model does on the held-out text, what it recalls, and how it goes on."""
+
+    result: Evaluation
+    recall: Recall | None = None
+    sample: str = ""
+
+    def line(self, train_loss: float) -> dict[str, Any]:
+        """What the log has of it beside the progress."""
+        recall = self.recall and self.recall.to_dict()
+        return {
+            "train_loss": train_loss,
+            "validation_tokens": self.result.tokens,
+            "recall": recall,
+            "sample": self.sample,
+        }
+
+    def said(self, step: int) -> Iterator[str]:
+        """What the terminal shows of it."""
+        yield (
+            f"step {step}: validation loss {self.result.loss:.4f}, "
+            f"{self.result.bits_per_byte:.4f} bits per byte"
+        )
+        if self.recall:
+            yield f"  {self.recall.summary()}"
+        if self.sample:
+            yield f"  {self.sample!r}"
 
 
 def _validate(
@@ -235,8 +309,9 @@ def _validate(
     config: TrainingConfig,
     progress: Progress,
     world: World,
-) -> tuple[Evaluation, str]:
-    """How well the model does on the held-out text, and how it goes on from its beginning."""
+    is_last: bool,
+) -> _Validation:
+    """How the model does after this step, the same in every process."""
     found = None
     if world.leads:
         result = evaluate(
@@ -244,10 +319,13 @@ def _validate(
             dataset.validation,
             dataset.validation_bytes / len(dataset.validation),
             config.context,
-            None if progress.step == config.steps else config.validation_tokens,
+            None if is_last else config.validation_tokens,
         )
-        found = result, _sample(model, dataset.validation, config) if isfinite(result.loss) else ""
-    validated: tuple[Evaluation, str] = world.of_leader(found)
+        found = _Validation(result)
+        if isfinite(result.loss):
+            recall = measure_recall(model, dataset.validation, RECALL_SAMPLES)
+            found = _Validation(result, recall, _sample(model, dataset.validation, config))
+    validated: _Validation = world.of_leader(found)
     return validated
 
 
@@ -265,30 +343,26 @@ def _sample(model: LanguageModel[Any], ids: Tensor, config: TrainingConfig) -> s
 
 def _step(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    ids: Tensor,
+    optimizers: Sequence[torch.optim.Optimizer],
+    rows: RecurringRows,
     config: TrainingConfig,
     world: World,
     step: int,
 ) -> float:
-    """One step of the optimizer on the step's rows; their mean loss, over all processes."""
-    rate = learning_rate(step, config.steps, config.learning_rate, config.warmup)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    """One step of the optimizers on the step's rows; their mean loss, over all processes."""
     inner = model.module if isinstance(model, DistributedDataParallel) else model
     how: dict[str, Any] = {}
     if isinstance(inner, RetNet):
         how = {"mode": "chunkwise", "chunk_size": config.chunk_size}
     x, y = (
         part[world.rank :: world.size].to(config.device)
-        for part in batch(ids, config.batch_size, config.context, config.seed, step)
+        for part in rows_of_step(rows, config, step)
     )
-    half = config.precision == "bfloat16"
     total = 0.0
     for i, (inputs, targets) in enumerate(
         zip(x.chunk(config.accumulate), y.chunk(config.accumulate), strict=True)
     ):
-        with torch.autocast(config.device, torch.bfloat16) if half else nullcontext():
+        with half_precision(config):
             logits = model(inputs, **how).logits
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
             loss = loss / config.accumulate
@@ -298,9 +372,30 @@ def _step(
     total = world.mean(total)
     if isfinite(total):
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
     return total
+
+
+def rows_of_step(rows: RecurringRows, config: TrainingConfig, step: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets (batch_size, context) of one step, the same whenever asked for."""
+    # Of their own memory: inputs and targets of one row overlap in the corpus.
+    x, y = (
+        each.clone()
+        for each in batch(rows.ids, config.batch_size, config.context, config.seed, step)
+    )
+    share = config.recurring_share(step)
+    if share:
+        kinds = config.recurring_kinds.split(",")
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step + 2**40)
+        for row in range(config.batch_size):
+            is_recurring, choice = torch.rand(2, generator=generator).tolist()
+            if is_recurring < share:
+                kind = kinds[int(choice * len(kinds))]
+                x[row], y[row] = rows.draw(kind, config.context, generator)
+    return x, y
 
 
 def _unshared(model: nn.Module, more: bool) -> AbstractContextManager[None]:
@@ -309,23 +404,6 @@ def _unshared(model: nn.Module, more: bool) -> AbstractContextManager[None]:
         unshared: AbstractContextManager[None] = model.no_sync()
         return unshared
     return nullcontext()
-
-
-def _optimizer(model: LanguageModel[Any], config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices only: a norm's scale or shift has no reason to shrink."""
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        is_decayed = parameter.dim() > 1 and not name.endswith(model.undecayed)
-        (decayed if is_decayed else kept).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": kept, "weight_decay": 0.0},
-        ],
-        betas=(0.9, 0.98),
-        lr=config.learning_rate,
-    )
 
 
 @contextmanager

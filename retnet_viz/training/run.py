@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,19 +27,28 @@ from retnet_viz.checkpoints.native import build, write_model
 from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.model import LanguageModel
 from retnet_viz.training.data import Corpus
+from retnet_viz.training.optimizer import OPTIMIZERS, STATE, Muon
+from retnet_viz.training.recurring import KINDS
+from retnet_viz.training.schedule import SCHEDULES, decay_start
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter
+PRECISIONS = ("auto", "float32", "bfloat16")
 FIXED = (  # what a resume may not change: the numbers would be those of no run in a single go
-    "steps",
     "batch_size",
     "context",
+    "optimizer",
     "learning_rate",
     "warmup",
+    "schedule",
     "weight_decay",
     "clip",
+    "recurring",
+    "recurring_end",
+    "recurring_steps",
+    "recurring_kinds",
     "seed",
     "precision",
 )
+LENGTH = ("steps", "decay_share")  # of a run; a stable one may change them until its rate falls
 
 
 class TrainingError(RuntimeError):
@@ -52,23 +61,36 @@ class TrainingConfig:
 
     `accumulate` parts of them are read one after the other, for a memory that does not hold all. A
     RetNet reads chunkwise: the same gradient as parallel mode, and faster from a few hundred tokens
-    on. `sample_tokens` are generated at each validation. Raises ValueError on what no run can have.
+    on. `sample_tokens` are generated at each validation. `minutes` ends a run before its steps are
+    done, with its schedule finished; 0 sets no such end. Raises ValueError on what no run can have.
+
+    Each row is with the chance `recurring` one in which something comes again (see `recurring`), of
+    one of `recurring_kinds`; over the first `recurring_steps` steps the chance goes to
+    `recurring_end` in a straight line.
     """
 
     data: str
     out: str
     tokenizer: str = ""  # a tokenizer.json; learned from the data where there is none
     steps: int = 3000
+    minutes: float = 0.0
     batch_size: int = 8
     accumulate: int = 1
     context: int = 512
     chunk_size: int = 128
+    optimizer: str = "adamw"
     learning_rate: float = 1.5e-3
     warmup: int = 200
+    schedule: str = "cosine"
+    decay_share: float = 0.2
     weight_decay: float = 0.05
     clip: float = 1.0
+    recurring: float = 0.0
+    recurring_end: float = 0.0
+    recurring_steps: int = 0
+    recurring_kinds: str = ",".join(KINDS)
     seed: int = 0
-    precision: str = "bfloat16"
+    precision: str = "auto"
     device: str = "cpu"
     validate_every: int = 250
     validation_tokens: int = 65536
@@ -85,14 +107,34 @@ class TrainingConfig:
             ("validation_tokens", 1),
             ("sample_tokens", 0),
             ("warmup", 0),
+            ("recurring_steps", 0),
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be 0 or more, not {self.weight_decay}")
+        for name in ("weight_decay", "minutes"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name in ("recurring", "recurring_end", "decay_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share, from 0 to 1, not {getattr(self, name)}")
+        for name, allowed in (
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}"
+                )
+        unknown = [kind for kind in self.recurring_kinds.split(",") if kind not in KINDS]
+        if unknown:
+            raise ValueError(
+                f"recurring_kinds are some of {', '.join(KINDS)}, with commas between, "
+                f"not {unknown[0]!r}"
+            )
         if abs(self.seed) >= 2**31:
             raise ValueError(f"seed must be a number of 31 bits, not {self.seed}")
         if self.batch_size % self.accumulate:
@@ -101,14 +143,28 @@ class TrainingConfig:
                 "equal parts"
             )
 
+    def total(self, progress: Progress) -> int:
+        """The steps of the whole run: `steps`, or as many as `minutes` have room for."""
+        if not self.minutes or not progress.step:
+            return self.steps
+        left = 60 * self.minutes - progress.elapsed
+        more = max(0, int(left * progress.step / progress.elapsed))
+        return max(progress.step, min(self.steps, progress.step + more))
+
+    def recurring_share(self, step: int) -> float:
+        """The chance with which a row of this step is one in which something comes again."""
+        done = min(1.0, step / self.recurring_steps) if self.recurring_steps else 1.0
+        return self.recurring + (self.recurring_end - self.recurring) * done
+
 
 @dataclass
 class Progress:
-    """Where a run stands."""
+    """Where a run stands. `seconds` are those of training, `elapsed` with all that came between."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    elapsed: float = 0.0
     loss: float = math.nan
     bits_per_byte: float = math.nan
 
@@ -122,7 +178,7 @@ def begin(model_config: Any, tokenizer: Tokenizer) -> LanguageModel[Any]:
 
 def save_run(
     model: LanguageModel[Any],
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     corpus: Corpus,
     config: TrainingConfig,
     progress: Progress,
@@ -133,6 +189,8 @@ def save_run(
         moments = {
             f"{name}.{key}": value.detach().cpu().clone()
             for name, parameter in model.named_parameters()
+            for optimizer in optimizers
+            if parameter in optimizer.state
             for key, value in optimizer.state[parameter].items()
         }
         save_file(moments, scratch / "optimizer.safetensors")
@@ -145,14 +203,29 @@ def save_run(
 
 
 def restore(
-    optimizer: torch.optim.Optimizer, model: LanguageModel[Any], moments: dict[str, Tensor]
+    optimizers: Sequence[torch.optim.Optimizer],
+    model: LanguageModel[Any],
+    moments: dict[str, Tensor],
 ) -> None:
-    """Give the optimizer the moments of a checkpoint."""
-    for name, parameter in model.named_parameters():
-        optimizer.state[parameter] = {
-            key: moments[f"{name}.{key}"].to("cpu" if key == "step" else parameter.device)
-            for key in MOMENTS
-        }
+    """Give the optimizers what a checkpoint keeps of each parameter.
+
+    Raises CheckpointError where something is missing or has another shape.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for optimizer in optimizers:
+        keys = STATE["muon" if isinstance(optimizer, Muon) else "adamw"]
+        for parameter in (each for group in optimizer.param_groups for each in group["params"]):
+            state = {}
+            for key in keys:
+                name = f"{names[id(parameter)]}.{key}"
+                moment = moments.get(name)
+                wanted = torch.Size([]) if key == "step" else parameter.shape
+                if moment is None or moment.shape != wanted:
+                    raise CheckpointError(
+                        f"optimizer.safetensors lacks the tensor {name} of shape {tuple(wanted)}"
+                    )
+                state[key] = moment.to("cpu" if key == "step" else parameter.device)
+            optimizer.state[parameter] = state
 
 
 def load_run(
@@ -163,26 +236,13 @@ def load_run(
     Raises CheckpointError where it is damaged, or of a run with another model, text or settings.
     """
     model = load_model(folder)
-    content = read_json(folder / "training.json")
     if model.config != model_config:
         raise CheckpointError(f"{folder} was trained with another model: {model.config}")
     moments = dict(Weights([folder / "optimizer.safetensors"]))
-    try:
-        earlier = TrainingConfig(**content["training"])
-        progress = Progress(**content["progress"])
-        trained_on = content["corpus"]["sha256"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{folder / 'training.json'} is not that of a training run: {error}"
-        ) from error
-    for name, parameter in model.named_parameters():
-        for key in MOMENTS:
-            moment = moments.get(f"{name}.{key}")
-            if moment is None or moment.shape not in (parameter.shape, torch.Size([])):
-                raise CheckpointError(
-                    f"{folder / 'optimizer.safetensors'} lacks the tensor {name}.{key}"
-                )
-    for name in FIXED:
+    content = read_json(folder / "training.json")
+    earlier, progress, trained_on = _parse(content, folder)
+    names = FIXED if _may_change_length(earlier, config, progress) else (*LENGTH, *FIXED)
+    for name in names:
         if getattr(earlier, name) != getattr(config, name):
             raise CheckpointError(
                 f"{folder} was trained with {name} {getattr(earlier, name)}, "
@@ -191,6 +251,29 @@ def load_run(
     if trained_on != corpus.sha256:
         raise CheckpointError(f"{folder} was trained on other text than {config.data}")
     return model, progress, moments
+
+
+def earlier_precision(folder: Path) -> str:
+    """The precision that a run's checkpoint was trained with."""
+    return _parse(read_json(folder / "training.json"), folder)[0].precision
+
+
+def _parse(content: dict[str, Any], folder: Path) -> tuple[TrainingConfig, Progress, str]:
+    try:
+        earlier = TrainingConfig(**content["training"])
+        return earlier, Progress(**content["progress"]), content["corpus"]["sha256"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / 'training.json'} is not that of a training run: {error}"
+        ) from error
+
+
+def _may_change_length(earlier: TrainingConfig, later: TrainingConfig, progress: Progress) -> bool:
+    """Whether the run is one whose rate has not fallen yet, in either plan."""
+    return earlier.schedule == "stable" and all(
+        progress.step <= decay_start(plan.total(progress), plan.decay_share)
+        for plan in (earlier, later)
+    )
 
 
 def log(path: Path, line: dict[str, Any]) -> None:

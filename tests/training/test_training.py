@@ -25,6 +25,7 @@ from retnet_viz.model import RetNet, RetNetConfig
 from retnet_viz.training import TrainingConfig, loop
 from retnet_viz.training.data import read_corpus, tokenize
 from retnet_viz.training.evaluation import evaluate
+from retnet_viz.training.optimizer import make_optimizers
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -159,7 +160,8 @@ def test_what_needs_no_decay_is_not_decayed() -> None:
         undecayed = ("q_proj.weight",)
 
     model = Half(RetNetConfig(vocab_size=9, d_model=8, n_layers=1, n_heads=2))
-    decayed, kept = loop._optimizer(model, TrainingConfig("d", "o")).param_groups
+    (optimizer,) = make_optimizers(model, "adamw", 1e-3, 0.05)
+    decayed, kept = optimizer.param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     unshrunk = {names[id(parameter)] for parameter in kept["params"]}
     assert kept["weight_decay"] == 0.0

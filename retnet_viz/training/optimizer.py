@@ -1,0 +1,87 @@
+"""What changes the weights of a model in training: AdamW, or Muon for the matrices within."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from retnet_viz.model import LanguageModel
+
+OPTIMIZERS = ("adamw", "muon")
+STATE = {  # what each keeps of a parameter
+    "adamw": ("step", "exp_avg", "exp_avg_sq"),
+    "muon": ("momentum_buffer",),
+}
+_QUINTIC = 3.4445, -4.7750, 2.0315  # of the iteration, from the authors' code
+_ITERATIONS = 5
+
+
+class Muon(torch.optim.Muon):
+    """torch's Muon (Jordan et al. 2024), whose iteration has the gradient's precision.
+
+    torch's own has bfloat16, which a processor without such products emulates: 10 s a step for
+    these small models, where float32 takes a tenth of one.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step on the gradients as they stand."""
+        for group in self.param_groups:
+            rate, momentum = group["lr"], group["momentum"]
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
+                buffer = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
+                update = orthogonal(parameter.grad.lerp(buffer, momentum))  # Nesterov
+                parameter.mul_(1 - rate * group["weight_decay"])
+                # As large as a step of AdamW is (Liu et al. 2025, arXiv:2502.16982, section 2.2).
+                scale = 0.2 * max(parameter.shape) ** 0.5
+                parameter.add_(update, alpha=-rate * scale)
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """The matrix with singular values near 1 in place of its own, by Newton and Schulz."""
+    a, b, c = _QUINTIC
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.mT if is_tall else matrix
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(_ITERATIONS):
+        gram = x @ x.mT
+        x = a * x + torch.addmm(gram, gram, gram, beta=b, alpha=c) @ x
+    found: Tensor = x.mT if is_tall else x
+    return found
+
+
+def make_optimizers(
+    model: LanguageModel[Any], optimizer: str, rate: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """One optimizer, or two: each parameter belongs to one of them.
+
+    Only matrices are decayed: a norm's scale or shift has no reason to shrink. Muon is for matrices
+    between layers; the embedding, the head, and all that is no matrix stay with AdamW.
+    """
+    inner: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        is_decayed = parameter.dim() > 1 and not name.endswith(model.undecayed)
+        is_inner = parameter.dim() == 2 and not name.startswith(("embedding.", "head."))
+        if optimizer == "muon" and is_decayed and is_inner:
+            inner.append(parameter)
+        else:
+            (decayed if is_decayed else undecayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": undecayed, "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    ]
+    if inner:
+        optimizers.append(Muon(inner, lr=rate, weight_decay=weight_decay))
+    return optimizers

@@ -1,0 +1,329 @@
+"""How well a model recalls what stood before: copying, names and things, second reading.
+
+Three questions, the same for every kind of model:
+
+    copy            rows of random tokens, three times over: what share of the second and of the
+                    third pass is the most likely token?
+    words           an invented name, or a thing that somebody has, is told in a story and comes
+                    again `lag` tokens later: how likely is its first token? Beside it the same text
+                    with another name or thing in the first place: the control.
+    second reading  by how much does the loss of a passage fall when it is read again, and by how
+                    much is it lower at token LATE than at token EARLY of one text?
+
+Names, things and sentences are written here; training takes none of them from anywhere. The stories
+between are held out from training.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from retnet_viz.checkpoints import Tokenizer
+from retnet_viz.model import LanguageModel
+
+COPY_LENGTHS = (8, 32, 64)
+LAGS = (8, 16, 32, 64, 128, 256)
+PASSAGE = 128  # tokens that are read twice
+EARLY, LATE, AROUND = 50, 500, 10  # tokens whose losses are compared, each with some around it
+SEED = 2307_08621
+BATCH = 8
+NAMES = (
+    *("Vosko", "Brindel", "Tamsey", "Orwick", "Jalva", "Quenby", "Ferrun", "Ilsabet"),
+    *("Mordaine", "Pellow", "Zarkin", "Hesper", "Dovrel", "Wicklan", "Sundry", "Calloway"),
+)
+ROLES = ("sailor", "miller", "stranger", "widow", "captain", "tailor", "hunter", "beggar")
+THINGS = (
+    *("lantern", "kettle", "ladder", "violin", "compass", "hammer", "basket", "feather"),
+    *("candle", "saddle", "mirror", "ribbon", "bottle", "drum", "rope", "shovel"),
+)
+# What is told, and how it is asked for: the pattern goes on with the word itself.
+PATTERNS = {
+    "name": (
+        ("Call me {word}.", "Call me"),
+        ("Here lives {word}.", "Here lives"),
+        ("The {role} was known as {word}.", "The {role} was known as"),
+        ("In those days the {role} went by {word}.", "In those days the {role} went by"),
+    ),
+    "thing": (
+        ("{name} owned a {word}.", "{name} owned a"),
+        ("{name} had lost the {word}.", "{name} had lost the"),
+        ("Nobody but {name} could mend the {word}.", "Nobody but {name} could mend the"),
+        ("What {name} wanted was a {word}.", "What {name} wanted was a"),
+    ),
+}
+_SENTENCE_END = re.compile(r"""[.!?]["'”’_)]*\s*$""")
+_SENTENCE_START = re.compile(r"""\s*["'“‘_]*[A-Z]|\s+["“]""")
+_TRIES = 20  # at a text, for each that is wanted: some fit no stretch of the story
+
+
+@dataclass(frozen=True)
+class CopyRecall:
+    """Accuracy in the second and in the third pass over rows of `length` random tokens."""
+
+    length: int
+    second: float
+    third: float
+
+
+@dataclass(frozen=True)
+class WordRecall:
+    """Names or things (`kind`) asked for `lag` tokens after they were told, in `texts` texts.
+
+    accuracy     share of texts in which the word's first token is the most likely one
+    probability  of that token, on average
+    control_*    the same of that token where another word was told
+    """
+
+    kind: str
+    lag: int
+    accuracy: float
+    probability: float
+    control_accuracy: float
+    control_probability: float
+    texts: int
+
+
+@dataclass(frozen=True)
+class Recall:
+    """All that `measure_recall` found.
+
+    second_reading  nats per token by which a passage's loss changes when it is read again; negative
+                    is better
+    late            loss at token LATE less that at token EARLY; None where no text is so long
+    """
+
+    copies: tuple[CopyRecall, ...]
+    words: tuple[WordRecall, ...]
+    second_reading: float
+    late: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON holds them."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """The figures in a line."""
+        parts = [
+            "copied of rows of "
+            + ", ".join(f"{each.length}: {100 * each.second:.0f} %" for each in self.copies)
+        ]
+        for kind in PATTERNS:
+            found = [each for each in self.words if each.kind == kind]
+            if found:
+                recalled = ", ".join(f"{each.lag}: {100 * each.accuracy:.0f} %" for each in found)
+                parts.append(f"{kind}s recalled after {recalled}")
+        parts.append(f"second reading {self.second_reading:+.2f} nats")
+        return "; ".join(parts)
+
+
+def measure_recall(
+    model: LanguageModel[Any],
+    ids: Tensor,
+    samples: int = 32,
+    report: Callable[[str, float], None] = lambda _, __: None,
+    lags: Sequence[int] = LAGS,
+) -> Recall:
+    """Ask the model, which has a tokenizer, all three questions; `ids` (1-D) is held-out text.
+
+    `samples` rows, texts and passages are read for each figure; another call reads the same ones.
+    Lags for which `ids` has no stretch of sentences of that length are left out. `report` is told
+    what is being measured and the share that is done. Raises ValueError on fewer than two ids.
+    """
+    if len(ids) < 2:
+        raise ValueError(f"recall needs a held-out text of 2 tokens or more, not {len(ids)}")
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            copies = []
+            for i, length in enumerate(COPY_LENGTHS):
+                report("copying", 0.3 * i / len(COPY_LENGTHS))
+                copies.append(_copy(model, length, samples))
+            words: list[WordRecall] = []
+            story = Story(ids, model.tokenizer)
+            for i, (kind, lag) in enumerate((kind, lag) for kind in PATTERNS for lag in lags):
+                report("names and things", 0.3 + 0.5 * i / (len(PATTERNS) * len(lags)))
+                words += _words(model, story, kind, lag, samples)
+            report("second reading", 0.8)
+            second = _second_reading(model, ids, samples)
+            late = _late(model, ids, samples)
+            report("done", 1.0)
+    finally:
+        model.train(training)
+    return Recall(tuple(copies), tuple(words), second, late)
+
+
+# -- copying ------------------------------------------------------------------------------------
+
+
+def _copy(model: LanguageModel[Any], length: int, samples: int) -> CopyRecall:
+    generator = torch.Generator().manual_seed(SEED + length)
+    row = torch.randint(model.config.vocab_size, (samples, length), generator=generator)
+    ids = row.repeat(1, 3)
+    right = [
+        _logits(model, part).argmax(-1)[:, :-1].cpu() == part[:, 1:] for part in ids.split(BATCH)
+    ]
+    # Of a pass its first token is left out: what went before says only that a pass ended.
+    passes = torch.cat([torch.zeros(samples, 1, dtype=torch.bool), *[torch.cat(right)]], dim=1)
+    second, third = (
+        passes[:, n * length + 1 : (n + 1) * length].float().mean().item() for n in (1, 2)
+    )
+    return CopyRecall(length, second, third)
+
+
+def _logits(model: LanguageModel[Any], ids: Tensor) -> Tensor:
+    """ids (B, T) -> float32 logits (B, T, vocab)."""
+    device = next(model.parameters()).device
+    logits: Tensor = model(ids.to(device)).logits.float()
+    return logits
+
+
+# -- names and things ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Question:
+    """A text that ends right before the word that is asked for, and the same with another word."""
+
+    ids: list[int]
+    control: list[int]
+    answer: int
+
+
+def _words(
+    model: LanguageModel[Any], story: Story, kind: str, lag: int, samples: int
+) -> Iterator[WordRecall]:
+    asked = list(questions(story, kind, lag, samples))
+    if not asked:
+        return
+    answers = torch.tensor([each.answer for each in asked])
+    accuracy, probability = _answered(model, [each.ids for each in asked], answers)
+    control = _answered(model, [each.control for each in asked], answers)
+    yield WordRecall(kind, lag, accuracy, probability, *control, len(asked))
+
+
+def _answered(
+    model: LanguageModel[Any], texts: list[list[int]], answers: Tensor
+) -> tuple[float, float]:
+    """How often each text goes on with its answer most likely, and how likely on average."""
+    parts = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+    logits = torch.cat([_last_logits(model, part) for part in parts])
+    probability = logits.softmax(-1).gather(1, answers[:, None]).mean().item()
+    return (logits.argmax(-1) == answers).float().mean().item(), probability
+
+
+def _last_logits(model: LanguageModel[Any], texts: list[list[int]]) -> Tensor:
+    """Logits behind each text (B, vocab); what fills a row up stands behind it and is not read."""
+    longest = max(map(len, texts))
+    rows = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts])
+    last = torch.tensor([len(text) - 1 for text in texts])
+    return _logits(model, rows).cpu()[torch.arange(len(texts)), last]
+
+
+class Story:
+    """Token ids (1-D) of which whole sentences are taken."""
+
+    def __init__(self, ids: Tensor, tokenizer: Tokenizer) -> None:
+        self.ids = ids
+        self.tokenizer = tokenizer
+        written = [tokenizer.decode([token]) for token in range(tokenizer.vocab_size)]
+        ends = torch.tensor([bool(_SENTENCE_END.search(each)) for each in written])[ids.long()]
+        begins = torch.tensor([bool(_SENTENCE_START.match(each)) for each in written])[ids.long()]
+        self.bounds = (ends[:-1] & begins[1:]).nonzero().flatten() + 1
+
+    def sentences(self, size: int, generator: Generator) -> list[int] | None:
+        """Some whole sentences of together `size` tokens; None where there are none."""
+        if size <= 0:
+            return [] if size == 0 else None
+        starts = self.bounds[torch.isin(self.bounds + size, self.bounds)].tolist()
+        if not starts:
+            return None
+        start = starts[int(torch.randint(len(starts), (), generator=generator))]
+        return list(self.ids[start : start + size].tolist())
+
+    def sentence(self, generator: Generator) -> list[int]:
+        """Some sentence; nothing where there is none."""
+        if len(self.bounds) < 2:
+            return []
+        i = int(torch.randint(len(self.bounds) - 1, (), generator=generator))
+        return list(self.ids[self.bounds[i] : self.bounds[i + 1]].tolist())
+
+
+def questions(story: Story, kind: str, lag: int, samples: int) -> Iterator[Question]:
+    """Up to `samples` texts in which a word comes again exactly `lag` tokens after it was told."""
+    generator = torch.Generator().manual_seed(SEED + lag)
+    encode = story.tokenizer.encode
+    asked = 0
+    for n in range(_TRIES * samples):
+        pattern, asks = PATTERNS[kind][n % len(PATTERNS[kind])]
+        names = _shuffled(NAMES, generator)
+        parts = {"role": _shuffled(ROLES, generator)[0], "name": names[0]}
+        words = names if kind == "name" else _shuffled(THINGS, generator)
+        told, control = (encode(" " + pattern.format(word=word, **parts)) for word in words[:2])
+        question = encode(" " + asks.format(**parts))
+        # The word's first token is where the question's counterpart ends.
+        answer = told[len(question)]
+        between = story.sentences(lag - len(told), generator)
+        if between is None or told[: len(question)] != question or control[len(question)] == answer:
+            continue
+        opening = story.sentence(generator)
+        yield Question(
+            [*opening, *told, *between, *question],
+            [*opening, *control, *between, *question],
+            answer,
+        )
+        asked += 1
+        if asked == samples:
+            return
+
+
+def _shuffled(words: Sequence[str], generator: Generator) -> list[str]:
+    return [words[i] for i in torch.randperm(len(words), generator=generator).tolist()]
+
+
+# -- second reading -----------------------------------------------------------------------------
+
+
+def _losses(model: LanguageModel[Any], ids: Tensor) -> Tensor:
+    """ids (B, T) -> the loss of each token but the first, (B, T - 1), nats."""
+    return torch.cat(
+        [
+            F.cross_entropy(
+                _logits(model, part)[:, :-1].flatten(0, 1).cpu(),
+                part[:, 1:].flatten(),
+                reduction="none",
+            ).view(len(part), -1)
+            for part in ids.split(BATCH)
+        ]
+    )
+
+
+def _second_reading(model: LanguageModel[Any], ids: Tensor, samples: int) -> float:
+    length = min(PASSAGE, len(ids))
+    passages = _stretches(ids, length, samples)
+    losses = _losses(model, passages.repeat(1, 2))
+    return (losses[:, length:].mean() - losses[:, : length - 1].mean()).item()
+
+
+def _late(model: LanguageModel[Any], ids: Tensor, samples: int) -> float | None:
+    length = LATE + AROUND + 1
+    if len(ids) < length:
+        return None
+    losses = _losses(model, _stretches(ids, length, samples))  # of token n + 1 at n
+    late, early = (
+        losses[:, at - 1 - AROUND : at - 1 + AROUND].mean().item() for at in (LATE, EARLY)
+    )
+    return late - early
+
+
+def _stretches(ids: Tensor, length: int, samples: int) -> Tensor:
+    """Up to `samples` stretches of `ids`, (samples, length), evenly spread."""
+    starts = torch.linspace(0, len(ids) - length, samples).long().unique()
+    return torch.stack([ids[start : start + length] for start in starts.tolist()]).long()

@@ -1,0 +1,160 @@
+"""Rows of tokens in which something comes again, made from the corpus: what recall is learned from.
+
+Stories alone teach little of it: what stood there before is seldom the only way to guess a word. In
+these rows it is. The kinds, of which each row has one, drawn by the seed:
+
+    random     a span of tokens, each as likely as another, again and again
+    shuffled   a span of tokens of the corpus in no order, again and again
+    span       a stretch of a story, again and again
+    sentence   a story in which sentences come again, LAGS tokens later, half of them with a word or
+               two replaced by words from elsewhere, the same ones each time
+    name       a story in which someone's name is replaced by an invented one
+
+A span is of SPANS tokens. What nothing foretells, the first pass over tokens in no order, is not
+counted by the loss.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import torch
+from torch import Generator, Tensor
+
+from retnet_viz.checkpoints import Tokenizer
+
+UNCOUNTED = -100  # a target that no loss counts, as torch's cross-entropy has it
+SPANS = (4, 128)
+LAGS = (8, 256)
+SENTENCES = (4, 40)  # tokens of a sentence that may come again
+_AGAIN = 0.4  # how often a sentence is followed by one that stood before
+_CHANGED = 0.6  # how often a sentence gets words from elsewhere
+_TRIES = 20  # at finding what is asked for in a corpus that may not have it
+_SENTENCE_END = re.compile(r"""[.!?]["'”’_)]*\s*$|\n\n""")
+_WORD = re.compile(r" [^\W\d_]{3,}$")
+_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
+# Parts of the syllables of a name; a part of several letters stands as one.
+_ONSETS = (*"bcdfghjklmnprstvwyz", "br", "dr", "gr", "kl", "qu", "sk", "st", "tr")
+_VOWELS = (*"aeiou", "ai", "ea", "ee", "oo", "ou")
+_CODAS = ("", "", "", *"bdlmnrsx", "ck", "ll", "nd", "rn", "sh", "th")
+
+
+class RecurringRows:
+    """Draws rows from `ids`, the token ids of a corpus (1-D)."""
+
+    def __init__(self, ids: Tensor, tokenizer: Tokenizer) -> None:
+        self.ids = ids
+        self.tokenizer = tokenizer
+        written = [tokenizer.decode([token]) for token in range(tokenizer.vocab_size)]
+        self._ends_sentence = torch.tensor([bool(_SENTENCE_END.search(each)) for each in written])
+        self._is_word = torch.tensor([bool(_WORD.match(each)) for each in written])
+
+    def draw(self, kind: str, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (length,) of a row of this kind; a target may be UNCOUNTED."""
+        row, counted = getattr(self, f"_{kind}")(length + 1, generator)
+        return row[:-1], torch.where(counted[1:], row[1:], UNCOUNTED)
+
+    def _window(self, length: int, generator: Generator) -> Tensor:
+        """A stretch of the corpus; where that is too short, over again."""
+        start = _between(0, max(0, len(self.ids) - length - 1), generator)
+        return _again(self.ids[start : start + length].long(), length)
+
+    def _random(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        size = _log_between(*SPANS, generator)
+        span = torch.randint(self.tokenizer.vocab_size, (size,), generator=generator)
+        return _again(span, length), torch.arange(length) > size
+
+    def _shuffled(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        size = _log_between(*SPANS, generator)
+        span = self.ids[torch.randint(len(self.ids), (size,), generator=generator)].long()
+        return _again(span, length), torch.arange(length) > size
+
+    def _span(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        span = self._window(_log_between(*SPANS, generator), generator)
+        return _again(span, length), torch.ones(length, dtype=torch.bool)
+
+    def _sentence(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        window = self._window(length, generator)
+        ends = (self._ends_sentence[window].nonzero().flatten() + 1).tolist()
+        parts: list[Tensor] = []
+        earlier: list[tuple[int, Tensor]] = []  # where a sentence began, and the sentence
+        size, start = 0, 0
+        for end in (*ends, length):
+            sentence = window[start:end].clone()
+            start = end
+            if SENTENCES[0] <= len(sentence) <= SENTENCES[1]:
+                if _chance(_CHANGED, generator):
+                    self._change_words(sentence, generator)
+                earlier.append((size, sentence))
+            parts.append(sentence)
+            size += len(sentence)
+            while earlier and _chance(_AGAIN, generator):
+                reach = _log_between(*LAGS, generator)
+                near = [each for at, each in earlier if size - at - len(each) <= reach]
+                if not near:
+                    break
+                parts.append(near[_between(0, len(near) - 1, generator)])
+                size += len(parts[-1])
+        return torch.cat(parts)[:length], torch.ones(length, dtype=torch.bool)
+
+    def _change_words(self, sentence: Tensor, generator: Generator) -> None:
+        places = self._is_word[sentence].nonzero().flatten().tolist()
+        if places:
+            for _ in range(_between(1, 2, generator)):
+                place = places[_between(0, len(places) - 1, generator)]
+                sentence[place] = self._some_word(generator, int(sentence[place]))
+
+    def _some_word(self, generator: Generator, otherwise: int) -> int:
+        for _ in range(_TRIES):
+            token = int(self.ids[_between(0, len(self.ids) - 1, generator)])
+            if self._is_word[token]:
+                return token
+        return otherwise
+
+    def _name(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        for _ in range(_TRIES):
+            # A longer window, since the invented name may have fewer tokens.
+            text = self.tokenizer.decode(self._window(length * 5 // 4, generator).tolist())
+            found = _NAME.findall(text)
+            names = sorted({name for name in found if found.count(name) > 1})
+            if not names:
+                continue
+            name = names[_between(0, len(names) - 1, generator)]
+            renamed = re.sub(rf"\b{name}\b", invented_name(generator), text)
+            row = torch.tensor(self.tokenizer.encode(renamed)[:length])
+            if len(row) == length:
+                return row, torch.ones(length, dtype=torch.bool)
+        return self._sentence(length, generator)
+
+
+KINDS = ("random", "shuffled", "span", "sentence", "name")
+
+
+def invented_name(generator: Generator) -> str:
+    """Two or three syllables, with a capital."""
+    syllables = [
+        "".join(part[_between(0, len(part) - 1, generator)] for part in (_ONSETS, _VOWELS, _CODAS))
+        for _ in range(_between(2, 3, generator))
+    ]
+    return "".join(syllables).capitalize()
+
+
+def _again(span: Tensor, length: int) -> Tensor:
+    """The span over and over, (length,)."""
+    return span.repeat(math.ceil(length / len(span)))[:length]
+
+
+def _between(low: int, high: int, generator: Generator) -> int:
+    """A whole number from low to high, each as likely."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def _log_between(low: int, high: int, generator: Generator) -> int:
+    """A whole number from low to high, each size as likely: 4 to 8 as 64 to 128."""
+    share = float(torch.rand((), generator=generator))
+    return round(math.exp(math.log(low) + share * math.log(high / low)))
+
+
+def _chance(share: float, generator: Generator) -> bool:
+    return float(torch.rand((), generator=generator)) < share
