@@ -10,8 +10,8 @@ Three questions, the same for every kind of model:
     second reading  by how much does the loss of a passage fall when it is read again, and by how
                     much is it lower at token LATE than at token EARLY of one text?
 
-Names, things and sentences are written here; training takes none of them from anywhere. The stories
-between are held out from training.
+Names and sentences are written here, and the corpus of the shipped models has none of them. The
+stories between are held out from training.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SEED = 2307_08621
 BATCH = 8
 NAMES = (
     *("Vosko", "Brindel", "Tamsey", "Orwick", "Jalva", "Quenby", "Ferrun", "Ilsabet"),
-    *("Mordaine", "Pellow", "Zarkin", "Hesper", "Dovrel", "Wicklan", "Sundry", "Calloway"),
+    *("Mordaine", "Pellow", "Zarkin", "Thessol", "Dovrel", "Wicklan", "Sundry", "Garvish"),
 )
 ROLES = ("sailor", "miller", "stranger", "widow", "captain", "tailor", "hunter", "beggar")
 THINGS = (
@@ -46,16 +46,16 @@ THINGS = (
 # What is told, and how it is asked for: the pattern goes on with the word itself.
 PATTERNS = {
     "name": (
-        ("Call me {word}.", "Call me"),
         ("Here lives {word}.", "Here lives"),
-        ("The {role} was known as {word}.", "The {role} was known as"),
-        ("In those days the {role} went by {word}.", "In those days the {role} went by"),
+        ("They addressed me as {word}.", "They addressed me as"),
+        ("They had christened the {role} {word}.", "They had christened the {role}"),
+        ("On the door of the {role} stood {word}.", "On the door of the {role} stood"),
     ),
     "thing": (
-        ("{name} owned a {word}.", "{name} owned a"),
-        ("{name} had lost the {word}.", "{name} had lost the"),
+        ("{name} treasured a {word}.", "{name} treasured a"),
+        ("{name} had pawned the {word}.", "{name} had pawned the"),
+        ("Into the cart {name} put a {word}.", "Into the cart {name} put a"),
         ("Nobody but {name} could mend the {word}.", "Nobody but {name} could mend the"),
-        ("What {name} wanted was a {word}.", "What {name} wanted was a"),
     ),
 }
 _SENTENCE_END = re.compile(r"""[.!?]["'”’_)]*\s*$""")

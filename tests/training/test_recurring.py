@@ -1,0 +1,159 @@
+"""Rows in which something comes again: what each kind promises."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from retnet_viz.checkpoints import Tokenizer
+from retnet_viz.checkpoints.native import DEFAULT
+from retnet_viz.training import TrainingConfig
+from retnet_viz.training.loop import rows_of_step
+from retnet_viz.training.recall import NAMES
+from retnet_viz.training.recurring import (
+    KINDS,
+    SPANS,
+    UNCOUNTED,
+    RecurringRows,
+    invented_name,
+)
+
+STORY = (
+    "The old man looked at Peter, and Peter looked at the sea. There was no wind on that day. "
+    "Then the boat came back, and Peter went down to the shore with a lantern in his hand. "
+)
+LENGTH = 300
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(DEFAULT / "tokenizer.json")
+
+
+@pytest.fixture(scope="module")
+def rows(tokenizer: Tokenizer) -> RecurringRows:
+    return RecurringRows(torch.tensor(tokenizer.encode(STORY * 40), dtype=torch.int32), tokenizer)
+
+
+def drawn(rows: RecurringRows, kind: str, seed: int, length: int = LENGTH):
+    return rows.draw(kind, length, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_is_drawn_by_the_seed_and_its_targets_are_the_next_tokens(
+    rows: RecurringRows, kind: str
+) -> None:
+    inputs, targets = drawn(rows, kind, 3)
+    assert inputs.shape == targets.shape == (LENGTH,)
+    counted = targets[:-1] != UNCOUNTED
+    assert torch.equal(inputs[1:][counted], targets[:-1][counted])
+    again = drawn(rows, kind, 3)
+    assert torch.equal(again[0], inputs)
+    assert torch.equal(again[1], targets)
+    assert not torch.equal(drawn(rows, kind, 4)[0], inputs)
+
+
+@pytest.mark.parametrize("kind", ["random", "shuffled", "span"])
+def test_a_span_comes_again_and_again(rows: RecurringRows, kind: str) -> None:
+    sizes = set()
+    for seed in range(30):
+        inputs, targets = drawn(rows, kind, seed)
+        (size,) = [
+            size
+            for size in range(SPANS[0], SPANS[1] + 1)
+            if torch.equal(inputs[size:], inputs[:-size])
+        ][:1]
+        sizes.add(size)
+        if kind != "span":
+            # Counted is what the first pass tells, and nothing of that pass itself.
+            counted = (targets != UNCOUNTED).nonzero().flatten()
+            assert size <= int(counted[0]) <= SPANS[1]
+            assert len(counted) == LENGTH - int(counted[0])
+            assert torch.equal(targets[counted], inputs[counted + 1 - size])
+    assert len(sizes) > 15
+
+
+def test_random_rows_use_the_whole_vocabulary_and_shuffled_ones_the_corpus(
+    rows: RecurringRows, tokenizer: Tokenizer
+) -> None:
+    of_corpus = set(rows.ids.tolist())
+    some = torch.cat([drawn(rows, "random", seed)[0] for seed in range(40)])
+    assert len(set(some.tolist()) - of_corpus) > 500
+    shuffled = torch.cat([drawn(rows, "shuffled", seed)[0] for seed in range(40)])
+    assert set(shuffled.tolist()) <= of_corpus
+
+
+def test_sentences_come_again_with_the_words_that_replaced_others(
+    rows: RecurringRows, tokenizer: Tokenizer
+) -> None:
+    changed = 0
+    for seed in range(20):
+        text = tokenizer.decode(drawn(rows, "sentence", seed)[0].tolist())
+        sentences = [each.strip() for each in re.findall(r"[^.]+\.", text)]
+        new = [each for each in sentences[1:] if f"{each} " not in STORY]
+        again = {each for each in new if new.count(each) > 1}
+        changed += len(again)
+        # The corpus says only three sentences: what is told twice was told twice by the row.
+        assert all(len(each.split()) >= 3 for each in again)
+    assert changed > 10
+
+
+def test_a_name_is_replaced_wherever_it_stands(rows: RecurringRows, tokenizer: Tokenizer) -> None:
+    names = set()
+    for seed in range(10):
+        inputs, targets = drawn(rows, "name", seed)
+        text = tokenizer.decode(inputs.tolist())
+        assert "Peter" not in text
+        (name,) = set(re.findall(r"and ([A-Z]\w+) (?:looked|went)", text))
+        assert text.count(name) > 5
+        assert (targets != UNCOUNTED).all()
+        names.add(name)
+    assert len(names) > 8
+
+
+def test_a_corpus_without_names_or_sentences_still_gives_rows(tokenizer: Tokenizer) -> None:
+    plain = RecurringRows(torch.tensor(tokenizer.encode("and so on " * 3)), tokenizer)
+    for kind in KINDS:
+        inputs, _ = drawn(plain, kind, 1)
+        assert inputs.shape == (LENGTH,)
+
+
+def test_names_of_training_are_not_those_that_recall_is_asked_for() -> None:
+    generator = torch.Generator().manual_seed(0)
+    invented = {invented_name(generator) for _ in range(5000)}
+    assert len(invented) > 3000
+    assert not invented & set(NAMES)
+
+
+def test_the_share_of_recurring_rows_falls_over_its_steps(rows: RecurringRows) -> None:
+    config = TrainingConfig(
+        "d", "o", batch_size=50, context=60, recurring=0.8, recurring_end=0.2, recurring_steps=100,
+        recurring_kinds="random",
+    )  # fmt: skip
+    assert [config.recurring_share(step) for step in (0, 50, 100, 5000)] == pytest.approx(
+        [0.8, 0.5, 0.2, 0.2]
+    )
+
+    def share(step: int) -> float:
+        inputs, targets = rows_of_step(rows, config, step)
+        assert inputs.shape == targets.shape == (50, 60)
+        return (targets[:, 0] == UNCOUNTED).float().mean().item()
+
+    early, late = (sum(map(share, steps)) / 10 for steps in (range(10), range(100, 110)))
+    assert early == pytest.approx(0.77, abs=0.1)
+    assert late == pytest.approx(0.2, abs=0.1)
+    assert torch.equal(rows_of_step(rows, config, 7)[0], rows_of_step(rows, config, 7)[0])
+
+
+def test_rows_of_the_corpus_stay_as_they_were_beside_recurring_ones(rows: RecurringRows) -> None:
+    plain = TrainingConfig("d", "o", batch_size=30, context=40)
+    mixed = TrainingConfig("d", "o", batch_size=30, context=40, recurring=0.5, recurring_end=0.5)
+    wanted, found = rows_of_step(rows, plain, 5), rows_of_step(rows, mixed, 5)
+    same = (wanted[0] == found[0]).all(1)
+    assert 5 < int(same.sum()) < 25
+    assert torch.equal(wanted[1][same], found[1][same])
+    # Inputs and targets of each row belong together, recurring or not.
+    counted = found[1][:, :-1] != UNCOUNTED
+    assert torch.equal(found[0][:, 1:][counted], found[1][:, :-1][counted])
