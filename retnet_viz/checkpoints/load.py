@@ -20,7 +20,15 @@ from retnet_viz.checkpoints.files import read_json
 from retnet_viz.checkpoints.foreign_tokenizer import tokenizer_in
 from retnet_viz.checkpoints.hub import local_folder
 from retnet_viz.checkpoints.layouts import LAYOUTS, Fields, Layout
-from retnet_viz.checkpoints.native import DEFAULT, FORMAT, build, config_in, kind_of, stored
+from retnet_viz.checkpoints.native import (
+    DEFAULT,
+    FORMAT,
+    build,
+    config_in,
+    kind_of,
+    shipped,
+    stored,
+)
 from retnet_viz.checkpoints.tokenizer import Tokenizer
 from retnet_viz.checkpoints.weights import PICKLES, Weights, pickle_advice
 from retnet_viz.model import ConfigError, LanguageModel, RetNet, RetNetConfig
@@ -263,6 +271,8 @@ def _files(weights: Weights) -> str:
 def _tokenizer_of(plan: Plan) -> Tokenizer | None:
     """The tokenizer of a checkpoint; a foreign one may have none."""
     path = plan.folder / "tokenizer.json"
+    if plan.folder in shipped().values():
+        path = DEFAULT / path.name  # the shipped models have one vocabulary, stored once
     if plan.layout == FORMAT:
         tokenizer: Tokenizer | None = Tokenizer.from_file(path)
     else:

@@ -29,7 +29,10 @@ DEFAULT = Path(__file__).parent / "default"
 
 
 def shipped() -> dict[str, Path]:
-    """The folders of the trained models that ship, by kind: the RetNet's, and its baselines'."""
+    """The folders of the trained models that ship, by kind: the RetNet's, and its baselines'.
+
+    The tokenizer, which all of them have, lies with the RetNet.
+    """
     folders = {kind: DEFAULT if kind == "retnet" else DEFAULT.with_name(kind) for kind in KINDS}
     return {kind: path for kind, path in folders.items() if (path / "config.json").is_file()}
 
