@@ -16,7 +16,10 @@ import json
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 from retnet_viz.checkpoints import load_model
 
@@ -44,16 +47,27 @@ GROUPS = {
     },
 }
 COLUMNS = ("step", "tokens", "seconds", "train_loss", "loss", "bits_per_byte", "validation_tokens")
+RECALLED = ("copy_8", "copy_32", "copy_64", "names", "things", "second_reading", "late")
+NEAR = 64  # tokens: the lags up to here are one figure
 
 
 def train(folder: Path, options: str, data: Path, more: list[str]) -> int:
-    """Begin or go on with a run; the exit code of `retnet-viz train`."""
+    """Begin or go on with a run; the exit code of `retnet-viz train`, or 1 where it was stopped."""
     words = [sys.executable, "-m", "retnet_viz", "train", "--data", str(data), "--out", str(folder)]
     words += ["--tokenizer", str(TOKENIZER), "--about", ABOUT, *shlex.split(options), *more]
     if (folder / "checkpoint").exists():
         words.append("--resume")
     print(shlex.join(words[1:]), flush=True)
-    return subprocess.run(words, check=False).returncode
+    with suppress(KeyboardInterrupt):  # which the run has received too, and ends with a checkpoint
+        process = subprocess.Popen(words)
+        return process.wait() or (0 if (folder / "model").exists() else stopped(folder))
+    process.wait()
+    return stopped(folder)
+
+
+def stopped(folder: Path) -> int:
+    print(f"stopped: {folder} goes on where it stands when this is run again", file=sys.stderr)
+    return 1
 
 
 def rows(folder: Path, options: str) -> list[dict[str, object]]:
@@ -69,9 +83,26 @@ def rows(folder: Path, options: str) -> list[dict[str, object]]:
             "options": options,
             "parameters": size,
             **{name: line[name] for name in COLUMNS},
+            **recalled(line.get("recall")),
         }
         for _, line in sorted(lines.items())
     ]
+
+
+def recalled(recall: dict[str, Any] | None) -> dict[str, object]:
+    """The figures of recall that a validation logged; empty where the log is older than they."""
+    if recall is None:
+        return dict.fromkeys(RECALLED, "")
+    copies = {f"copy_{each['length']}": each["second"] for each in recall["copies"]}
+    words = {
+        f"{kind}s": mean(
+            word["accuracy"]
+            for word in recall["words"]
+            if word["kind"] == kind and word["lag"] <= NEAR
+        )
+        for kind in ("name", "thing")
+    }
+    return copies | words | {"second_reading": recall["second_reading"], "late": recall["late"]}
 
 
 def kept(path: Path) -> list[dict[str, object]]:
@@ -84,7 +115,8 @@ def kept(path: Path) -> list[dict[str, object]]:
 
 def write(path: Path, found: list[dict[str, object]]) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, found[0].keys(), lineterminator="\n")
+        names = max((list(row) for row in found), key=len)  # earlier rows may lack newer figures
+        writer = csv.DictWriter(file, names, lineterminator="\n", restval="")
         writer.writeheader()
         writer.writerows(found)
 
@@ -104,10 +136,11 @@ def main() -> int:
     for name in options.only or group:
         folder = options.runs / options.group / name
         code = train(folder, group[name], options.data, more)
+        found = [row for row in kept(path) if row["run"] != name] + rows(folder, group[name])
+        if found:
+            write(path, sorted(found, key=lambda row: order.index(row["run"])))
         if code:
             return code
-        found = [row for row in kept(path) if row["run"] != name] + rows(folder, group[name])
-        write(path, sorted(found, key=lambda row: order.index(row["run"])))
     return 0
 
 

@@ -107,6 +107,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--clip", type=float, default=1.0, help="largest norm of a gradient")
+    parser.add_argument(
+        "--initial-scale", type=float, default=1.0, help="of the matrices between layers, at first"
+    )
     parser.add_argument("--seed", type=int, default=0)
     recurring = "share of rows in which something comes again"
     parser.add_argument("--recurring", type=float, default=0.0, help=f"{recurring}, at first")
@@ -132,6 +135,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for name in ("vocab_size", "d_model", "n_layers", "n_heads"):
         shape.add_argument(f"--{name.replace('_', '-')}", type=int)
     shape.add_argument("--rotation-base", type=float, help="of the angles of q and k")
+    shape.add_argument("--angles", help="inclusive, rope or half_turn: where they begin")
     shape.add_argument(
         "--decay", help="paper, torchscale, a γ for all heads, or one for each, with commas between"
     )
@@ -155,6 +159,7 @@ def _train(options: argparse.Namespace) -> int:
             "n_layers",
             "n_heads",
             "rotation_base",
+            "angles",
             "decay",
             "head_norm",
             "gate",

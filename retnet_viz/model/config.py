@@ -11,7 +11,7 @@ from torch import Tensor
 
 DECAY_SCHEDULES = ("paper", "torchscale")
 ROTATIONS = ("interleaved", "half", "none")
-ANGLES = ("inclusive", "rope")
+ANGLES = ("inclusive", "rope", "half_turn")
 SCALED = ("k", "q")
 NORMS = ("layer", "rms")
 HEAD_NORMS = ("layer", "rms", "none")

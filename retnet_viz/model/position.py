@@ -5,6 +5,7 @@ Shapes: H heads, T tokens, d_k the width of a head's queries and keys.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,6 +28,10 @@ def rotation_angles(
     For i = 0 .. d_k/2 - 1, kind "inclusive" is theta_i = base**(-i / (d_k/2 - 1)), the angles of
     the authors' code (torchscale, `RetNetRelPos.angle`), and "rope" is base**(-i / (d_k/2)), those
     of RoFormer (arXiv:2104.09864, section 3.2.2); the paper leaves them open (section 2.1).
+    "half_turn" is pi times "inclusive": the fastest pair is turned by half a turn from token to
+    token, the most that tells positions apart. Weights that no softmax sharpens need it to read one
+    token and not its neighbours: a sum of cosines of at most 1 radian a token cannot fall off so
+    fast.
     float64, because at n = 100,000 a float32 angle is off by more than a hundredth of a radian.
     """
     half = head_dim // 2
@@ -35,6 +40,8 @@ def rotation_angles(
     else:
         exponents = torch.linspace(0, 1, half, dtype=torch.float64, device=device)
     theta = base**-exponents
+    if kind == "half_turn":
+        theta = math.pi * theta
     position = torch.arange(start, start + length, dtype=torch.float64, device=device)
     angle = torch.outer(position, theta)
     return angle.cos(), angle.sin()

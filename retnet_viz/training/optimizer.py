@@ -57,6 +57,12 @@ def orthogonal(matrix: Tensor) -> Tensor:
     return found
 
 
+def is_inner(name: str, parameter: Tensor, model: LanguageModel[Any]) -> bool:
+    """Whether it is a matrix between layers: none of the embedding, the head, or a decay."""
+    is_edge = name.startswith(("embedding.", "head."))
+    return parameter.dim() == 2 and not is_edge and not name.endswith(model.undecayed)
+
+
 def make_optimizers(
     model: LanguageModel[Any], optimizer: str, rate: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
@@ -70,8 +76,7 @@ def make_optimizers(
     undecayed: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_decayed = parameter.dim() > 1 and not name.endswith(model.undecayed)
-        is_inner = parameter.dim() == 2 and not name.startswith(("embedding.", "head."))
-        if optimizer == "muon" and is_decayed and is_inner:
+        if optimizer == "muon" and is_inner(name, parameter, model):
             inner.append(parameter)
         else:
             (decayed if is_decayed else undecayed).append(parameter)

@@ -27,7 +27,7 @@ from retnet_viz.checkpoints.native import build, write_model
 from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.model import LanguageModel
 from retnet_viz.training.data import Corpus
-from retnet_viz.training.optimizer import OPTIMIZERS, STATE, Muon
+from retnet_viz.training.optimizer import OPTIMIZERS, STATE, Muon, is_inner
 from retnet_viz.training.recurring import KINDS
 from retnet_viz.training.schedule import SCHEDULES, decay_start
 
@@ -85,6 +85,7 @@ class TrainingConfig:
     decay_share: float = 0.2
     weight_decay: float = 0.05
     clip: float = 1.0
+    initial_scale: float = 1.0
     recurring: float = 0.0
     recurring_end: float = 0.0
     recurring_steps: int = 0
@@ -111,7 +112,7 @@ class TrainingConfig:
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "initial_scale"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         for name in ("weight_decay", "minutes"):
@@ -169,10 +170,17 @@ class Progress:
     bits_per_byte: float = math.nan
 
 
-def begin(model_config: Any, tokenizer: Tokenizer) -> LanguageModel[Any]:
-    """A model of random weights, drawn from torch's generator as it stands."""
+def begin(model_config: Any, tokenizer: Tokenizer, scale: float = 1.0) -> LanguageModel[Any]:
+    """A model of random weights, drawn from torch's generator as it stands.
+
+    The matrices between layers are `scale` times as large as the model draws them.
+    """
     model = build(model_config)
     model.tokenizer = tokenizer
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if is_inner(name, parameter, model):
+                parameter.mul_(scale)
     return model
 
 

@@ -41,6 +41,20 @@ def test_rotation_is_multiplication_by_a_complex_number(
             assert float(turned[row, b]) == pytest.approx(number.imag, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("kind", "fastest", "last"),
+    [("inclusive", 1, 1), ("rope", 1, 3 / 4), ("half_turn", math.pi, 1)],
+)
+def test_the_angles_fall_from_the_fastest_by_equal_factors(
+    kind: str, fastest: float, last: float
+) -> None:
+    cos, sin = rotation_angles(8, 1, 1, 100.0, kind=kind)
+    for i in range(4):
+        theta = fastest * 100 ** (-last * i / 3)
+        assert float(cos[0, i]) == pytest.approx(math.cos(theta))
+        assert float(sin[0, i]) == pytest.approx(math.sin(theta), abs=1e-12)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @given(n=st.integers(0, 200), m=st.integers(0, 200), shift=st.integers(1, 100_000))
 def test_a_score_depends_on_the_distance_only(layout: str, n: int, m: int, shift: int) -> None:

@@ -45,7 +45,7 @@ def variants(draw: st.DrawFn) -> dict[str, Any]:
         "tie_embeddings": draw(st.booleans()),
         "key_factor": draw(st.sampled_from([1.0, 2.0])),
         "n_kv_heads": draw(st.sampled_from([n for n in (1, 2, 3, None) if not n or not heads % n])),
-        "angles": draw(st.sampled_from(["inclusive", "rope"])),
+        "angles": draw(st.sampled_from(["inclusive", "rope", "half_turn"])),
         "scaled": draw(st.sampled_from(["k", "q"])),
         "decay_norm": draw(st.booleans()),
         "head_norm_weights": draw(st.booleans()),
