@@ -90,7 +90,8 @@ def literal_logits(model: RetNet, ids: list[int]) -> Tensor:
             for i in range(half):
                 a, b = (2 * i, 2 * i + 1) if c.rotation == "interleaved" else (i, i + half)
                 pairs = half if c.angles == "rope" else max(1, half - 1)
-                angle = n * c.rotation_base ** (-i / pairs)
+                first = math.pi if c.angles == "half_turn" else 1
+                angle = n * first * c.rotation_base ** (-i / pairs)
                 number = complex(x[n, a], x[n, b]) * complex(math.cos(angle), math.sin(angle))
                 x[n, a], x[n, b] = number.real, number.imag
         return x

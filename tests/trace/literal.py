@@ -131,7 +131,8 @@ def _turned(config: RetNetConfig, x: Array) -> Array:
     turned = x.copy()
     for i in range(pairs):
         a, b = (2 * i, 2 * i + 1) if config.rotation == "interleaved" else (i, i + pairs)
-        theta = config.rotation_base ** (-i / max(1, pairs - 1))
+        first = np.pi if config.angles == "half_turn" else 1
+        theta = first * config.rotation_base ** (-i / max(1, pairs - 1))
         for n in range(x.shape[1]):
             z = (x[:, n, a] + 1j * x[:, n, b]) * np.exp(1j * n * theta)
             turned[:, n, a], turned[:, n, b] = z.real, z.imag
