@@ -242,11 +242,14 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--compile", action="store_true", help="also ours through torch.compile: minutes more"
     )
     parser.add_argument("--threads", type=int, default=2, help="of each process (%(default)s)")
+    parser.add_argument(
+        "--limit", type=float, help="seconds after which a measurement is given up (60)"
+    )
     parser.set_defaults(run=_bench)
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from retnet_viz.lab.speed import LENGTHS, POSITIONS, measure_speed
+    from retnet_viz.lab.speed import LENGTHS, LIMIT, POSITIONS, measure_speed
     from retnet_viz.lab.speed_table import speed_table
     from retnet_viz.model import MODES
 
@@ -261,6 +264,7 @@ def _bench(options: argparse.Namespace) -> int:
         options.modes or MODES,
         report,
         options.compile,
+        LIMIT if options.limit is None else options.limit,
     )
     print(speed_table(speed))
     return 0

@@ -24,6 +24,7 @@ CONFIG = RetNetConfig()
 CHUNK_SIZES = (64, 128, 256)
 ATTENTION = "Transformer, KV cache"
 COMPILED = "retnet_viz, compiled"
+HALF = "retnet_viz, bfloat16"
 
 
 class Contender(ABC):
@@ -255,7 +256,7 @@ def _stand_in_for_what_torchscale_only_imports() -> None:
 
 CONTENDERS: dict[str, Callable[[], Contender]] = {
     "retnet_viz": Ours,
-    "retnet_viz, bfloat16": lambda: Ours(torch.bfloat16),
+    HALF: lambda: Ours(torch.bfloat16),
     "yet-another-retnet": YetAnotherRetNet,
     "torchscale": TorchScale,
     ATTENTION: Attention,

@@ -13,7 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,6 +28,7 @@ from retnet_viz.lab.contenders import (
     COMPILED,
     CONFIG,
     CONTENDERS,
+    HALF,
     Compiled,
     Contender,
     build,
@@ -40,7 +41,11 @@ POSITIONS = (10, 1000, 30000)
 PLANES = 3  # arrays of T x T numbers that a parallel pass may need: scores, decay and weights
 PLANE_BUDGET = 4 * 2**30  # bytes that they may take
 RUN_BUDGET = 5.0  # seconds of runs after which there is no other one
+LIMIT = 60.0  # seconds after which a measurement is given up
+LIMITS_BUDGET = 1.0  # seconds for each of the machine's own limits
+COMPILING = 10  # times that limit, where a compiler works first
 WARMED = 2048  # tokens up to which a pass is preceded by one that is not timed
+STEP = "step"  # in place of a mode, where tokens are generated
 STEPS = 25  # that are timed one after the other
 _MATMULS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 _REPORT = Callable[[str], None]
@@ -67,6 +72,18 @@ class Forward:
 
 
 @dataclass(frozen=True)
+class Beyond:
+    """What was given up: the mode that a contender read `length` tokens in, or a step behind them.
+
+    `mode` is STEP where tokens are generated.
+    """
+
+    name: str
+    mode: str
+    length: int
+
+
+@dataclass(frozen=True)
 class Generation:
     """Median and 95th percentile of the seconds that one more token takes behind `position`.
 
@@ -84,8 +101,8 @@ class Generation:
 class Machine:
     """The limits of this machine, measured with the same threads, now and then during the run.
 
-    matmul_flops   floating-point operations a second, product of two 2,048 x 2,048 matrices in
-                   float32; bfloat16_flops in bfloat16
+    matmul_flops   floating-point operations a second, product of two square matrices in float32 (of
+                   2,048 x 2,048 numbers, fewer where that takes long); bfloat16_flops in bfloat16
     bytes_second   bytes read and written a second, copying 256 MB
     weight_seconds time to multiply each weight matrix of the model once by a vector
     weight_bytes   bytes of those matrices
@@ -106,10 +123,12 @@ class Speed:
     matmul_rate  floating-point operations a second inside the matrix products of a chunkwise pass
                  over `profiled` tokens
     matmul_time  their share of the time of that pass
-    rounding     max |difference| of bfloat16 logits, relative to the largest float32 logit
+    rounding     max |difference| of bfloat16 logits, relative to the largest float32 logit; nan
+                 where bfloat16 reads nothing within the limit
     absent       names of the contenders that are not installed
     repeat       runs of which a time is the median, if RUN_BUDGET lets there be as many
     failure      why torch.compile could not be used; empty where it could, or was not asked for
+    beyond       what took longer than `limit` seconds and was given up
     """
 
     machine: Machine
@@ -122,6 +141,8 @@ class Speed:
     absent: tuple[str, ...]
     repeat: int
     failure: str = ""
+    beyond: tuple[Beyond, ...] = ()
+    limit: float = LIMIT
 
 
 def measure_speed(
@@ -132,14 +153,19 @@ def measure_speed(
     modes: Sequence[str] = MODES,
     report: _REPORT = lambda _: None,
     compiled: bool = False,
+    limit: float = LIMIT,
 ) -> Speed:
     """Run all contenders that are installed in those of `modes` that they have.
 
     The Transformer knows one way to read, which is there whatever the modes. `report` is told what
     is being done. `compiled` adds ours through torch.compile; where that fails, the rest goes on.
+    What takes longer than `limit` seconds is given up, and not tried on longer texts.
 
-    Raises ValueError where a length, a position, `repeat` or `threads` is below 1.
+    Raises ValueError where a length, a position, `repeat` or `threads` is below 1, or `limit` not
+    above 0.
     """
+    if not 0 < limit < math.inf:
+        raise ValueError(f"limit must be above 0 seconds, not {limit}")
     for name, values in {
         "lengths": lengths,
         "positions": positions,
@@ -151,7 +177,8 @@ def measure_speed(
     names = [name for name in CONTENDERS if not missing(name)]
     names += [COMPILED] if compiled else []
     failures: list[str] = []
-    with _workers(["machine", *names], threads) as workers:
+    beyond: list[Beyond] = []
+    with _workers(["machine", *names], threads, limit) as workers:
         ask_machine = workers.pop("machine")
         for ask in workers.values():
             ask("modes")  # once it answers it is there, and takes no time of the others
@@ -165,16 +192,16 @@ def measure_speed(
         for length in lengths:
             find_limits()
             report(f"reading {length:,} tokens")
-            forwards += _forwards(workers, length, repeat, modes, failures)
+            forwards += _forwards(workers, length, repeat, modes, failures, beyond)
         generations: list[Generation] = []
         for position in positions:
             find_limits()
             report(f"generating after {position:,} tokens")
-            generations += _generations(workers, position, repeat, failures)
+            generations += _generations(workers, position, repeat, failures, beyond)
         profiled = min(8192, max(lengths))
         report(f"where the time goes, and bfloat16 against float32, at {profiled:,} tokens")
         rate, share = workers["retnet_viz"]("profile", profiled)
-        rounding = workers["retnet_viz, bfloat16"]("rounding", min(2048, profiled))
+        rounding = _rounding(workers[HALF], forwards)
     absent = tuple(name for name in CONTENDERS if missing(name))
     return Speed(
         _typical(limits),
@@ -187,7 +214,17 @@ def measure_speed(
         absent,
         repeat,
         failures[0] if failures else "",
+        tuple(beyond),
+        limit,
     )
+
+
+def _rounding(ask: _Ask, forwards: Sequence[Forward]) -> float:
+    """The rounding of bfloat16, on as many tokens as it has read within the limit."""
+    lengths = [each.length for each in forwards if each.name == HALF and each.length <= WARMED]
+    with suppress(Overdue):
+        return float(ask("rounding", max(lengths))) if lengths else math.nan
+    return math.nan
 
 
 def _typical(limits: Sequence[Machine]) -> Machine:
@@ -202,6 +239,10 @@ def _typical(limits: Sequence[Machine]) -> Machine:
 _Ask = Callable[..., Any]
 
 
+class Overdue(RuntimeError):
+    """An answer that did not come within the limit."""
+
+
 class _Case(NamedTuple):
     name: str
     mode: str
@@ -214,8 +255,12 @@ def _forwards(
     repeat: int,
     modes: Sequence[str],
     failures: list[str],
+    beyond: list[Beyond],
 ) -> Iterator[Forward]:
-    """Every contender in every mode, in turn; of the chunk sizes the fastest."""
+    """Every contender in every mode, in turn; of the chunk sizes the fastest.
+
+    What is given up is added to `beyond`; what is there for a shorter text is not tried.
+    """
     cases = []
     for name, ask in workers.items():
         for mode in ask("modes"):
@@ -226,18 +271,38 @@ def _forwards(
                 cases += [_Case(name, mode, size) for size in chosen]
     first = {}
     for case in cases:
-        with _unless_compiled(case.name, workers, failures):
+        if _is_beyond(case, beyond):
+            continue
+        with _unless_compiled(case.name, workers, failures), _unless_overdue(case, length, beyond):
             first[case] = workers[case.name]("first", case.mode, case.chunk_size, length)
-    times: dict[_Case, list[float]] = {case: [] for case in first}
+    # A pass that takes long is not run again: the first one tells.
+    times = {
+        case: [seconds] if seconds > RUN_BUDGET and case.name != COMPILED else []
+        for case, (_, _, seconds) in first.items()
+    }
     for _ in range(repeat):
         for case, found in times.items():
-            if sum(found) < RUN_BUDGET:
-                ask = workers[case.name]
-                found.append(ask("forward", case.mode, case.chunk_size, length))
-    medians = {case: statistics.median(found) for case, found in times.items()}
+            if sum(found) < RUN_BUDGET and not _is_beyond(case, beyond):
+                with _unless_overdue(case, length, beyond):
+                    ask = workers[case.name]
+                    found.append(ask("forward", case.mode, case.chunk_size, length))
+    medians = {case: statistics.median(found) for case, found in times.items() if found}
     for way in dict.fromkeys(case[:2] for case in medians):
         best = min((case for case in medians if case[:2] == way), key=medians.__getitem__)
         yield Forward(*way, length, best.chunk_size, medians[best], *first[best])
+
+
+def _is_beyond(case: _Case, beyond: list[Beyond]) -> bool:
+    return any((each.name, each.mode) == case[:2] for each in beyond)
+
+
+@contextmanager
+def _unless_overdue(case: _Case, length: int, beyond: list[Beyond]) -> Iterator[None]:
+    """What takes longer than the limit is noted, and the rest goes on."""
+    try:
+        yield
+    except Overdue:
+        beyond.append(Beyond(case.name, case.mode, length))
 
 
 @contextmanager
@@ -263,18 +328,26 @@ def fits(name: str, mode: str, length: int) -> bool:
 
 
 def _generations(
-    workers: dict[str, _Ask], position: int, repeat: int, failures: list[str]
+    workers: dict[str, _Ask],
+    position: int,
+    repeat: int,
+    failures: list[str],
+    beyond: list[Beyond],
 ) -> Iterator[Generation]:
     rounds = 4 * repeat
     first: dict[str, float] = {}
     for name, ask in list(workers.items()):
-        with _unless_compiled(name, workers, failures):
+        step = _Case(name, STEP, 1)
+        if _is_beyond(step, beyond):
+            continue
+        with _unless_compiled(name, workers, failures), _unless_overdue(step, position, beyond):
             ask("begin", position, (rounds + 1) * STEPS)
             first[name] = sum(ask("steps"))
-    times: dict[str, list[float]] = {name: [] for name in workers}
+    times: dict[str, list[float]] = {name: [] for name in first}
     for _ in range(rounds):
-        for name, ask in workers.items():
-            times[name] += ask("steps")
+        for name, found in times.items():
+            if sum(found) < RUN_BUDGET:
+                found += workers[name]("steps")
     for name, found in times.items():
         ordered = sorted(found)
         p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
@@ -284,36 +357,58 @@ def _generations(
 # -- the processes -------------------------------------------------------------------------------
 
 
+class _Worker:
+    """A process that answers questions about one contender; one that takes too long is replaced."""
+
+    def __init__(self, name: str, threads: int, limit: float) -> None:
+        self.name, self.threads = name, threads
+        self.limit = limit * (COMPILING if name == COMPILED else 1)
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, there = context.Pipe()
+        target = (there, self.name, self.threads)
+        self.process = context.Process(target=_serve, args=target, daemon=True)
+        self.process.start()
+        there.close()
+        self._is_ready = False
+
+    def __call__(self, *question: Any) -> Any:
+        """The answer. Raises RuntimeError where there is none, Overdue where it takes too long."""
+        if not self._is_ready:  # what Python's start takes is not the contender's
+            self._connection.recv()
+            self._is_ready = True
+        self._connection.send(question)
+        if not self._connection.poll(self.limit):
+            self.end()
+            self._start()
+            raise Overdue(f"{self.name}, {question[0]}: more than {self.limit:g} s")
+        failed, answer = self._connection.recv()
+        if failed:
+            raise RuntimeError(answer)
+        return answer
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._connection.close()
+        self.process.kill()
+        self.process.join()
+
+
 @contextmanager
-def _workers(names: list[str], threads: int) -> Iterator[dict[str, _Ask]]:
+def _workers(names: list[str], threads: int, limit: float) -> Iterator[dict[str, _Ask]]:
     """A process per name, each as a function that asks it something and waits for the answer."""
-    context = multiprocessing.get_context("spawn")
-    started = []
-
-    def ask_through(connection: Connection) -> _Ask:
-        def ask(*question: Any) -> Any:
-            connection.send(question)
-            failed, answer = connection.recv()
-            if failed:
-                raise RuntimeError(answer)
-            return answer
-
-        return ask
-
+    started: dict[str, _Ask] = {}
+    workers = []
     try:
-        asks = {}
         for name in names:
-            here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, name, threads), daemon=True)
-            process.start()
-            started.append((process, here))
-            asks[name] = ask_through(here)
-        yield asks
+            workers.append(_Worker(name, threads, limit))
+            started[name] = workers[-1]
+        yield started
     finally:
-        for process, connection in started:
-            connection.close()
-            process.terminate()
-            process.join()
+        for worker in workers:
+            worker.end()
 
 
 def _serve(connection: Connection, name: str, threads: int) -> None:
@@ -321,6 +416,7 @@ def _serve(connection: Connection, name: str, threads: int) -> None:
     torch.set_num_threads(threads)
     with torch.inference_mode():
         answers = _Machine() if name == "machine" else _Answers(build(name))
+        connection.send("ready")
         while True:
             try:
                 question, *arguments = connection.recv()
@@ -445,15 +541,23 @@ class _Machine:
         )
 
 
-def _matmul(dtype: torch.dtype, size: int = 2048) -> float:
-    a, b = torch.randn(2, size, size).to(dtype)
+def _matmul(dtype: torch.dtype) -> float:
+    """Operations a second in a product of square matrices, the largest that is quick enough."""
+    for size in (256, 512, 1024, 2048):
+        a, b = torch.randn(2, size, size).to(dtype)
+        start = time.perf_counter()
+        a @ b
+        # The next size takes eight times as long.
+        if time.perf_counter() - start > LIMITS_BUDGET / 8:
+            break
     return 2 * size**3 / _median(lambda: a @ b, 9)
 
 
 def _median(run: Callable[[], Any], times: int) -> float:
+    """Median seconds of so many runs, or of those that begin within LIMITS_BUDGET."""
     run()
-    found = []
-    for _ in range(times):
+    found: list[float] = []
+    while len(found) < times and sum(found) < LIMITS_BUDGET:
         start = time.perf_counter()
         run()
         found.append(time.perf_counter() - start)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from retnet_viz.lab.contenders import COMPILED, CONFIG, CONTENDERS
-from retnet_viz.lab.speed import PLANE_BUDGET, PLANES, RUN_BUDGET, STEPS, Forward, Speed, fits
+from retnet_viz.lab.speed import PLANE_BUDGET, PLANES, RUN_BUDGET, STEP, STEPS, Forward, Speed, fits
 
 OURS = "retnet_viz"
 _PEERS = ("yet-another-retnet", "torchscale")
@@ -35,7 +35,7 @@ def _machine(speed: Speed) -> str:
     lines = [
         f"{platform.machine()}, Python {platform.python_version()}, {machine.threads} threads",
         f"a time is the median of {speed.repeat} runs, or of as many as begin within "
-        f"{RUN_BUDGET:.0f} s",
+        f"{RUN_BUDGET:.0f} s; what takes more than {speed.limit:g} s is given up",
         f"matrix product: {machine.matmul_flops / 1e9:,.0f} GFLOP/s in float32, "
         f"{machine.bfloat16_flops / 1e9:,.0f} in bfloat16",
         f"memory: {machine.bytes_second / 1e9:.1f} GB/s copied; the {megabytes:.1f} MB of weights "
@@ -63,9 +63,20 @@ def _reading(forwards: Sequence[Forward], speed: Speed) -> str:
         )
         for each in forwards
     ]
+    length = forwards[0].length
+    rows += [
+        (each.name, each.mode, f"> {1e3 * speed.limit:,.0f}", "-", "-", "-", "-", "-")
+        for each in speed.beyond
+        if each.mode != STEP and each.length == length
+    ]
     header = ("T = " + f"{forwards[0].length:,}", "mode", "ms", "tokens/s", "GFLOP/s", "of peak")
     table = _aligned([(*header, "peak MB", "x fastest peer"), *rows])
-    length = forwards[0].length
+    longer = [each for each in speed.beyond if each.mode != STEP and each.length < length]
+    for each in longer:
+        table += (
+            f"\n{each.name}, {each.mode}, is left out: {each.length:,} tokens took more than "
+            f"{speed.limit:g} s"
+        )
     if not fits(OURS, "parallel", length):
         planes = PLANES * CONFIG.n_heads * length**2 * 4
         table += (
@@ -88,11 +99,20 @@ def _generating(speed: Speed) -> str:
 def _summary(speed: Speed) -> str:
     machine = speed.machine
     share = speed.matmul_rate / machine.matmul_flops
+    rounding = "bfloat16: nothing is read within the limit"
+    if not math.isnan(speed.rounding):
+        percent = 100 * speed.rounding
+        rounding = f"bfloat16: logits differ by up to {percent:.1f} % of the largest one"
     lines = [
         f"matrix products inside a chunkwise pass of {speed.profiled:,} tokens: "
         f"{speed.matmul_rate / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the peak, "
         f"in {100 * speed.matmul_time:.0f} % of the time",
-        f"bfloat16: logits differ by up to {100 * speed.rounding:.1f} % of the largest one",
+        rounding,
+    ]
+    lines += [
+        f"{each.name}: {STEPS} tokens behind {each.length:,} take more than {speed.limit:g} s"
+        for each in speed.beyond
+        if each.mode == STEP
     ]
     chunkwise = {
         each.length: each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -87,8 +88,8 @@ def test_the_table_says_what_is_absent_and_what_the_ratios_are_to(found) -> None
 
 
 def test_only_the_modes_that_were_asked_for_run(monkeypatch) -> None:
-    with speed._workers(["retnet_viz", contenders.ATTENTION], 1) as workers:
-        found = list(speed._forwards(workers, 32, 1, ["chunkwise"], []))
+    with speed._workers(["retnet_viz", contenders.ATTENTION], 1, 60) as workers:
+        found = list(speed._forwards(workers, 32, 1, ["chunkwise"], [], []))
     assert [(each.name, each.mode, each.chunk_size) for each in found] == [
         ("retnet_viz", "chunkwise", 32),
         (contenders.ATTENTION, "parallel", 32),
@@ -117,7 +118,7 @@ def test_a_plane_that_would_not_fit_is_left_out() -> None:
 
 def test_a_failure_in_a_process_says_whose(monkeypatch) -> None:
     with (
-        speed._workers(["retnet_viz"], 1) as workers,
+        speed._workers(["retnet_viz"], 1, 60) as workers,
         pytest.raises(RuntimeError, match="retnet_viz, forward: mode must be one of"),
     ):
         workers["retnet_viz"]("forward", "sideways", 8, 8)
@@ -131,13 +132,108 @@ def test_a_case_that_takes_long_runs_less_often(monkeypatch) -> None:
         if question == "forward":
             runs[arguments[1]] += 1
             return seconds[arguments[1]]
-        return {"modes": ("chunkwise",), "chunk_sizes": tuple(seconds), "first": (7, 8, 9.0)}[
-            question
-        ]
+        if question == "first":
+            return 7, 8, 9.0 if arguments[1] == 128 else 1.0
+        return {"modes": ("chunkwise",), "chunk_sizes": tuple(seconds)}[question]
 
-    (found,) = speed._forwards({"retnet_viz": ask}, 512, 5, ["chunkwise"], [])
-    assert runs == {64: 3, 128: 1, 256: 5}  # after RUN_BUDGET, 5 s, no other one begins
-    assert found == Forward("retnet_viz", "chunkwise", 512, 256, 0.1, 7, 8, 9.0)
+    (found,) = speed._forwards({"retnet_viz": ask}, 512, 5, ["chunkwise"], [], [])
+    # After RUN_BUDGET, 5 s, no other one begins; a first pass that took longer is not run again.
+    assert runs == {64: 3, 128: 0, 256: 5}
+    assert found == Forward("retnet_viz", "chunkwise", 512, 256, 0.1, 7, 8, 1.0)
+
+
+# -- what takes too long -------------------------------------------------------------------------
+
+
+class Slow(contenders.Ours):
+    """Ours, but that it takes minutes in parallel mode, and for a step."""
+
+    def forward(self, ids, mode, chunk_size):
+        if mode == "parallel":
+            time.sleep(600)
+        return super().forward(ids, mode, chunk_size)
+
+    def step(self, token):
+        time.sleep(600)
+
+
+def serve_slow(connection, name, threads):
+    """The process of a contender of which one is slow."""
+    contenders.CONTENDERS["torchscale"] = Slow
+    speed._serve(connection, name, threads)
+
+
+def test_what_takes_too_long_is_given_up_and_the_rest_goes_on(found, monkeypatch) -> None:
+    monkeypatch.setattr(speed, "_serve", serve_slow)
+    beyond: list[speed.Beyond] = []
+    with speed._workers(["retnet_viz", "torchscale"], 1, 2.0) as workers:
+        first = workers["torchscale"].process
+        short, long = (
+            list(speed._forwards(workers, length, 1, ["parallel", "chunkwise"], [], beyond))
+            for length in (16, 24)
+        )
+        second = workers["torchscale"].process
+        steps = list(speed._generations(workers, 3, 1, [], beyond))
+        processes = [worker.process for worker in workers.values()]
+    assert not first.is_alive()
+    assert first.pid != second.pid  # another one goes on
+    assert [(each.name, each.mode) for each in short] == [
+        ("retnet_viz", "parallel"),
+        ("retnet_viz", "chunkwise"),
+        ("torchscale", "chunkwise"),
+    ]
+    assert [(each.name, each.mode) for each in long] == [(each.name, each.mode) for each in short]
+    assert beyond == [
+        speed.Beyond("torchscale", "parallel", 16),  # and not tried at 24
+        speed.Beyond("torchscale", speed.STEP, 3),
+    ]
+    assert [each.name for each in steps] == ["retnet_viz"]
+    assert not any(process.is_alive() for process in processes)
+    table = speed_table(
+        replace(found, forwards=(*short, *long), beyond=tuple(beyond), limit=2.0, generations=())
+    )
+    assert "what takes more than 2 s is given up" in table
+    (row,) = (line for line in table.splitlines() if "> 2,000" in line)
+    assert row.split() == ["torchscale", "parallel", ">", "2,000", *["-"] * 5]
+    assert "torchscale, parallel, is left out: 16 tokens took more than 2 s" in table
+    assert "torchscale: 25 tokens behind 3 take more than 2 s" in table
+
+
+def test_the_rounding_is_left_open_where_bfloat16_reads_nothing_in_time(found) -> None:
+    def overdue(*question):
+        raise speed.Overdue("late")
+
+    reads = [Forward(contenders.HALF, "chunkwise", length, 64, 1, 1, 1) for length in (64, 9000)]
+    assert math.isnan(speed._rounding(overdue, reads))
+    assert math.isnan(speed._rounding(lambda *_: 0.5, []))
+    asked = []
+    assert speed._rounding(lambda *question: asked.append(question) or 0.5, reads) == 0.5
+    assert asked == [("rounding", 64)]
+    assert "bfloat16: nothing is read within" in speed_table(replace(found, rounding=math.nan))
+
+
+def test_the_machine_is_measured_in_seconds_whatever_it_multiplies(monkeypatch) -> None:
+    """A product of 2,048 x 2,048 numbers of 16 bits takes 20 s where it is emulated."""
+    sizes: list[int] = []
+    product = torch.Tensor.__matmul__
+
+    def slow(a, b):
+        sizes.append(len(a))
+        clock.now += (len(a) / 2048) ** 3 * 20
+        return product(a[:2, :2], b[:2, :2])
+
+    class Clock:
+        now = 0.0
+
+        def perf_counter(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(speed, "time", clock)
+    monkeypatch.setattr(torch.Tensor, "__matmul__", slow)
+    assert speed._matmul(torch.bfloat16) == pytest.approx(2 * 2048**3 / 20)
+    assert clock.now < 5
+    assert max(sizes) <= 512
 
 
 def test_the_table_says_where_parallel_is_left_out(found) -> None:
@@ -210,8 +306,8 @@ def test_where_compiling_fails_the_rest_goes_on_and_the_table_says_why(found) ->
         contenders.COMPILED: serve(build_compiled(unable)),
     }
     failures: list[str] = []
-    forwards = tuple(speed._forwards(workers, 48, 1, ["chunkwise"], failures))
-    generations = tuple(speed._generations(workers, 4, 1, failures))
+    forwards = tuple(speed._forwards(workers, 48, 1, ["chunkwise"], failures, []))
+    generations = tuple(speed._generations(workers, 4, 1, failures, []))
     assert [each.name for each in forwards] == [each.name for each in generations] == ["retnet_viz"]
     assert failures == ["InvalidCxxCompiler: No working C++ compiler found"]
     table = speed_table(
@@ -226,7 +322,7 @@ def test_where_only_the_compiled_step_fails_the_others_still_step(found) -> None
         contenders.COMPILED: serve(build_compiled(unable)),
     }
     failures: list[str] = []
-    generations = list(speed._generations(workers, 4, 1, failures))
+    generations = list(speed._generations(workers, 4, 1, failures, []))
     assert [each.name for each in generations] == ["retnet_viz"]
     assert len(failures) == 1
 
@@ -234,7 +330,7 @@ def test_where_only_the_compiled_step_fails_the_others_still_step(found) -> None
 def test_a_failure_of_any_other_contender_is_not_passed_over() -> None:
     workers = {"retnet_viz": serve(build_compiled(unable))}
     with pytest.raises(RuntimeError, match="No working"):
-        list(speed._forwards(workers, 48, 1, ["chunkwise"], []))
+        list(speed._forwards(workers, 48, 1, ["chunkwise"], [], []))
 
 
 def test_the_table_says_what_compiling_took_and_what_it_brought(found) -> None:
@@ -265,3 +361,5 @@ def test_the_command_refuses_what_cannot_be_run(capsys) -> None:
     assert "repeat must be 1 or more" in capsys.readouterr().err
     assert main(["bench", "--lengths", "0"]) == 2
     assert "lengths must be 1 or more" in capsys.readouterr().err
+    assert main(["bench", "--limit", "0"]) == 2
+    assert "limit must be above 0 seconds" in capsys.readouterr().err
