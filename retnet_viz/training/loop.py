@@ -386,7 +386,7 @@ def rows_of_step(rows: RecurringRows, config: TrainingConfig, step: int) -> tupl
         each.clone()
         for each in batch(rows.ids, config.batch_size, config.context, config.seed, step)
     )
-    share = config.recurring_share(step)
+    share, grown = config.recurring_share(step), config.recurring_grown(step)
     if share:
         kinds = config.recurring_kinds.split(",")
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step + 2**40)
@@ -394,7 +394,7 @@ def rows_of_step(rows: RecurringRows, config: TrainingConfig, step: int) -> tupl
             is_recurring, choice = torch.rand(2, generator=generator).tolist()
             if is_recurring < share:
                 kind = kinds[int(choice * len(kinds))]
-                x[row], y[row] = rows.draw(kind, config.context, generator)
+                x[row], y[row] = rows.draw(kind, config.context, generator, grown)
     return x, y
 
 

@@ -10,8 +10,9 @@ these rows it is. The kinds, of which each row has one, drawn by the seed:
                two replaced by words from elsewhere, the same ones each time
     name       a story in which someone's name is replaced by an invented one
 
-A span is of SPANS tokens. What nothing foretells, the first pass over tokens in no order, is not
-counted by the loss.
+A span is of SPANS tokens, at the beginning of a run of at most SHORT: a model learns to copy over
+short distances first, and long ones from there; without that it does so many times later. What
+nothing foretells, the first pass over tokens in no order, is not counted by the loss.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from retnet_viz.checkpoints import Tokenizer
 
 UNCOUNTED = -100  # a target that no loss counts, as torch's cross-entropy has it
 SPANS = (4, 128)
+SHORT = 8
 LAGS = (8, 256)
 SENTENCES = (4, 40)  # tokens of a sentence that may come again
 _AGAIN = 0.4  # how often a sentence is followed by one that stood before
@@ -50,9 +52,22 @@ class RecurringRows:
         self._ends_sentence = torch.tensor([bool(_SENTENCE_END.search(each)) for each in written])
         self._is_word = torch.tensor([bool(_WORD.match(each)) for each in written])
 
-    def draw(self, kind: str, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Inputs and targets (length,) of a row of this kind; a target may be UNCOUNTED."""
-        row, counted = getattr(self, f"_{kind}")(length + 1, generator)
+    def draw(
+        self, kind: str, length: int, generator: Generator, grown: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (length,) of a row of this kind; a target may be UNCOUNTED.
+
+        `grown`, from 0 to 1, says how far the longest span has grown from SHORT to that of SPANS.
+        """
+        longest = SHORT + round((SPANS[1] - SHORT) * grown)
+        make = {
+            "random": lambda: self._random(length + 1, longest, generator),
+            "shuffled": lambda: self._shuffled(length + 1, longest, generator),
+            "span": lambda: self._span(length + 1, longest, generator),
+            "sentence": lambda: self._sentence(length + 1, generator),
+            "name": lambda: self._name(length + 1, generator),
+        }
+        row, counted = make[kind]()
         return row[:-1], torch.where(counted[1:], row[1:], UNCOUNTED)
 
     def _window(self, length: int, generator: Generator) -> Tensor:
@@ -60,18 +75,18 @@ class RecurringRows:
         start = _between(0, max(0, len(self.ids) - length - 1), generator)
         return _again(self.ids[start : start + length].long(), length)
 
-    def _random(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        size = _log_between(*SPANS, generator)
+    def _random(self, length: int, longest: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        size = _log_between(SPANS[0], longest, generator)
         span = torch.randint(self.tokenizer.vocab_size, (size,), generator=generator)
         return _again(span, length), torch.arange(length) > size
 
-    def _shuffled(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        size = _log_between(*SPANS, generator)
+    def _shuffled(self, length: int, longest: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        size = _log_between(SPANS[0], longest, generator)
         span = self.ids[torch.randint(len(self.ids), (size,), generator=generator)].long()
         return _again(span, length), torch.arange(length) > size
 
-    def _span(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        span = self._window(_log_between(*SPANS, generator), generator)
+    def _span(self, length: int, longest: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        span = self._window(_log_between(SPANS[0], longest, generator), generator)
         return _again(span, length), torch.ones(length, dtype=torch.bool)
 
     def _sentence(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:

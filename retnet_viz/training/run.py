@@ -66,7 +66,7 @@ class TrainingConfig:
 
     Each row is with the chance `recurring` one in which something comes again (see `recurring`), of
     one of `recurring_kinds`; over the first `recurring_steps` steps the chance goes to
-    `recurring_end` in a straight line.
+    `recurring_end` in a straight line, and the spans in them grow to their whole length.
     """
 
     data: str
@@ -152,10 +152,13 @@ class TrainingConfig:
         more = max(0, int(left * progress.step / progress.elapsed))
         return max(progress.step, min(self.steps, progress.step + more))
 
+    def recurring_grown(self, step: int) -> float:
+        """How far the recurring rows are from those of the first step, 0, to those that stay, 1."""
+        return min(1.0, step / self.recurring_steps) if self.recurring_steps else 1.0
+
     def recurring_share(self, step: int) -> float:
         """The chance with which a row of this step is one in which something comes again."""
-        done = min(1.0, step / self.recurring_steps) if self.recurring_steps else 1.0
-        return self.recurring + (self.recurring_end - self.recurring) * done
+        return self.recurring + (self.recurring_end - self.recurring) * self.recurring_grown(step)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from retnet_viz.training.loop import rows_of_step
 from retnet_viz.training.recall import NAMES
 from retnet_viz.training.recurring import (
     KINDS,
+    SHORT,
     SPANS,
     UNCOUNTED,
     RecurringRows,
@@ -73,6 +74,23 @@ def test_a_span_comes_again_and_again(rows: RecurringRows, kind: str) -> None:
             assert len(counted) == LENGTH - int(counted[0])
             assert torch.equal(targets[counted], inputs[counted + 1 - size])
     assert len(sizes) > 15
+
+
+def test_spans_grow_from_short_ones(rows: RecurringRows) -> None:
+    def longest(grown: float) -> int:
+        found = 0
+        for seed in range(60):
+            generator = torch.Generator().manual_seed(seed)
+            inputs, _ = rows.draw("random", LENGTH, generator, grown)
+            found = max(
+                found,
+                next(n for n in range(1, LENGTH) if torch.equal(inputs[n:], inputs[:-n])),
+            )
+        return found
+
+    assert longest(0.0) == SHORT
+    assert SHORT < longest(0.5) <= (SHORT + SPANS[1]) // 2
+    assert longest(0.5) < longest(1.0) <= SPANS[1]
 
 
 def test_random_rows_use_the_whole_vocabulary_and_shuffled_ones_the_corpus(
