@@ -95,6 +95,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--optimizer", choices=("adamw", "muon"), default="adamw", help="muon: for inner matrices"
     )
     parser.add_argument("--learning-rate", type=float, default=1.5e-3, help="peak")
+    parser.add_argument("--muon-learning-rate", type=float, default=0.02, help="that of Muon")
     parser.add_argument("--warmup", type=int, default=200, help="steps")
     parser.add_argument(
         "--schedule",

@@ -117,7 +117,13 @@ def _train(
     model.to(config.device)
     pace = world.of_leader(fastest_precision(model, config) if world.leads else None)
     config = replace(config, precision=pace.precision)
-    optimizers = make_optimizers(model, config.optimizer, config.learning_rate, config.weight_decay)
+    optimizers = make_optimizers(
+        model,
+        config.optimizer,
+        config.learning_rate,
+        config.weight_decay,
+        config.muon_learning_rate,
+    )
     if resume:
         restore(optimizers, model, moments)
     with writing(out):
@@ -227,7 +233,7 @@ def _run(
                 progress.step, total, config.warmup, config.schedule, config.decay_share
             )
             for group in (group for each in optimizers for group in each.param_groups):
-                group["lr"] = config.learning_rate * share
+                group["lr"] = group["peak"] * share
             loss = _step(wrapped, optimizers, rows, config, world, progress.step)
             if not isfinite(loss):
                 raise TrainingError(

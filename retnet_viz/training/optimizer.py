@@ -64,9 +64,15 @@ def is_inner(name: str, parameter: Tensor, model: LanguageModel[Any]) -> bool:
 
 
 def make_optimizers(
-    model: LanguageModel[Any], optimizer: str, rate: float, weight_decay: float
+    model: LanguageModel[Any],
+    optimizer: str,
+    rate: float,
+    weight_decay: float,
+    muon_rate: float = 0.02,
 ) -> list[torch.optim.Optimizer]:
     """One optimizer, or two: each parameter belongs to one of them.
+
+    Their groups hold the peak of their learning rate as "peak": `muon_rate` is that of Muon.
 
     Only matrices are decayed: a norm's scale or shift has no reason to shrink. Muon is for matrices
     between layers; the embedding, the head, and all that is no matrix stay with AdamW.
@@ -88,5 +94,8 @@ def make_optimizers(
         torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
     ]
     if inner:
-        optimizers.append(Muon(inner, lr=rate, weight_decay=weight_decay))
+        optimizers.append(Muon(inner, lr=muon_rate, weight_decay=weight_decay))
+    for each in optimizers:
+        for group in each.param_groups:
+            group["peak"] = group["lr"]
     return optimizers

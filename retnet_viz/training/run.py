@@ -37,10 +37,12 @@ FIXED = (  # what a resume may not change: the numbers would be those of no run 
     "context",
     "optimizer",
     "learning_rate",
+    "muon_learning_rate",
     "warmup",
     "schedule",
     "weight_decay",
     "clip",
+    "initial_scale",
     "recurring",
     "recurring_end",
     "recurring_steps",
@@ -80,6 +82,7 @@ class TrainingConfig:
     chunk_size: int = 128
     optimizer: str = "adamw"
     learning_rate: float = 1.5e-3
+    muon_learning_rate: float = 0.02
     warmup: int = 200
     schedule: str = "cosine"
     decay_share: float = 0.2
@@ -112,7 +115,7 @@ class TrainingConfig:
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
-        for name in ("learning_rate", "clip", "initial_scale"):
+        for name in ("learning_rate", "muon_learning_rate", "clip", "initial_scale"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         for name in ("weight_decay", "minutes"):
