@@ -19,6 +19,7 @@ from retnet_viz.figures.planes import decay, retention, scores
 from retnet_viz.figures.quality import ablations, losses
 from retnet_viz.figures.recall import recall
 from retnet_viz.figures.rounding import rounding
+from retnet_viz.figures.selection import selection
 from retnet_viz.figures.singular_values import singular_values
 from retnet_viz.figures.stage import stage
 from retnet_viz.figures.state import state
@@ -46,6 +47,7 @@ __all__ = [
     "retention",
     "rounding",
     "scores",
+    "selection",
     "singular_values",
     "stage",
     "state",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from plotly.colors import get_colorscale
@@ -13,7 +14,8 @@ from retnet_viz.figures.layout import Drawing, Spec, make
 from retnet_viz.figures.panel import legend_below, significant, small_print
 from retnet_viz.figures.theme import DIVERGING, INK, MUTED, SEQUENTIAL, head_color
 from retnet_viz.figures.words import counted, number
-from retnet_viz.lab.practice import LEARNED, Report, gamma_of
+from retnet_viz.lab.learner import LEARNED
+from retnet_viz.lab.practice import Report, gamma_of
 from retnet_viz.lab.tasks import Task, group_name
 
 ACCURACY = "#7A6FD0"  # no head's colour and no mode's
@@ -21,30 +23,60 @@ READS, WITHOUT = "weight on the source", "accuracy without the head"
 _PERCENT = {"range": [0, 1.04], "tickformat": ".0%", "dtick": 0.25}
 
 
+@dataclass(frozen=True)
+class _Line:
+    name: str
+    values: list[float]
+    color: str
+    width: float
+    axis: str
+    dash: str = "solid"
+
+
 @Drawing
 def learning_curve(report: Report, *, theme: str = "light") -> Spec:
-    """Loss, on the left axis, and accuracy, on the right one, over the steps."""
+    """Loss, on the left axis, and accuracy, on the right one, over the steps.
+
+    Where a Mamba learns from the same rows its lines are dotted.
+    """
     records = report.records
     lines = [
-        ("loss in training", [record.trained for record in records], MUTED[theme], 1.2, "y"),
-        ("loss, held out", [record.loss for record in records], INK[theme], 2.2, "y"),
-        ("accuracy, held out", [record.accuracy for record in records], ACCURACY, 2.2, "y2"),
+        _Line("loss in training", [each.trained for each in records], MUTED[theme], 1.2, "y"),
+        _Line("loss, held out", [each.loss for each in records], INK[theme], 2.2, "y"),
+        _Line("accuracy, held out", [each.accuracy for each in records], ACCURACY, 2.2, "y2"),
     ]
     highest = max(record.loss for record in records)
+    if report.beside is not None:
+        others = report.beside.records
+        lines = [replace(line, name=f"RetNet: {line.name}") for line in lines[1:]]
+        lines += [
+            _Line(
+                "Mamba: loss, held out", [each.loss for each in others], INK[theme], 1.4, "y", "dot"
+            ),
+            _Line(
+                "Mamba: accuracy, held out",
+                [each.accuracy for each in others],
+                ACCURACY,
+                1.4,
+                "y2",
+                "dot",
+            ),
+        ]
+        highest = max(highest, *(each.loss for each in others))
     return make(
         [
             {
                 "type": "scatter",
                 "mode": "lines" if len(records) > 1 else "markers",
-                "name": name,
+                "name": line.name,
                 "x": [record.step for record in records],
-                "y": [None if math.isnan(y) else y for y in significant(values)],
-                "yaxis": axis,
-                "line": {"color": color, "width": width},
-                "marker": {"color": color},
-                "hovertemplate": f"{name} after %{{x:,}} steps: %{{y:.4g}}<extra></extra>",
+                "y": [None if math.isnan(y) else y for y in significant(line.values)],
+                "yaxis": line.axis,
+                "line": {"color": line.color, "width": line.width, "dash": line.dash},
+                "marker": {"color": line.color},
+                "hovertemplate": f"{line.name} after %{{x:,}} steps: %{{y:.4g}}<extra></extra>",
             }
-            for name, values, color, width, axis in lines
+            for line in lines
         ],
         {
             "title": {"text": "Learning"},
@@ -80,11 +112,18 @@ def accuracy_by_lag(
 ) -> Spec:
     """A bar per group of lags: the share of its held-out answers that are right.
 
+    Where a Mamba learns from the same rows its bars are hatched.
+
     `before` are the accuracies at an earlier time, for comparison: before a gamma was changed.
     """
     names = [group_name(group) for group in task.groups]
     places = list(range(len(names)))
     values = [None if math.isnan(y) else y for y in significant(list(report.by_group))]
+    said = ["" if y is None else f"{y:.0%}" for y in values]
+    others: list[float] = []
+    if report.beside is not None:
+        others = significant(list(report.beside.by_group))
+        said = [f"{one} · {other:.0%}" for one, other in zip(said, others, strict=True)]
     traces: list[Spec] = [
         {
             "type": "bar",
@@ -114,12 +153,29 @@ def accuracy_by_lag(
             "mode": "text",
             "x": places,
             "y": [1.09] * len(places),
-            "text": ["" if y is None else f"{y:.0%}" for y in values],
+            "text": said,
             "textfont": {"color": INK[theme], "size": 12},
             "showlegend": False,
             "hoverinfo": "skip",
         }
     )
+    if report.beside is not None:
+        traces[0]["name"] = "RetNet"
+        traces.append(
+            {
+                "type": "bar",
+                "name": "Mamba",
+                "x": places,
+                "y": others,
+                "marker": {
+                    "color": ACCURACY,
+                    "line": {"color": ACCURACY, "width": 2},
+                    "pattern": {"shape": "/", "fillmode": "replace", "size": 6},
+                },
+                "customdata": names,
+                "hovertemplate": "Mamba, lag %{customdata}: %{y:.1%} right<extra></extra>",
+            }
+        )
     if before is not None:
         traces.append(
             {
@@ -276,6 +332,12 @@ def _percent(share: float) -> str:
 
 
 def _progress(report: Report) -> str:
+    if report.beside is not None:
+        return (
+            f"After {counted(report.step, 'step')} on the same rows {_percent(report.accuracy)} of "
+            f"the held-out answers of the RetNet are right, {_percent(report.beside.accuracy)} of "
+            "those of the Mamba."
+        )
     said = (
         f"After {counted(report.step, 'step')} {_percent(report.accuracy)} of the held-out answers "
         f"are right; the loss is {number(report.loss)}."

@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from retnet_viz.lab.tasks import TASKS, UNASKED, Batch
+from retnet_viz.lab.beside import Beside, BesideReport
+from retnet_viz.lab.learner import Learner, Record
+from retnet_viz.lab.tasks import TASKS, Batch
 from retnet_viz.model import RetNet, RetNetConfig
 from retnet_viz.model.observe import listening
 from retnet_viz.model.retnet import MultiScaleRetention
@@ -28,32 +29,11 @@ from retnet_viz.model.retnet import MultiScaleRetention
 HEADS = 4
 HALF_LIVES = (2.0, 8.0, 32.0, 128.0)  # tokens, of heads 0 .. 3
 SHORTEST, LONGEST = 0.125, 1024.0  # half-lives in tokens: gamma 0.0039 and 0.9993
-LEARNED = 0.95  # the accuracy from which on a task counts as learned
-MOST_RECORDS = 400
 _BATCH = 32
 _HELD_OUT = 128  # sequences
 _ABLATED = 64  # of them, those that are read without a head
-_WARMUP, _CLIP = 20, 1.0
 _GAMMA_RATE = 0.01  # octaves of half-life a step
 _HELD_OUT_SEED = 2**32  # added to the seed: no training batch is drawn from it
-
-
-class PracticeError(RuntimeError):
-    """The training cannot go on; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A point of the learning curve.
-
-    `trained` is the mean loss of the steps since the record before, NaN where there was none;
-    `loss` and `accuracy` are on the held-out sequences. Losses in nats per answer.
-    """
-
-    step: int
-    trained: float
-    loss: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +50,7 @@ class Report:
     half_lives   tokens, by head
     weights      (L, H, T, T) retention weights of the example, the first held-out sequence
     answers      (T, V) probabilities that the model gives for the example
+    beside       the same of the Mamba that learns from the same rows, where the task has one
     """
 
     step: int
@@ -83,6 +64,7 @@ class Report:
     half_lives: tuple[float, ...]
     weights: Tensor
     answers: Tensor
+    beside: BesideReport | None = None
 
     @property
     def loss(self) -> float:
@@ -123,7 +105,6 @@ class Practice:
             raise ValueError(f"half_lives must be {HEADS} numbers, not {len(half_lives)}")
         self.task = TASKS[task]
         self.seed = seed
-        self.step_count = 0
         self.seconds = 0.0
         self._lock = threading.RLock()
         self._chance = torch.Generator().manual_seed(seed)
@@ -147,17 +128,9 @@ class Practice:
         ).requires_grad_()
         self._free: frozenset[int] = frozenset()
         self._use_gammas()
-        self._optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=self.task.rate,
-            betas=(0.9, 0.98),
-            weight_decay=0.01,
-            fused=True,
-        )
+        self._learner = Learner(self.model, self.task.rate)
+        self.beside = None if self.task.mamba is None else Beside(self.task, seed)
         self._gamma_optimizer = torch.optim.Adam([self._octaves], lr=_GAMMA_RATE)
-        self._losses: list[float] = []
-        self._records: list[Record] = []
-        self._learned_at: tuple[int, float] | None = None
 
     # -- the decay --------------------------------------------------------------------------
 
@@ -203,6 +176,11 @@ class Practice:
 
     # -- training ---------------------------------------------------------------------------
 
+    @property
+    def step_count(self) -> int:
+        """Training steps so far."""
+        return self._learner.step_count
+
     def step(self) -> float:
         """Take one training step on a new batch; the loss before it, in nats per answer.
 
@@ -212,24 +190,11 @@ class Practice:
             start = time.perf_counter()
             batch = self.task.draw(_BATCH, self._chance)
             self._use_gammas()  # a graph of its own for every backward pass
-            loss = _loss(self.model(batch.ids).logits, batch)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise PracticeError(
-                    f"The loss is no number any more at step {self.step_count}. "
-                    "Reset, or take another seed."
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
-            rate = self.task.rate * min(1.0, (self.step_count + 1) / _WARMUP)
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate
-            self._optimizer.step()
-            self._optimizer.zero_grad(set_to_none=True)
+            value = self._learner.step(batch)
             self._learn_gammas()
-            self.step_count += 1
-            self._losses.append(value)
             self.seconds += time.perf_counter() - start
+            if self.beside is not None:
+                self.beside.step(batch)
             return value
 
     def _learn_gammas(self) -> None:
@@ -265,22 +230,22 @@ class Practice:
             with listening(keep):
                 logits = self.model(self.held_out.ids).logits
             right = self._right(logits, self.held_out)
-            accuracy = right[self.held_out.asked].float().mean().item()
-            self._add_record(_loss(logits, self.held_out).item(), accuracy)
+            self._learner.record(logits, self.held_out, self.seconds)
             groups = range(len(self.task.groups))
             inside = [self._groups == group for group in groups]
             return Report(
                 step=self.step_count,
                 tokens=self.step_count * _BATCH * self.task.length,
                 seconds=self.seconds,
-                records=tuple(self._records),
-                learned_at=self._learned_at,
+                records=tuple(self._learner.records),
+                learned_at=self._learner.learned_at,
                 by_group=tuple(right[each].float().mean().item() for each in inside),
                 counts=tuple(int(each.sum()) for each in inside),
                 reads=torch.stack([self._reads(layer, inside) for layer in weights]),
                 half_lives=self.half_lives,
                 weights=torch.stack([layer[0] for layer in weights]),
                 answers=logits[0].softmax(-1),
+                beside=None if self.beside is None else self.beside.report(self.held_out, inside),
             )
 
     def without_heads(self, current: Callable[[], bool] = lambda: True) -> Tensor | None:
@@ -334,21 +299,6 @@ class Practice:
         index = source[:, None, :, None].expand(-1, HEADS, -1, 1)
         on_source = share.gather(-1, index)[..., 0]  # (B, H, T)
         return torch.stack([on_source.transpose(1, 2)[each].mean(0) for each in inside], -1)
-
-    def _add_record(self, loss: float, accuracy: float) -> None:
-        trained = sum(self._losses) / len(self._losses) if self._losses else math.nan
-        self._losses = []
-        if self._records and self._records[-1].step == self.step_count:
-            trained = self._records.pop().trained  # no step since, but gamma may be another
-        self._records.append(Record(self.step_count, trained, loss, accuracy))
-        if len(self._records) > MOST_RECORDS:  # the first and the last stay
-            self._records = [*self._records[:-1:2], self._records[-1]]
-        if self._learned_at is None and accuracy >= LEARNED:
-            self._learned_at = (self.step_count, self.seconds)
-
-
-def _loss(logits: Tensor, batch: Batch) -> Tensor:
-    return F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=UNASKED)
 
 
 def _checked(half_life: float) -> float:

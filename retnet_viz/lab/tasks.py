@@ -10,6 +10,8 @@ batch on every machine.
     brackets   which bracket closes next, in a string of nested pairs (a Dyck language)
     induction  a row of distinct letters again and again: [A][B] ... [A] asks for [B]
                (Olsson et al. 2022, arXiv:2209.11895)
+    selective  letters at random places among noise, asked for in order at the end (selective
+               copying, Gu & Dao 2023, arXiv:2312.00752, section 4.1)
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ class Task:
     groups    which lags are looked at together
     shape     fields of RetNetConfig in which the model for this task differs from the usual one
     rate      learning rate
+    mamba     fields of MambaConfig, where a Mamba learns from the same rows beside the RetNet
     """
 
     name: str
@@ -71,6 +74,7 @@ class Task:
     shape: dict[str, Any]
     rate: float
     draw: Callable[[int, Generator], Batch]  # (number of sequences, source of chance)
+    mamba: dict[str, Any] | None = None
 
     @property
     def chance(self) -> float:
@@ -255,4 +259,40 @@ INDUCTION = Task(
     draw=_induction,
 )
 
-TASKS = {task.name: task for task in (COPY, RECALL, BRACKET, INDUCTION)}
+# -- selective copying --------------------------------------------------------------------------
+
+_MARKED = 4  # letters to remember
+_MARKED_LETTERS = 8
+_AMONG = 28  # tokens, with the noise
+NOISE, ASK = "·", "?"
+
+
+def _selective(count: int, generator: Generator) -> Batch:
+    places = _shuffled(count, _AMONG, generator)[:, :_MARKED].sort(-1).values
+    letters = torch.randint(_MARKED_LETTERS, (count, _MARKED), generator=generator)
+    ids = torch.full((count, _AMONG + _MARKED), _MARKED_LETTERS)
+    ids.scatter_(1, places, letters)
+    ids[:, _AMONG:] = _MARKED_LETTERS + 1
+    targets, lags = _unasked(ids)
+    targets[:, _AMONG:] = letters
+    lags[:, _AMONG:] = _AMONG + torch.arange(_MARKED) - places
+    return Batch(ids, targets, lags)
+
+
+SELECTIVE = Task(
+    name="selective",
+    title="Selective copying",
+    rule="Letters stand in noise; each ? asks for the next one.",
+    symbols=(*LETTERS[:_MARKED_LETTERS], NOISE, ASK),
+    answers=range(_MARKED_LETTERS),
+    length=_AMONG + _MARKED,
+    groups=(range(1, 9), range(9, 15), range(15, 21), range(21, _AMONG + _MARKED)),
+    # The nth letter is to be told from the others by what stands before it, near or far: angles of
+    # every size.
+    shape={"d_model": 32, "n_layers": 2, "value_factor": 2.0, "rotation_base": 100.0},
+    rate=4e-3,
+    draw=_selective,
+    mamba={"d_model": 32, "n_layers": 2, "state_size": 8, "expand": 3},  # as many numbers
+)
+
+TASKS = {task.name: task for task in (COPY, RECALL, BRACKET, INDUCTION, SELECTIVE)}

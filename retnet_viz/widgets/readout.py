@@ -452,8 +452,8 @@ def training_status(report: Report, doing: str) -> str:
     rate = f"{report.step / report.seconds:,.0f} steps/s" if report.step else "not yet trained"
     return (
         f'<span role="status">{doing}</span>'
-        f'<span aria-live="off">: <b class="rv-steps">step {report.step:,}</b> · '
-        f"{report.tokens:,} tokens · {report.seconds:.1f} s · {rate}</span>"
+        f'<span aria-live="off" title="{report.tokens:,} tokens">: '
+        f'<b class="rv-steps">step {report.step:,}</b> · {report.seconds:.1f} s · {rate}</span>'
     )
 
 
@@ -461,7 +461,11 @@ def training_notice(task: Task, failure: str) -> str:
     """The task in a sentence, or why the training stopped."""
     if failure:
         return f'<span class="rv-warn" role="alert">{html.escape(failure)}</span>'
-    said = html.escape(f"{task.rule} Guessing is right in {100 * task.chance:.1f} %.")
+    words = [task.rule]
+    if task.mamba is not None:
+        words.append("A Mamba learns from the same rows: dotted, hatched.")
+    words.append(f"Guessing is right in {100 * task.chance:.1f} %.")
+    said = html.escape(" ".join(words))
     return f'<span class="rv-rule" title="{said}">{said}</span>'
 
 

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from retnet_viz.figures.learning import accuracy_by_lag, decay_by_lag, heads_by_lag, learning_curve
 from retnet_viz.figures.scale import color_scale, raster
+from retnet_viz.figures.selection import selection
 from retnet_viz.figures.theme import DIVERGING, color_table, head_color
 from retnet_viz.lab import TASKS, Practice, Report
+from retnet_viz.lab.learner import PracticeError
 from retnet_viz.lab.practice import (
     HALF_LIVES,
     HEADS,
     LONGEST,
     SHORTEST,
-    PracticeError,
     gamma_of,
     paper_half_lives,
 )
@@ -160,7 +161,7 @@ class Training(Frame):
             )
             for name, values in SCHEDULES.items()
         }
-        said = w.HTML(readout.GAMMAS)
+        self.said_of_gammas = said = w.HTML(readout.GAMMAS)
         said.add_class("rv-said-gammas")
         box = w.VBox(
             [
@@ -252,8 +253,8 @@ class Training(Frame):
         example = self.practice.example
         asked = example.asked[0].nonzero().flatten().tolist()
         self._selected = asked[-1] if asked else 0
-        self._write_controls()
         self._observe()
+        self._write_controls()
 
     def _observe(self) -> None:
         self._trainer.wants_heads = self.state.shown == MAPS[1]
@@ -311,6 +312,7 @@ class Training(Frame):
             self._observe()  # while it plays the next report comes soon
         elif before.layer != self.state.layer:
             self._draw_example()
+            self._draw_fading()
 
     def _say_of_link(self, said: str) -> None:
         self._failure = said
@@ -377,7 +379,23 @@ class Training(Frame):
                 self.gammas[head].value = readout.gamma(gamma_of(value))
 
     def _draw_fading(self) -> None:
-        length = self.practice.task.length
+        """What is left of a token; where a Mamba learns beside, what each token leaves in both."""
+        task, beside = self.practice.task, self.report.beside
+        length = task.length
+        # The picture of two models needs the room.
+        self.said_of_gammas.layout.display = "" if beside is None else "none"
+        if beside is not None:
+            self.fading.show(
+                selection.spec(
+                    task,
+                    self.practice.example,
+                    self.report.half_lives,
+                    beside,
+                    self.state.layer,
+                    theme=self.page.shown,
+                )
+            )
+            return
         self.fading.show(decay_by_lag.spec(self.state.half_lives, length, theme=self.page.shown))
 
     def _draw(self) -> None:
@@ -386,6 +404,8 @@ class Training(Frame):
         self.lags.show(accuracy_by_lag.spec(task, self.report, before=self._before, theme=theme))
         self.heads.show(heads_by_lag.spec(task, self.report, without=self._without, theme=theme))
         self._draw_example()
+        if self.report.beside is not None:
+            self._draw_fading()
         self._say()
 
     def _say(self, doing: str = "") -> None:

@@ -106,3 +106,23 @@ def test_a_dark_page_fits_its_window_and_is_labelled(page: Page, voila_url: str)
     )
     page.get_by_role("slider", name="head 0: half-life").press("ArrowRight")
     expect(board.slider(0).locator(".widget-readout")).to_have_text("2.38")
+
+
+def test_selective_copying_shows_both_models_and_what_decayed_where(
+    page: Page, voila_url: str
+) -> None:
+    board = opened(page, voila_url, TrainingState("selective", seed=1).query({}))
+    expect(board.root.locator(".rv-rule")).to_contain_text("A Mamba learns from the same rows")
+    board.root.get_by_role("button", name="Step", exact=True).click()
+    board.wait_for_step(1)
+    practice = Practice("selective", 1)
+    practice.step()
+    report = practice.report()
+    said = board.curve.locator(".rv-sentence")
+    expect(said).to_contain_text(f"{100 * report.accuracy:.1f} % of the held-out answers of the")
+    expect(said).to_contain_text(f"{100 * report.beside.accuracy:.1f} % of those of the Mamba")
+    expect(board.gammas).to_contain_text("Half-life at each token, layer 0")
+    board.root.locator(".rv-area-rule").get_by_role("button", name="1", exact=True).click()
+    expect(board.gammas).to_contain_text("Half-life at each token, layer 1")
+    board.root.get_by_role("button", name="Induction").click()
+    expect(board.gammas).to_contain_text("What is left of a token")

@@ -137,3 +137,52 @@ def test_every_figure_can_be_sent_and_has_a_sentence(report: Report, theme: str)
         assert "NaN" not in json.dumps(spec)
         assert spec["layout"]["meta"]["sentence"].endswith(".")
         assert spec["layout"]["title"]["text"]
+
+
+# -- a Mamba beside -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two() -> Practice:
+    practice = Practice("selective", seed=1)
+    practice.step()
+    return practice
+
+
+def test_the_curves_and_bars_of_both_models_are_told_apart_without_colour(two: Practice) -> None:
+    report = two.report()
+    curve = figures.learning_curve(report)
+    assert [(trace.name, trace.line.dash) for trace in curve.data] == [
+        ("RetNet: loss, held out", "solid"),
+        ("RetNet: accuracy, held out", "solid"),
+        ("Mamba: loss, held out", "dot"),
+        ("Mamba: accuracy, held out", "dot"),
+    ]
+    assert list(curve.data[3].y) == pytest.approx(
+        [record.accuracy for record in report.beside.records], rel=1e-4
+    )
+    bars = {trace.name: trace for trace in figures.accuracy_by_lag(two.task, report).data}
+    assert list(bars["Mamba"].y) == pytest.approx(list(report.beside.by_group), rel=1e-4)
+    assert bars["Mamba"].marker.pattern.shape == "/"
+
+
+def test_each_token_stands_once_among_letters_noise_and_questions(two: Practice) -> None:
+    report, layer = two.report(), 1
+    figure = figures.selection(two.task, two.example, two.half_lives, report.beside, layer)
+    lines, points = figure.data[:4], figure.data[4:]
+    assert [line.y[0] for line in lines] == pytest.approx(list(two.half_lives))
+    symbols = [two.task.symbols[token] for token in two.example.ids[0].tolist()]
+    found = sorted((n, trace.name) for trace in points for n in trace.x)
+    assert [n for n, _ in found] == list(range(len(symbols)))
+    kinds = {
+        "Mamba: letter": str.isalpha,
+        "Mamba: noise": "·".__eq__,
+        "Mamba: question": "?".__eq__,
+    }
+    assert all(kinds[name](symbols[n]) for n, name in found)
+    assert len({trace.marker.symbol for trace in points}) == 3
+    for trace in points:
+        for n, y in zip(trace.x, trace.y, strict=True):
+            share = report.beside.decay[layer, n].median().item()
+            assert y == pytest.approx(math.log(0.5) / math.log(share), rel=0.02)
+    assert "the same at every token" in figure.layout.meta["sentence"]

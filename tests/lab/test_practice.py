@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
+from retnet_viz.lab.learner import PracticeError
 from retnet_viz.lab.practice import (
     HALF_LIVES,
     HEADS,
     LONGEST,
     Practice,
-    PracticeError,
     gamma_of,
     paper_half_lives,
 )
@@ -116,7 +116,7 @@ def test_a_silent_head_is_one_whose_output_is_zero() -> None:
 
 
 def test_the_learning_curve_keeps_its_ends_and_stays_short(monkeypatch) -> None:
-    monkeypatch.setattr("retnet_viz.lab.practice.MOST_RECORDS", 8)
+    monkeypatch.setattr("retnet_viz.lab.learner.MOST_RECORDS", 8)
     practice = Practice("copy")
     first = practice.report().records[0]
     assert (first.step, math.isnan(first.trained)) == (0, True)
@@ -190,7 +190,7 @@ def test_where_gamma_is_nearly_zero_only_lag_0_is_learned() -> None:
 
 
 def test_learned_is_told_once_and_with_its_step(monkeypatch) -> None:
-    monkeypatch.setattr("retnet_viz.lab.practice.LEARNED", 0.3)
+    monkeypatch.setattr("retnet_viz.lab.learner.LEARNED", 0.3)
     practice = Practice("copy")
     assert practice.report().learned_at is None
     while practice.report().learned_at is None:
@@ -277,3 +277,56 @@ def test_what_cannot_be_trained_is_told(wrong: dict[str, object], sentence: str)
 def test_a_head_that_there_is_not_is_told() -> None:
     with pytest.raises(IndexError, match="head 4"):
         Practice("copy").set_half_life(4, 2.0)
+
+
+# -- a Mamba beside -------------------------------------------------------------------------------
+
+
+def test_a_mamba_of_the_same_size_learns_from_the_same_rows(monkeypatch) -> None:
+    practice = Practice("selective", seed=3)
+    assert practice.beside is not None
+    sizes = [practice.model.n_parameters, practice.beside.model.n_parameters]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.02)
+    read: list[torch.Tensor] = []
+    for model in (practice.model, practice.beside.model):
+        forward = model.forward
+        monkeypatch.setattr(
+            model, "forward", lambda ids, forward=forward: read.append(ids) or forward(ids)
+        )
+    weights = [next(m.parameters()).clone() for m in (practice.model, practice.beside.model)]
+    practice.step()
+    assert torch.equal(*read)
+    for model, before in zip((practice.model, practice.beside.model), weights, strict=True):
+        assert not torch.equal(next(model.parameters()), before)
+
+
+def test_a_report_says_how_the_mamba_did() -> None:
+    practice = Practice("selective", seed=3)
+    for _ in range(2):
+        practice.step()
+    report = practice.report()
+    beside = report.beside
+    held_out = practice.held_out
+    with torch.no_grad():
+        logits = practice.beside.model(held_out.ids).logits
+    right = (logits.argmax(-1) == held_out.targets)[held_out.asked]
+    assert beside.accuracy == pytest.approx(right.float().mean().item())
+    assert beside.records[-1].step == 2
+    assert torch.equal(beside.answers, logits[0].softmax(-1))
+    # What a token leaves: exp(Δ A), from the tensors of the pass.
+    heard: list[torch.Tensor] = []
+    with listening(lambda name, x: heard.append(x) if name == "mamba.delta" else None):
+        practice.beside.model(held_out.ids[:1])
+    rates = practice.beside.model.blocks[1].A_log.exp()
+    wanted = torch.exp(-heard[1][0, 5, :, None] * rates).flatten()
+    assert torch.allclose(beside.decay[1, 5], wanted)
+    assert Practice("copy").report().beside is None
+
+
+def test_the_same_seed_gives_the_same_two_runs() -> None:
+    one, again = (Practice("selective", seed=5) for _ in range(2))
+    for _ in range(3):
+        one.step()
+        again.step()
+    assert one.report().beside.records == again.report().beside.records
+    assert one.report().records == again.report().records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from retnet_viz.lab.tasks import BRACKETS, TASKS, UNASKED, Batch, Task, group_name
+from retnet_viz.lab.tasks import ASK, BRACKETS, NOISE, TASKS, UNASKED, Batch, Task, group_name
 
 ALL = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 
@@ -51,7 +51,21 @@ def induced(read: str, symbols: list[str]) -> tuple[str, int] | None:
     return symbols[before + 1], n - (before + 1)
 
 
-RULES = {"copy": copied, "recall": recalled, "brackets": closed, "induction": induced}
+def selected(read: str, symbols: list[str]) -> tuple[str, int] | None:
+    if symbols[-1] != ASK:
+        return None
+    letters = [(n, symbol) for n, symbol in enumerate(symbols) if symbol.isalpha()]
+    place, letter = letters[symbols.count(ASK) - 1]
+    return letter, len(symbols) - 1 - place
+
+
+RULES = {
+    "copy": copied,
+    "recall": recalled,
+    "brackets": closed,
+    "induction": induced,
+    "selective": selected,
+}
 
 
 @ALL
@@ -110,6 +124,18 @@ def test_letters_of_an_induction_are_distinct_within_a_period() -> None:
         period = max(lags) + 1
         assert len(set(ids[:period])) == period
         assert ids[period:] == ids[:-period]
+
+
+def test_marked_letters_stand_anywhere_among_the_noise() -> None:
+    task = TASKS["selective"]
+    places = set()
+    for ids in draw(task, 300).ids.tolist():
+        text = "".join(task.symbols[token] for token in ids)
+        body, asks = text.rstrip(ASK), text.count(ASK)
+        assert set(text) <= set(task.symbols)
+        assert len(body) - body.count(NOISE) == asks
+        places |= {n for n, symbol in enumerate(body) if symbol != NOISE}
+    assert places == set(range(task.length - asks))
 
 
 def test_brackets_stay_nested() -> None:
