@@ -15,6 +15,7 @@ from retnet_viz.checkpoints.native import kind_of, write_model
 from retnet_viz.model import LanguageModel, RetNetConfig
 from retnet_viz.training.data import Corpus, Dataset
 from retnet_viz.training.evaluation import Evaluation, evaluate
+from retnet_viz.training.recall import PATTERNS, Recall, measure_recall
 
 ABOUT = {
     "retnet": "A RetNet language model (Sun et al. 2023, arXiv:2307.08621)",
@@ -30,13 +31,17 @@ READS = {
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a card states of a run. `options` are those of `retnet-viz train`, without paths."""
+    """What a card states of a run. `options` are those of `retnet-viz train`, without paths.
+
+    `recurring` says which share of the rows was made so that something in them comes again.
+    """
 
     about: str
     options: dict[str, str]
     steps: int
     tokens: int
     context: int
+    recurring: str
 
 
 def ship(
@@ -50,10 +55,10 @@ def ship(
     with replaced_folder(folder) as scratch:
         write_model(model, scratch, torch.float16)
         bytes_per_token = dataset.validation_bytes / len(dataset.validation)
-        result = evaluate(
-            load_model(scratch), dataset.validation, bytes_per_token, provenance.context
-        )
-        text = card(model, dataset, corpus, provenance, result)
+        stored = load_model(scratch)
+        result = evaluate(stored, dataset.validation, bytes_per_token, provenance.context)
+        recall = measure_recall(stored, dataset.validation)
+        text = card(model, dataset, corpus, provenance, result, recall)
         (scratch / "MODEL_CARD.md").write_text(text, encoding="utf-8")
     return result
 
@@ -64,6 +69,7 @@ def card(
     corpus: Corpus,
     provenance: Provenance,
     result: Evaluation,
+    recall: Recall,
 ) -> str:
     """The card as Markdown."""
     config = model.config
@@ -96,8 +102,10 @@ def card(
 | tokens seen | {provenance.tokens:,} |
 | steps | {provenance.steps:,} |
 | context in training | {provenance.context} tokens |
+| rows in which something comes again | {provenance.recurring} |
 | validation loss | {result.loss:.4f} nats per token, over {result.tokens:,} held-out tokens |
 | bits per byte | {result.bits_per_byte:.4f} |
+{_recalled(recall)}
 
 To train it again:
 
@@ -106,3 +114,20 @@ To train it again:
 It continues the kind of text that it was trained on. It knows nothing, and what it writes can be
 false or offensive. It is meant for looking at how {READS[kind]}.
 """
+
+
+def _recalled(recall: Recall) -> str:
+    """Rows of the card's table."""
+    lengths = ", ".join(str(each.length) for each in recall.copies)
+    copied = ", ".join(f"{100 * each.second:.0f} %" for each in recall.copies)
+    rows = [f"| rows of {lengths} random tokens, copied in the second pass | {copied} |"]
+    for kind in PATTERNS:
+        words = [each for each in recall.words if each.kind == kind]
+        if words:
+            lags = ", ".join(str(each.lag) for each in words)
+            found = ", ".join(f"{100 * each.accuracy:.0f} %" for each in words)
+            rows.append(f"| a {kind} told {lags} tokens before, recalled | {found} |")
+    rows.append(
+        f"| loss of a passage read again, less at first | {recall.second_reading:+.3f} nats |"
+    )
+    return "\n".join(rows)

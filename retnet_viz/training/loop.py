@@ -178,11 +178,22 @@ def _provenance(
         for name, value in model.config.to_dict().items()
         if value != default[name]
     }
-    fields = {"model": kind_of(model.config)} | asdict(config) | changed
+    done = {"steps": progress.step, "minutes": 0.0}  # as many as the time had room for
+    fields = {"model": kind_of(model.config)} | asdict(config) | done | changed
     unsaid = ("data", "out", "tokenizer")
     options = {name: str(value) for name, value in fields.items() if name not in unsaid}
+    recurring = f"{100 * config.recurring_end:.0f} %"
+    if config.recurring_steps:
+        first, last = config.recurring, config.recurring_end
+        recurring = f"{100 * first:.0f} % at first, {100 * last:.0f} % from step "
+        recurring += f"{config.recurring_steps:,} on"
     return Provenance(
-        about, options | {"about": about}, progress.step, progress.tokens, config.context
+        about,
+        options | {"about": about},
+        progress.step,
+        progress.tokens,
+        config.context,
+        recurring,
     )
 
 

@@ -30,6 +30,7 @@ from retnet_viz.model import LanguageModel
 
 COPY_LENGTHS = (8, 32, 64)
 LAGS = (8, 16, 32, 64, 128, 256)
+NOISY_LAG, NOISES = 64, (0.0, 0.25, 0.5, 0.75, 1.0)
 PASSAGE = 128  # tokens that are read twice
 EARLY, LATE, AROUND = 50, 500, 10  # tokens whose losses are compared, each with some around it
 SEED = 2307_08621
@@ -76,6 +77,7 @@ class CopyRecall:
 class WordRecall:
     """Names or things (`kind`) asked for `lag` tokens after they were told, in `texts` texts.
 
+    noise        share of the tokens between that tell a story; the rest are empty lines
     accuracy     share of texts in which the word's first token is the most likely one
     probability  of that token, on average
     control_*    the same of that token where another word was told
@@ -88,6 +90,7 @@ class WordRecall:
     control_accuracy: float
     control_probability: float
     texts: int
+    noise: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,32 @@ def measure_recall(
     return Recall(tuple(copies), tuple(words), second, late)
 
 
+def recall_by_noise(
+    model: LanguageModel[Any],
+    ids: Tensor,
+    samples: int = 32,
+    lag: int = NOISY_LAG,
+    shares: Sequence[float] = NOISES,
+    kind: str = "thing",
+) -> tuple[WordRecall, ...]:
+    """The recall of words at one distance, by how much of what stands between tells a story.
+
+    A decay that the text does not change forgets as fast over empty lines as over a story; a
+    selective one need not. `ids` (1-D) is held-out text.
+    """
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            story = Story(ids, model.tokenizer)
+            found: list[WordRecall] = []
+            for noise in shares:
+                found += _words(model, story, kind, lag, samples, noise)
+    finally:
+        model.train(training)
+    return tuple(found)
+
+
 # -- copying ------------------------------------------------------------------------------------
 
 
@@ -198,15 +227,15 @@ class Question:
 
 
 def _words(
-    model: LanguageModel[Any], story: Story, kind: str, lag: int, samples: int
+    model: LanguageModel[Any], story: Story, kind: str, lag: int, samples: int, noise: float = 1.0
 ) -> Iterator[WordRecall]:
-    asked = list(questions(story, kind, lag, samples))
+    asked = list(questions(story, kind, lag, samples, noise))
     if not asked:
         return
     answers = torch.tensor([each.answer for each in asked])
     accuracy, probability = _answered(model, [each.ids for each in asked], answers)
     control = _answered(model, [each.control for each in asked], answers)
-    yield WordRecall(kind, lag, accuracy, probability, *control, len(asked))
+    yield WordRecall(kind, lag, accuracy, probability, *control, len(asked), noise)
 
 
 def _answered(
@@ -256,10 +285,16 @@ class Story:
         return list(self.ids[self.bounds[i] : self.bounds[i + 1]].tolist())
 
 
-def questions(story: Story, kind: str, lag: int, samples: int) -> Iterator[Question]:
-    """Up to `samples` texts in which a word comes again exactly `lag` tokens after it was told."""
+def questions(
+    story: Story, kind: str, lag: int, samples: int, noise: float = 1.0
+) -> Iterator[Question]:
+    """Up to `samples` texts in which a word comes again exactly `lag` tokens after it was told.
+
+    Of the tokens between, the share `noise` tells a story, and empty lines stand before it.
+    """
     generator = torch.Generator().manual_seed(SEED + lag)
     encode = story.tokenizer.encode
+    blank = encode("\n")[:1]
     asked = 0
     for n in range(_TRIES * samples):
         pattern, asks = PATTERNS[kind][n % len(PATTERNS[kind])]
@@ -270,9 +305,11 @@ def questions(story: Story, kind: str, lag: int, samples: int) -> Iterator[Quest
         question = encode(" " + asks.format(**parts))
         # The word's first token is where the question's counterpart ends.
         answer = told[len(question)]
-        between = story.sentences(lag - len(told), generator)
+        gap = lag - len(told)
+        between = story.sentences(round(noise * gap), generator)
         if between is None or told[: len(question)] != question or control[len(question)] == answer:
             continue
+        between = [*blank * (gap - len(between)), *between]
         opening = story.sentence(generator)
         yield Question(
             [*opening, *told, *between, *question],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -20,11 +21,13 @@ from retnet_viz.training.recall import (
     COPY_LENGTHS,
     LAGS,
     NAMES,
+    NOISES,
     PATTERNS,
     THINGS,
     Story,
     measure_recall,
     questions,
+    recall_by_noise,
 )
 from retnet_viz.training.report import HELD_OUT
 
@@ -122,6 +125,28 @@ def test_a_word_comes_again_exactly_its_lag_later(
         assert text != control
         same = [a == b for a, b in zip(reversed(each.ids), reversed(each.control), strict=False)]
         assert all(same[: lag - 8])
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_distance_stays_where_less_of_it_is_noise(
+    tokenizer: Tokenizer, held_out: Tensor, noise: float
+) -> None:
+    blank = tokenizer.encode("\n")[0]
+    asked = list(questions(Story(held_out, tokenizer), "thing", 64, 6, noise))
+    assert len(asked) == 6
+    for each in asked:
+        assert each.ids[-64] == each.answer
+        between = each.ids[-64:]
+        blanks = sum(a == b == blank for a, b in pairwise(between))
+        assert 45 * (1 - noise) - 4 <= blanks <= 60 * (1 - noise) + 2
+
+
+def test_recall_by_noise_asks_at_each_share(tokenizer: Tokenizer, held_out: Tensor) -> None:
+    found = recall_by_noise(LooksBack(tokenizer), held_out[:6000], samples=2)
+    assert [(each.noise, each.lag, each.kind) for each in found] == [
+        (noise, 64, "thing") for noise in NOISES
+    ]
+    assert all((each.accuracy, each.control_accuracy) == (1, 0) for each in found)
 
 
 def test_the_stories_that_ship_are_held_out_and_their_names_are_not_asked_for(
