@@ -26,6 +26,7 @@ from retnet_viz.figures.state import state
 from retnet_viz.figures.state_decay import state_decay
 from retnet_viz.figures.state_norm import state_norm
 from retnet_viz.figures.token_strip import token_strip
+from retnet_viz.figures.word_recall import recall_by_lag, recall_by_noise
 
 __all__ = [
     "ablations",
@@ -44,6 +45,8 @@ __all__ = [
     "normalization",
     "phase",
     "recall",
+    "recall_by_lag",
+    "recall_by_noise",
     "retention",
     "rounding",
     "scores",

@@ -19,6 +19,7 @@ from retnet_viz.checkpoints import Tokenizer
 END = "<|endofstory|>"
 END_LINE = re.compile(rf"^{re.escape(END)}\r?$", re.MULTILINE)
 VALIDATION_EVERY = 50  # every 50th text is held out
+HELD_OUT = Path(__file__).with_name("held_out.txt.xz")  # beginnings of those of the shipped models
 
 
 class DataError(ValueError):

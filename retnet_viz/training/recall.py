@@ -153,7 +153,8 @@ def measure_recall(
             story = Story(ids, model.tokenizer)
             for i, (kind, lag) in enumerate((kind, lag) for kind in PATTERNS for lag in lags):
                 report("names and things", 0.3 + 0.5 * i / (len(PATTERNS) * len(lags)))
-                words += _words(model, story, kind, lag, samples)
+                found = word_recall(model, story, kind, lag, samples)
+                words += [found] if found else []
             report("second reading", 0.8)
             second = _second_reading(model, ids, samples)
             late = _late(model, ids, samples)
@@ -181,12 +182,10 @@ def recall_by_noise(
     try:
         with torch.inference_mode():
             story = Story(ids, model.tokenizer)
-            found: list[WordRecall] = []
-            for noise in shares:
-                found += _words(model, story, kind, lag, samples, noise)
+            found = [word_recall(model, story, kind, lag, samples, noise) for noise in shares]
     finally:
         model.train(training)
-    return tuple(found)
+    return tuple(each for each in found if each)
 
 
 # -- copying ------------------------------------------------------------------------------------
@@ -226,16 +225,20 @@ class Question:
     answer: int
 
 
-def _words(
+def word_recall(
     model: LanguageModel[Any], story: Story, kind: str, lag: int, samples: int, noise: float = 1.0
-) -> Iterator[WordRecall]:
+) -> WordRecall | None:
+    """How often the model recalls such words; None where the story has no text for such a lag.
+
+    The model is in evaluation mode. Of the `lag` tokens the share `noise` tells a story.
+    """
     asked = list(questions(story, kind, lag, samples, noise))
     if not asked:
-        return
+        return None
     answers = torch.tensor([each.answer for each in asked])
     accuracy, probability = _answered(model, [each.ids for each in asked], answers)
     control = _answered(model, [each.control for each in asked], answers)
-    yield WordRecall(kind, lag, accuracy, probability, *control, len(asked), noise)
+    return WordRecall(kind, lag, accuracy, probability, *control, len(asked), noise)
 
 
 def _answered(

@@ -11,11 +11,9 @@ from tqdm import tqdm
 
 from retnet_viz.checkpoints import CheckpointError, load_model
 from retnet_viz.checkpoints.native import shipped
-from retnet_viz.training.data import read_corpus, read_held_out, tokenize
+from retnet_viz.training.data import HELD_OUT, read_corpus, read_held_out, tokenize
 from retnet_viz.training.evaluation import Evaluation, evaluate
 from retnet_viz.training.recall import EARLY, LATE, Recall, measure_recall
-
-HELD_OUT = Path(__file__).with_name("held_out.txt.xz")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from retnet_viz.widgets.frame import area, bar, group
 from retnet_viz.widgets.matrix import Matrix, Table
 from retnet_viz.widgets.plot import Plot
 from retnet_viz.widgets.presets import START
+from retnet_viz.widgets.recall_panel import RecallPanel
 from retnet_viz.widgets.state import ExplorerState
 from retnet_viz.widgets.token_strip import TokenStrip
 
@@ -165,7 +166,7 @@ class Compare(Board):
     """Columns of one text, one per model, with one selected token; below them their decays."""
 
     app = "compare.ipynb"
-    panels = ("text", "control", "columns", "decays")
+    panels = ("text", "control", "columns", "decays", "recall")
     max_tokens = MAX_TOKENS
     job_pause = 0.05
 
@@ -188,6 +189,7 @@ class Compare(Board):
             for name, model in self._models.items()
         ]
         self.decays = Plot()
+        self.recall = RecallPanel(self._models, lambda: self.page.shown)
         columns = w.Box([column.box for column in self.columns])
         columns.add_class("rv-columns")
         controls = w.HBox([group("scale", self.scale), w.HTML(readout.COMPARE)])
@@ -197,6 +199,7 @@ class Compare(Board):
             area("control", controls),
             area("columns", columns),
             area("decays", self.decays),
+            area("recall", self.recall.box),
         ]
 
     def _listen(self) -> None:
@@ -275,7 +278,17 @@ class Compare(Board):
         super().settle()
         self._home.settle()
 
+    def stop(self) -> None:
+        """Forget the work that would run after a pause, and end what is measured."""
+        super().stop()
+        if self.recall.is_running:
+            self.recall.stop()
+
     # -- drawing ----------------------------------------------------------------------------
+
+    def _themed(self) -> None:
+        super()._themed()
+        self.recall.draw()
 
     def _draw(self) -> None:
         waiting = False

@@ -21,6 +21,7 @@ NAMES = {
     "views": "choice of view",
     "columns": "models",
     "decays": "decay per token",
+    "recall": "what is recalled",
 }
 
 

@@ -85,3 +85,17 @@ def test_a_matrix_tells_a_cell_in_every_column(board: Locator, page: Page) -> No
     page.keyboard.press("Enter")
     for column in board.locator(".rv-column").all():
         expect(column.locator(".rv-matrix")).to_contain_text(re.compile(r"weight -?[\d.]+"))
+
+
+def test_recall_of_the_three_models_is_measured_on_the_page(page: Page, voila_url: str) -> None:
+    page.goto(f"{voila_url}voila/render/compare.ipynb")
+    recall = page.locator(".rv-area-recall")
+    recall.scroll_into_view_if_needed()
+    expect(recall).to_contain_text("Nothing measured yet")
+    recall.get_by_role("button", name="Measure").click()
+    # While it measures it says whom it asks; a click ends it, and what was found stays.
+    expect(recall.locator(".rv-doing")).to_contain_text("Mamba, 8 tokens back", timeout=120_000)
+    recall.get_by_role("button", name="Cancel").click()
+    expect(recall.locator(".rv-doing")).to_contain_text("cancelled")
+    expect(recall.get_by_role("button", name="Measure")).to_be_visible()
+    expect(recall).to_contain_text("RetNet recalls half")

@@ -16,7 +16,7 @@ from retnet_viz.checkpoints.native import DEFAULT
 from retnet_viz.cli import main
 from retnet_viz.model import LanguageModel, RetNet, RetNetConfig
 from retnet_viz.model.language_model import Output
-from retnet_viz.training.data import END, VALIDATION_EVERY, read_corpus, read_held_out
+from retnet_viz.training.data import END, HELD_OUT, VALIDATION_EVERY, read_corpus, read_held_out
 from retnet_viz.training.recall import (
     COPY_LENGTHS,
     LAGS,
@@ -29,7 +29,6 @@ from retnet_viz.training.recall import (
     questions,
     recall_by_noise,
 )
-from retnet_viz.training.report import HELD_OUT
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -14,7 +15,11 @@ from retnet_viz.baselines import Mamba, MambaConfig, Transformer, TransformerCon
 from retnet_viz.figures import state_decay
 from retnet_viz.figures.tokens import visible
 from retnet_viz.lab.reading import Reading, read
+from retnet_viz.training.data import HELD_OUT, read_held_out
+from retnet_viz.training.recall import measure_recall, recall_by_noise
+from retnet_viz.widgets import recall_panel
 from retnet_viz.widgets.compare import Compare
+from retnet_viz.widgets.recall_panel import RecallPanel
 from retnet_viz.widgets.state import ExplorerState
 
 module = sys.modules[rv.compare.__module__]
@@ -215,3 +220,69 @@ def test_models_that_do_not_go_together_are_refused(models, tiny_tokenizer):
     stranger = Transformer(TransformerConfig(**SHAPE, n_heads=2))
     with pytest.raises(ValueError, match="Stranger has another tokenizer"):
         Compare({"RetNet": models["RetNet"], "Stranger": stranger}, ExplorerState(text="a"))
+
+
+# -- recall ---------------------------------------------------------------------------------------
+
+
+def test_recall_is_measured_when_asked_for_and_is_that_of_the_models(models):
+    panel = RecallPanel(models, lambda: "light", samples=1)
+    assert panel.run.description == "Measure"
+    panel.start()
+    assert panel.is_running
+    panel.settle()
+    assert not panel.is_running
+    tokenizer = models["RetNet"].tokenizer
+    ids = read_held_out(HELD_OUT, tokenizer)[0]
+    for name, model in models.items():
+        recall = measure_recall(model, ids, 1)
+        wanted = [word for word in recall.words if word.kind == "thing"]
+        assert [(w.lag, w.accuracy) for w in panel.found[name]] == [
+            (w.lag, w.accuracy) for w in wanted
+        ]
+        for found, word in zip(panel.found[name], wanted, strict=True):
+            assert found.probability == pytest.approx(word.probability)
+        assert panel.noisy[name] == list(recall_by_noise(model, ids, 1))
+    drawn = panel.by_lag.figure["layout"]["meta"]["sentence"]
+    assert "recalls half" in drawn
+
+
+def test_a_measurement_can_be_cancelled_and_keeps_what_it_found(models, monkeypatch):
+    panel = RecallPanel(models, lambda: "light", samples=1)
+    reached, go_on = threading.Event(), threading.Event()
+    ask = recall_panel.word_recall
+
+    def wait_at_the_fourth(*given):
+        if sum(map(len, panel.found.values())) == 3:
+            reached.set()
+            go_on.wait(10)
+        return ask(*given)
+
+    monkeypatch.setattr(recall_panel, "word_recall", wait_at_the_fourth)
+    panel.start()
+    assert reached.wait(30)
+    panel.run.click()
+    go_on.set()
+    assert not panel.is_running
+    assert "cancelled" in panel.doing.value
+    assert sum(map(len, panel.found.values())) == 3
+
+
+def test_a_measurement_that_fails_says_so(models, monkeypatch):
+    def fail(*_given):
+        raise RuntimeError("out of <memory>")
+
+    monkeypatch.setattr(recall_panel, "word_recall", fail)
+    panel = RecallPanel(models, lambda: "light", samples=1)
+    panel.start()
+    panel.settle()
+    assert "out of &lt;memory&gt;" in panel.doing.value
+    assert panel.run.description == "Measure"
+
+
+def test_closing_the_comparison_ends_the_measurement(open_compare):
+    board = open_compare()
+    board.recall.samples = 1
+    board.recall.start()
+    board.stop()
+    assert not board.recall.is_running
