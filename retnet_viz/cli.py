@@ -112,6 +112,12 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--initial-scale", type=float, default=1.0, help="of the matrices between layers, at first"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--initial-weights",
+        choices=("free", "positive"),
+        default="free",
+        help="positive: retention weights are, at first, near the diagonal",
+    )
     recurring = "share of rows in which something comes again"
     parser.add_argument("--recurring", type=float, default=0.0, help=f"{recurring}, at first")
     parser.add_argument("--recurring-end", type=float, default=0.0, help=f"{recurring}, later")

@@ -101,7 +101,8 @@ def _train(
         model, progress, moments = load_run(folder, config, model_config, corpus)
     else:
         tokenizer = _tokenizer(config, model_config.vocab_size, corpus, world)
-        model, moments = begin(model_config, tokenizer, config.initial_scale), {}
+        model = begin(model_config, tokenizer, config.initial_scale, config.initial_weights)
+        moments = {}
     world.say("tokenizing")
     dataset = tokenize(corpus, model.tokenizer)
     for name, ids in (("training", dataset.train), ("held-out", dataset.validation)):

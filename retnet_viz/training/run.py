@@ -19,18 +19,20 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from retnet_viz.checkpoints import CheckpointError, Tokenizer, load_model
 from retnet_viz.checkpoints.files import read_json, replaced_folder, write_json
 from retnet_viz.checkpoints.native import build, write_model
 from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.model import LanguageModel
+from retnet_viz.model.retnet import RetNetBlock
 from retnet_viz.training.data import Corpus
 from retnet_viz.training.optimizer import OPTIMIZERS, STATE, Muon, is_inner
 from retnet_viz.training.recurring import KINDS
 from retnet_viz.training.schedule import SCHEDULES, decay_start
 
+INITIAL_WEIGHTS = ("free", "positive")
 PRECISIONS = ("auto", "float32", "bfloat16")
 FIXED = (  # what a resume may not change: the numbers would be those of no run in a single go
     "batch_size",
@@ -43,6 +45,7 @@ FIXED = (  # what a resume may not change: the numbers would be those of no run 
     "weight_decay",
     "clip",
     "initial_scale",
+    "initial_weights",
     "recurring",
     "recurring_end",
     "recurring_steps",
@@ -89,6 +92,7 @@ class TrainingConfig:
     weight_decay: float = 0.05
     clip: float = 1.0
     initial_scale: float = 1.0
+    initial_weights: str = "free"
     recurring: float = 0.0
     recurring_end: float = 0.0
     recurring_steps: int = 0
@@ -128,6 +132,7 @@ class TrainingConfig:
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
             ("precision", PRECISIONS),
+            ("initial_weights", INITIAL_WEIGHTS),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -176,10 +181,16 @@ class Progress:
     bits_per_byte: float = math.nan
 
 
-def begin(model_config: Any, tokenizer: Tokenizer, scale: float = 1.0) -> LanguageModel[Any]:
+def begin(
+    model_config: Any, tokenizer: Tokenizer, scale: float = 1.0, weights: str = "free"
+) -> LanguageModel[Any]:
     """A model of random weights, drawn from torch's generator as it stands.
 
-    The matrices between layers are `scale` times as large as the model draws them.
+    The matrices between layers are `scale` times as large as the model draws them. With `weights`
+    "positive" a RetNet's retention weights are positive at first, near the diagonal: keys begin as
+    queries, and what both are made of has a shift common to all tokens. Retention weights are
+    signed and, of free matrices, 0 on average: no first step tells the model that reading earlier
+    tokens helps. Softmax attention, which is never negative, has no such start.
     """
     model = build(model_config)
     model.tokenizer = tokenizer
@@ -187,7 +198,20 @@ def begin(model_config: Any, tokenizer: Tokenizer, scale: float = 1.0) -> Langua
         for name, parameter in model.named_parameters():
             if is_inner(name, parameter, model):
                 parameter.mul_(scale)
+        if weights == "positive":
+            for part in model.modules():
+                if isinstance(part, RetNetBlock):
+                    _read_alike(part)
     return model
+
+
+def _read_alike(block: RetNetBlock) -> None:
+    """Let any token's query have a positive product with any near token's key."""
+    retention, norm = block.retention, block.retention_norm
+    if retention.q_proj.weight.shape == retention.k_proj.weight.shape:
+        retention.k_proj.weight.copy_(retention.q_proj.weight)
+    if isinstance(norm, nn.LayerNorm):
+        norm.bias.normal_()  # as large as what the norm gives
 
 
 def save_run(
