@@ -34,6 +34,7 @@ from retnet_viz.lab.contenders import (
     build,
     missing,
 )
+from retnet_viz.lab.machine import median_seconds, product_flops
 from retnet_viz.model import MODES
 
 LENGTHS = (128, 512, 2048, 8192, 32768)
@@ -42,7 +43,7 @@ PLANES = 3  # arrays of T x T numbers that a parallel pass may need: scores, dec
 PLANE_BUDGET = 4 * 2**30  # bytes that they may take
 RUN_BUDGET = 5.0  # seconds of runs after which there is no other one
 LIMIT = 60.0  # seconds after which a measurement is given up
-LIMITS_BUDGET = 1.0  # seconds for each of the machine's own limits
+LONGEST_LIMIT = 86_400  # a day; the system refuses to wait for a month
 COMPILING = 10  # times that limit, where a compiler works first
 WARMED = 2048  # tokens up to which a pass is preceded by one that is not timed
 STEP = "step"  # in place of a mode, where tokens are generated
@@ -81,6 +82,7 @@ class Beyond:
     name: str
     mode: str
     length: int
+    chunk_size: int
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,9 @@ class Generation:
 class Machine:
     """The limits of this machine, measured with the same threads, now and then during the run.
 
-    matmul_flops   floating-point operations a second, product of two square matrices in float32 (of
-                   2,048 x 2,048 numbers, fewer where that takes long); bfloat16_flops in bfloat16
+    matmul_flops   floating-point operations a second, product of two square matrices in float32;
+                   bfloat16_flops in bfloat16
+    matmul_size    their rows and columns, LARGEST or less where that takes long; bfloat16_size
     bytes_second   bytes read and written a second, copying 256 MB
     weight_seconds time to multiply each weight matrix of the model once by a vector
     weight_bytes   bytes of those matrices
@@ -111,6 +114,8 @@ class Machine:
     threads: int
     matmul_flops: float
     bfloat16_flops: float
+    matmul_size: int
+    bfloat16_size: int
     bytes_second: float
     weight_seconds: float
     weight_bytes: int
@@ -121,10 +126,10 @@ class Speed:
     """All that `measure_speed` found.
 
     matmul_rate  floating-point operations a second inside the matrix products of a chunkwise pass
-                 over `profiled` tokens
-    matmul_time  their share of the time of that pass
-    rounding     max |difference| of bfloat16 logits, relative to the largest float32 logit; nan
-                 where bfloat16 reads nothing within the limit
+                 over `profiled` tokens; nan where that takes longer than the limit
+    matmul_time  their share of the time of that pass; nan likewise
+    rounding     max |difference| of bfloat16 logits over `rounded` tokens, relative to the largest
+                 float32 logit; nan where that takes longer than the limit
     absent       names of the contenders that are not installed
     repeat       runs of which a time is the median, if RUN_BUDGET lets there be as many
     failure      why torch.compile could not be used; empty where it could, or was not asked for
@@ -138,6 +143,7 @@ class Speed:
     matmul_time: float
     profiled: int
     rounding: float
+    rounded: int
     absent: tuple[str, ...]
     repeat: int
     failure: str = ""
@@ -162,10 +168,12 @@ def measure_speed(
     What takes longer than `limit` seconds is given up, and not tried on longer texts.
 
     Raises ValueError where a length, a position, `repeat` or `threads` is below 1, or `limit` not
-    above 0.
+    above 0 or above LONGEST_LIMIT.
     """
-    if not 0 < limit < math.inf:
-        raise ValueError(f"limit must be above 0 seconds, not {limit}")
+    if not 0 < limit <= LONGEST_LIMIT:
+        raise ValueError(
+            f"limit must be above 0 seconds and at most {LONGEST_LIMIT:,}, not {limit:g}"
+        )
     for name, values in {
         "lengths": lengths,
         "positions": positions,
@@ -191,17 +199,18 @@ def measure_speed(
         forwards: list[Forward] = []
         for length in lengths:
             find_limits()
-            report(f"reading {length:,} tokens")
-            forwards += _forwards(workers, length, repeat, modes, failures, beyond)
+            forwards += _forwards(workers, length, repeat, modes, failures, beyond, report)
         generations: list[Generation] = []
         for position in positions:
             find_limits()
             report(f"generating after {position:,} tokens")
-            generations += _generations(workers, position, repeat, failures, beyond)
+            generations += _generations(workers, position, repeat, failures, beyond, report)
         profiled = min(8192, max(lengths))
         report(f"where the time goes, and bfloat16 against float32, at {profiled:,} tokens")
-        rate, share = workers["retnet_viz"]("profile", profiled)
-        rounding = _rounding(workers[HALF], forwards)
+        rate, share = math.nan, math.nan
+        with suppress(Overdue):
+            rate, share = workers["retnet_viz"]("profile", profiled)
+        rounding, rounded = _rounding(workers[HALF], forwards)
     absent = tuple(name for name in CONTENDERS if missing(name))
     return Speed(
         _typical(limits),
@@ -211,6 +220,7 @@ def measure_speed(
         share,
         profiled,
         rounding,
+        rounded,
         absent,
         repeat,
         failures[0] if failures else "",
@@ -219,12 +229,12 @@ def measure_speed(
     )
 
 
-def _rounding(ask: _Ask, forwards: Sequence[Forward]) -> float:
-    """The rounding of bfloat16, on as many tokens as it has read within the limit."""
-    lengths = [each.length for each in forwards if each.name == HALF and each.length <= WARMED]
+def _rounding(ask: _Ask, forwards: Sequence[Forward]) -> tuple[float, int]:
+    """The rounding of bfloat16, on as many tokens as it has read within the limit, and those."""
+    tokens = max((min(WARMED, each.length) for each in forwards if each.name == HALF), default=0)
     with suppress(Overdue):
-        return float(ask("rounding", max(lengths))) if lengths else math.nan
-    return math.nan
+        return (float(ask("rounding", tokens)) if tokens else math.nan), tokens
+    return math.nan, tokens
 
 
 def _typical(limits: Sequence[Machine]) -> Machine:
@@ -233,7 +243,11 @@ def _typical(limits: Sequence[Machine]) -> Machine:
         name: statistics.median(getattr(each, name) for each in limits)
         for name in ("matmul_flops", "bfloat16_flops", "bytes_second", "weight_seconds")
     }
-    return replace(limits[0], **medians)
+    smallest = {
+        name: min(getattr(each, name) for each in limits)
+        for name in ("matmul_size", "bfloat16_size")
+    }
+    return replace(limits[0], **medians, **smallest)
 
 
 _Ask = Callable[..., Any]
@@ -256,6 +270,7 @@ def _forwards(
     modes: Sequence[str],
     failures: list[str],
     beyond: list[Beyond],
+    report: _REPORT = lambda _: None,
 ) -> Iterator[Forward]:
     """Every contender in every mode, in turn; of the chunk sizes the fastest.
 
@@ -270,10 +285,17 @@ def _forwards(
                 chosen = sizes if mode == "chunkwise" else [length]
                 cases += [_Case(name, mode, size) for size in chosen]
     first = {}
+    said = ""
     for case in cases:
-        if _is_beyond(case, beyond):
+        if _is_beyond(case, length, beyond):
             continue
-        with _unless_compiled(case.name, workers, failures), _unless_overdue(case, length, beyond):
+        if case.name != said:
+            said = case.name
+            report(f"reading {length:,} tokens: {said}")
+        with (
+            _unless_compiled(case.name, workers, failures),
+            _unless_overdue(case, length, beyond, report),
+        ):
             first[case] = workers[case.name]("first", case.mode, case.chunk_size, length)
     # A pass that takes long is not run again: the first one tells.
     times = {
@@ -282,8 +304,8 @@ def _forwards(
     }
     for _ in range(repeat):
         for case, found in times.items():
-            if sum(found) < RUN_BUDGET and not _is_beyond(case, beyond):
-                with _unless_overdue(case, length, beyond):
+            if sum(found) < RUN_BUDGET and not _is_beyond(case, length, beyond):
+                with _unless_overdue(case, length, beyond, report):
                     ask = workers[case.name]
                     found.append(ask("forward", case.mode, case.chunk_size, length))
     medians = {case: statistics.median(found) for case, found in times.items() if found}
@@ -292,17 +314,21 @@ def _forwards(
         yield Forward(*way, length, best.chunk_size, medians[best], *first[best])
 
 
-def _is_beyond(case: _Case, beyond: list[Beyond]) -> bool:
-    return any((each.name, each.mode) == case[:2] for each in beyond)
+def _is_beyond(case: _Case, length: int, beyond: list[Beyond]) -> bool:
+    """Whether a text of that length, or a shorter one, took the contender too long."""
+    return any((each.name, each.mode) == case[:2] and each.length <= length for each in beyond)
 
 
 @contextmanager
-def _unless_overdue(case: _Case, length: int, beyond: list[Beyond]) -> Iterator[None]:
-    """What takes longer than the limit is noted, and the rest goes on."""
+def _unless_overdue(
+    case: _Case, length: int, beyond: list[Beyond], report: _REPORT
+) -> Iterator[None]:
+    """What takes longer than the limit is noted and said, and the rest goes on."""
     try:
         yield
-    except Overdue:
-        beyond.append(Beyond(case.name, case.mode, length))
+    except Overdue as late:
+        beyond.append(Beyond(case.name, case.mode, length, case.chunk_size))
+        report(f"{case.name}, {case.mode}: {late}, given up")
 
 
 @contextmanager
@@ -333,36 +359,50 @@ def _generations(
     repeat: int,
     failures: list[str],
     beyond: list[Beyond],
+    report: _REPORT = lambda _: None,
 ) -> Iterator[Generation]:
+    """Every contender's next tokens behind `position`, in turn."""
     rounds = 4 * repeat
     first: dict[str, float] = {}
     for name, ask in list(workers.items()):
         step = _Case(name, STEP, 1)
-        if _is_beyond(step, beyond):
+        if _is_beyond(step, position, beyond):
             continue
-        with _unless_compiled(name, workers, failures), _unless_overdue(step, position, beyond):
+        with (
+            _unless_compiled(name, workers, failures),
+            _unless_overdue(step, position, beyond, report),
+        ):
             ask("begin", position, (rounds + 1) * STEPS)
             first[name] = sum(ask("steps"))
     times: dict[str, list[float]] = {name: [] for name in first}
     for _ in range(rounds):
         for name, found in times.items():
-            if sum(found) < RUN_BUDGET:
-                found += workers[name]("steps")
+            step = _Case(name, STEP, 1)
+            if sum(found) < RUN_BUDGET and not _is_beyond(step, position, beyond):
+                with _unless_overdue(step, position, beyond, report):
+                    found += workers[name]("steps")
     for name, found in times.items():
-        ordered = sorted(found)
-        p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
-        yield Generation(name, position, statistics.median(found), p95, first[name])
+        if found:
+            ordered = sorted(found)
+            p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
+            yield Generation(name, position, statistics.median(found), p95, first[name])
 
 
 # -- the processes -------------------------------------------------------------------------------
 
 
 class _Worker:
-    """A process that answers questions about one contender; one that takes too long is replaced."""
+    """A process that answers questions about one contender.
+
+    One that takes too long is ended; the next question starts another, so that none starts while
+    others are timed.
+    """
 
     def __init__(self, name: str, threads: int, limit: float) -> None:
         self.name, self.threads = name, threads
-        self.limit = limit * (COMPILING if name == COMPILED else 1)
+        self.limit: float | None = limit * (COMPILING if name == COMPILED else 1)
+        if name == "machine":  # it ends by itself
+            self.limit = None
         self._start()
 
     def _start(self) -> None:
@@ -376,14 +416,15 @@ class _Worker:
 
     def __call__(self, *question: Any) -> Any:
         """The answer. Raises RuntimeError where there is none, Overdue where it takes too long."""
+        if self._connection.closed:
+            self._start()
         if not self._is_ready:  # what Python's start takes is not the contender's
             self._connection.recv()
             self._is_ready = True
         self._connection.send(question)
         if not self._connection.poll(self.limit):
             self.end()
-            self._start()
-            raise Overdue(f"{self.name}, {question[0]}: more than {self.limit:g} s")
+            raise Overdue(f"more than {self.limit:g} s")
         failed, answer = self._connection.recv()
         if failed:
             raise RuntimeError(answer)
@@ -416,6 +457,9 @@ def _serve(connection: Connection, name: str, threads: int) -> None:
     torch.set_num_threads(threads)
     with torch.inference_mode():
         answers = _Machine() if name == "machine" else _Answers(build(name))
+        if name != "machine":
+            with FlopCounterMode(display=False):  # its libraries take seconds to load
+                torch.zeros(1, 1) @ torch.zeros(1, 1)
         connection.send("ready")
         while True:
             try:
@@ -531,37 +575,18 @@ class _Machine:
             for weight, vector in zip(weights, vectors, strict=True):
                 torch.mv(weight, vector)
 
+        flops, size = product_flops(torch.float32)
+        half_flops, half_size = product_flops(torch.bfloat16)
         return Machine(
             threads=threads,
-            matmul_flops=_matmul(torch.float32),
-            bfloat16_flops=_matmul(torch.bfloat16),
-            bytes_second=2 * source.nbytes / _median(lambda: target.copy_(source), 7),
-            weight_seconds=_median(read_weights, 200),
+            matmul_flops=flops,
+            bfloat16_flops=half_flops,
+            matmul_size=size,
+            bfloat16_size=half_size,
+            bytes_second=2 * source.nbytes / median_seconds(lambda: target.copy_(source), 7),
+            weight_seconds=median_seconds(read_weights, 200),
             weight_bytes=sum(weight.nbytes for weight in weights),
         )
-
-
-def _matmul(dtype: torch.dtype) -> float:
-    """Operations a second in a product of square matrices, the largest that is quick enough."""
-    for size in (256, 512, 1024, 2048):
-        a, b = torch.randn(2, size, size).to(dtype)
-        start = time.perf_counter()
-        a @ b
-        # The next size takes eight times as long.
-        if time.perf_counter() - start > LIMITS_BUDGET / 8:
-            break
-    return 2 * size**3 / _median(lambda: a @ b, 9)
-
-
-def _median(run: Callable[[], Any], times: int) -> float:
-    """Median seconds of so many runs, or of those that begin within LIMITS_BUDGET."""
-    run()
-    found: list[float] = []
-    while len(found) < times and sum(found) < LIMITS_BUDGET:
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return statistics.median(found)
 
 
 def peak_bytes(run: Callable[[], Any]) -> int | None:

@@ -9,7 +9,19 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from retnet_viz.lab.contenders import COMPILED, CONFIG, CONTENDERS
-from retnet_viz.lab.speed import PLANE_BUDGET, PLANES, RUN_BUDGET, STEP, STEPS, Forward, Speed, fits
+from retnet_viz.lab.machine import LARGEST
+from retnet_viz.lab.speed import (
+    COMPILING,
+    PLANE_BUDGET,
+    PLANES,
+    RUN_BUDGET,
+    STEP,
+    STEPS,
+    Beyond,
+    Forward,
+    Speed,
+    fits,
+)
 
 OURS = "retnet_viz"
 _PEERS = ("yet-another-retnet", "torchscale")
@@ -17,12 +29,11 @@ _PEERS = ("yet-another-retnet", "torchscale")
 
 def speed_table(speed: Speed) -> str:
     """Everything that was measured, with the ratios to the peers that ran beside it."""
+    lengths = {each.length for each in speed.forwards}
+    lengths |= {each.length for each in speed.beyond if each.mode != STEP}
     parts = [
         _machine(speed),
-        *(
-            _reading([each for each in speed.forwards if each.length == length], speed)
-            for length in dict.fromkeys(each.length for each in speed.forwards)
-        ),
+        *(_reading(length, speed) for length in sorted(lengths)),
         _generating(speed),
         _summary(speed),
     ]
@@ -36,8 +47,9 @@ def _machine(speed: Speed) -> str:
         f"{platform.machine()}, Python {platform.python_version()}, {machine.threads} threads",
         f"a time is the median of {speed.repeat} runs, or of as many as begin within "
         f"{RUN_BUDGET:.0f} s; what takes more than {speed.limit:g} s is given up",
-        f"matrix product: {machine.matmul_flops / 1e9:,.0f} GFLOP/s in float32, "
-        f"{machine.bfloat16_flops / 1e9:,.0f} in bfloat16",
+        f"matrix product: {_giga(machine.matmul_flops)} GFLOP/s in float32"
+        f"{_smaller(machine.matmul_size)}, {_giga(machine.bfloat16_flops)} in bfloat16"
+        f"{_smaller(machine.bfloat16_size)}",
         f"memory: {machine.bytes_second / 1e9:.1f} GB/s copied; the {megabytes:.1f} MB of weights "
         f"times a vector: {1e3 * machine.weight_seconds:.2f} ms",
     ]
@@ -48,35 +60,50 @@ def _machine(speed: Speed) -> str:
     return "\n".join(lines)
 
 
-def _reading(forwards: Sequence[Forward], speed: Speed) -> str:
+def _smaller(size: int) -> str:
+    """What to say of matrices that are smaller than usual."""
+    return "" if size == LARGEST else f" (of {size:,} x {size:,} numbers: larger ones take long)"
+
+
+def _giga(rate: float) -> str:
+    """Billions a second. Below one, where 16-bit numbers are emulated, two digits say how many."""
+    return f"{rate / 1e9:,.0f}" if rate >= 1e9 else f"{rate / 1e9:.2g}"
+
+
+def _way(each: Forward | Beyond) -> str:
+    return each.mode + (f", chunk {each.chunk_size}" if each.mode == "chunkwise" else "")
+
+
+def _reading(length: int, speed: Speed) -> str:
+    forwards = [each for each in speed.forwards if each.length == length]
     best = min((each.seconds for each in forwards if each.name in _PEERS), default=math.nan)
     rows = [
         (
             each.name,
-            each.mode + (f", chunk {each.chunk_size}" if each.mode == "chunkwise" else ""),
+            _way(each),
             f"{1e3 * each.seconds:,.1f}",
             f"{each.length / each.seconds:,.0f}",
-            f"{each.flops / each.seconds / 1e9:.0f}",
+            _giga(each.flops / each.seconds),
             f"{100 * each.flops / each.seconds / speed.machine.matmul_flops:.0f} %",
             "-" if each.peak_bytes is None else f"{each.peak_bytes / 1e6:,.0f}",
             "-" if math.isnan(best) else f"{best / each.seconds:.2f}",
         )
         for each in forwards
     ]
-    length = forwards[0].length
+    beyond = [each for each in speed.beyond if each.mode != STEP]
     rows += [
-        (each.name, each.mode, f"> {1e3 * speed.limit:,.0f}", "-", "-", "-", "-", "-")
-        for each in speed.beyond
-        if each.mode != STEP and each.length == length
+        (each.name, _way(each), f"> {1e3 * _limit(each, speed):,.0f}", *"-----")
+        for each in beyond
+        if each.length == length
     ]
-    header = ("T = " + f"{forwards[0].length:,}", "mode", "ms", "tokens/s", "GFLOP/s", "of peak")
+    header = ("T = " + f"{length:,}", "mode", "ms", "tokens/s", "GFLOP/s", "of peak")
     table = _aligned([(*header, "peak MB", "x fastest peer"), *rows])
-    longer = [each for each in speed.beyond if each.mode != STEP and each.length < length]
-    for each in longer:
-        table += (
-            f"\n{each.name}, {each.mode}, is left out: {each.length:,} tokens took more than "
-            f"{speed.limit:g} s"
-        )
+    for each in beyond:
+        if each.length < length:
+            table += (
+                f"\n{each.name}, {each.mode}, is left out: {each.length:,} tokens took more than "
+                f"{_limit(each, speed):g} s"
+            )
     if not fits(OURS, "parallel", length):
         planes = PLANES * CONFIG.n_heads * length**2 * 4
         table += (
@@ -86,31 +113,54 @@ def _reading(forwards: Sequence[Forward], speed: Speed) -> str:
     return table
 
 
+def _limit(each: Beyond, speed: Speed) -> float:
+    """The seconds that it had."""
+    return speed.limit * (COMPILING if each.name == COMPILED else 1)
+
+
 def _generating(speed: Speed) -> str:
-    positions = list(dict.fromkeys(each.position for each in speed.generations))
+    beyond = [each for each in speed.beyond if each.mode == STEP]
+    positions = sorted(
+        {each.position for each in speed.generations} | {each.length for each in beyond}
+    )
     rows = [("one more token, ms (p95)", *(f"at {position:,}" for position in positions))]
     for name in (*CONTENDERS, COMPILED):
-        found = [each for each in speed.generations if each.name == name]
-        if found:
-            rows.append((name, *(f"{1e3 * g.seconds:.2f} ({1e3 * g.p95:.2f})" for g in found)))
+        cells = {
+            each.position: f"{1e3 * each.seconds:.2f} ({1e3 * each.p95:.2f})"
+            for each in speed.generations
+            if each.name == name
+        }
+        for each in beyond:
+            if each.name == name:
+                least = 1e3 * _limit(each, speed) / STEPS
+                cells.setdefault(each.length, f"> {least:,.0f}")
+        if cells:
+            rows.append((name, *(cells.get(position, "-") for position in positions)))
     return _aligned(rows)
 
 
 def _summary(speed: Speed) -> str:
     machine = speed.machine
-    share = speed.matmul_rate / machine.matmul_flops
-    rounding = "bfloat16: nothing is read within the limit"
+    rounding = f"bfloat16: reading to compare its logits takes more than {speed.limit:g} s"
     if not math.isnan(speed.rounding):
         percent = 100 * speed.rounding
-        rounding = f"bfloat16: logits differ by up to {percent:.1f} % of the largest one"
-    lines = [
-        f"matrix products inside a chunkwise pass of {speed.profiled:,} tokens: "
-        f"{speed.matmul_rate / 1e9:.0f} GFLOP/s, {100 * share:.0f} % of the peak, "
-        f"in {100 * speed.matmul_time:.0f} % of the time",
-        rounding,
-    ]
+        rounding = (
+            f"bfloat16, {speed.rounded:,} tokens: logits differ by up to {percent:.1f} % of the "
+            "largest one"
+        )
+    products = f"matrix products inside a chunkwise pass of {speed.profiled:,} tokens: "
+    if math.isnan(speed.matmul_rate):
+        products += f"counting them takes more than {speed.limit:g} s"
+    else:
+        products += (
+            f"{_giga(speed.matmul_rate)} GFLOP/s, "
+            f"{100 * speed.matmul_rate / machine.matmul_flops:.0f} % of the peak, "
+            f"in {100 * speed.matmul_time:.0f} % of the time"
+        )
+    lines = [products, rounding]
     lines += [
-        f"{each.name}: {STEPS} tokens behind {each.length:,} take more than {speed.limit:g} s"
+        f"{each.name}: {STEPS} tokens behind {each.length:,} take more than "
+        f"{_limit(each, speed):g} s"
         for each in speed.beyond
         if each.mode == STEP
     ]
@@ -153,18 +203,14 @@ def _compiling(speed: Speed) -> list[str]:
         f"torch.compile, {each.length:,} tokens: {each.first:.0f} s for the first pass, then "
         f"{eager[each.length] / each.seconds:.2f} times as fast as without"
         for each in speed.forwards
-        if each.name == COMPILED
+        if each.name == COMPILED and each.length in eager
     ]
+    plain = {each.position: each.seconds for each in speed.generations if each.name == OURS}
     steps = [each for each in speed.generations if each.name == COMPILED]
-    if steps:
-        (plain,) = (
-            each.seconds
-            for each in speed.generations
-            if (each.name, each.position) == (OURS, steps[-1].position)
-        )
+    if steps and steps[-1].position in plain:
         lines.append(
             f"torch.compile, one more token: {steps[0].first:.1f} s for the first {STEPS}, then "
-            f"{plain / steps[-1].seconds:.2f} times as fast as without"
+            f"{plain[steps[-1].position] / steps[-1].seconds:.2f} times as fast as without"
         )
     return lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psutil
 import pytest
+import torch
 
 from retnet_viz.lab import machine
 from retnet_viz.lab.cost_model import PRECISIONS, SIZES, estimate
@@ -18,6 +19,29 @@ def test_it_is_described_as_a_card_is(monkeypatch: pytest.MonkeyPatch) -> None:
     size = SIZES["1.3B"]
     for config in size.configs.values():
         assert estimate(config, 2048, 1, PRECISIONS["bfloat16"], card).seconds > 0
+
+
+def test_products_are_measured_in_seconds_whatever_multiplies(monkeypatch) -> None:
+    """A product of 2,048 x 2,048 numbers of 16 bits takes 20 s where it is emulated."""
+
+    class Clock:
+        now = 0.0
+
+        def perf_counter(self):
+            return self.now
+
+    def slow(a, b):
+        clock.now += (len(a) / 2048) ** 3 * slowest
+
+    clock = Clock()
+    monkeypatch.setattr(machine, "time", clock)
+    monkeypatch.setattr(torch, "matmul", slow)
+    slowest = 20.0
+    assert machine.product_flops(torch.bfloat16) == (pytest.approx(2 * 2048**3 / 20), 512)
+    assert clock.now < 3
+    slowest = 0.1
+    assert machine.product_flops(torch.float32) == (pytest.approx(2 * 2048**3 / 0.1), 2048)
+    assert machine.product_flops(torch.float32, largest=1024)[1] == 1024
 
 
 def test_no_repeats_are_refused() -> None:

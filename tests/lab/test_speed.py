@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
 
 from retnet_viz.cli import main
-from retnet_viz.lab import contenders, speed
+from retnet_viz.lab import contenders, machine, speed
 from retnet_viz.lab.contenders import CONFIG, CONTENDERS, build, missing
 from retnet_viz.lab.speed import Forward, measure_speed, peak_bytes
 from retnet_viz.lab.speed_table import slope, speed_table
@@ -19,18 +20,30 @@ INSTALLED = [name for name in CONTENDERS if not missing(name)]
 OWN = ["retnet_viz", "retnet_viz, bfloat16", "Transformer, KV cache"]
 
 
+def serve_in_a_moment(connection, name, threads):
+    """The process of a contender, or of a machine that is measured in a moment."""
+    machine.BUDGET = 0.02
+    speed._serve(connection, name, threads)
+
+
 @pytest.fixture(scope="module")
 def found() -> speed.Speed:
+    """Few tokens: where 16-bit products are emulated, reading 128 takes seconds."""
     said: list[str] = []
-    result = measure_speed((64, 130), (5, 40), repeat=1, threads=1, report=said.append)
-    assert len(said) >= 6
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "_serve", serve_in_a_moment)
+        result = measure_speed((8, 20), (5, 40), repeat=1, threads=1, report=said.append)
+    assert said.count("the machine's own limits") == 4
+    assert [line for line in said if line.startswith("reading 20")] == [
+        f"reading 20 tokens: {name}" for name in INSTALLED
+    ]
     return result
 
 
 def test_every_contender_ran_in_all_its_modes(found) -> None:
     assert set(OWN) <= set(INSTALLED)
     wanted = [(n, mode) for n in INSTALLED for mode in build(n).modes]
-    for length in (64, 130):
+    for length in (8, 20):
         ran = [(each.name, each.mode) for each in found.forwards if each.length == length]
         assert ran == wanted
     assert found.absent == tuple(name for name in CONTENDERS if missing(name))
@@ -48,9 +61,9 @@ def test_the_arithmetic_is_that_of_the_products_in_the_network(found) -> None:
     (recurrent,) = (
         each
         for each in found.forwards
-        if (each.name, each.mode, each.length) == ("retnet_viz", "recurrent", 64)
+        if (each.name, each.mode, each.length) == ("retnet_viz", "recurrent", 20)
     )
-    assert recurrent.flops == 64 * 2 * (weights + reads)
+    assert recurrent.flops == 20 * 2 * (weights + reads)
 
 
 def test_all_have_the_same_number_of_weights_in_their_layers() -> None:
@@ -87,9 +100,9 @@ def test_the_table_says_what_is_absent_and_what_the_ratios_are_to(found) -> None
     assert [line.split()[-1] for line in alone if "chunk 64" in line] == ["-"]
 
 
-def test_only_the_modes_that_were_asked_for_run(monkeypatch) -> None:
-    with speed._workers(["retnet_viz", contenders.ATTENTION], 1, 60) as workers:
-        found = list(speed._forwards(workers, 32, 1, ["chunkwise"], [], []))
+def test_only_the_modes_that_were_asked_for_run() -> None:
+    workers = {name: serve(build(name)) for name in ("retnet_viz", contenders.ATTENTION)}
+    found = list(speed._forwards(workers, 32, 1, ["chunkwise"], [], []))
     assert [(each.name, each.mode, each.chunk_size) for each in found] == [
         ("retnet_viz", "chunkwise", 32),
         (contenders.ATTENTION, "parallel", 32),
@@ -99,6 +112,20 @@ def test_only_the_modes_that_were_asked_for_run(monkeypatch) -> None:
 def test_the_slope_of_a_power_is_its_exponent() -> None:
     points = [Forward("a", "b", t, 1, 3e-9 * t**1.5, None, 0) for t in (10, 70, 900)]
     assert math.isclose(slope(points), 1.5)
+
+
+def test_a_rate_below_one_is_not_shown_as_none(found) -> None:
+    slow = replace(found.machine, matmul_flops=2.5e11, bfloat16_flops=3.3e8)
+    usual = replace(slow, matmul_size=2048, bfloat16_size=2048)
+    line = "matrix product: 250 GFLOP/s in float32, 0.33 in bfloat16"
+    assert line in speed_table(replace(found, machine=usual)).splitlines()
+    smaller = replace(slow, matmul_size=2048, bfloat16_size=256)
+    line += " (of 256 x 256 numbers: larger ones take long)"
+    assert line in speed_table(replace(found, machine=smaller)).splitlines()
+    read = Forward(contenders.HALF, "parallel", 512, 512, 16.0, None, 5 * 10**9)
+    lines = speed_table(replace(found, forwards=(read,))).splitlines()
+    (row,) = (line for line in lines if "16,000" in line)
+    assert row.split()[5] == "0.31"
 
 
 def test_the_peak_is_what_a_run_held_at_most() -> None:
@@ -145,95 +172,161 @@ def test_a_case_that_takes_long_runs_less_often(monkeypatch) -> None:
 # -- what takes too long -------------------------------------------------------------------------
 
 
-class Slow(contenders.Ours):
-    """Ours, but that it takes minutes in parallel mode, and for a step."""
+class Quick(contenders.Contender):
+    """One that takes no time, so that a small limit tells it from a slow one on any machine."""
+
+    chunk_sizes = (8,)
+    stepped = 0
+
+    def forward(self, ids, mode, chunk_size):
+        return torch.zeros(1)
+
+    def begin(self, position, steps):
+        pass
+
+    def step(self, token):
+        self.stepped += 1
+
+
+class Slow(Quick):
+    """One that takes long in parallel mode, and for a step after the first ones."""
 
     def forward(self, ids, mode, chunk_size):
         if mode == "parallel":
-            time.sleep(600)
+            time.sleep(20)
         return super().forward(ids, mode, chunk_size)
 
     def step(self, token):
-        time.sleep(600)
+        super().step(token)
+        if self.stepped > speed.STEPS:
+            time.sleep(20)
 
 
 def serve_slow(connection, name, threads):
     """The process of a contender of which one is slow."""
-    contenders.CONTENDERS["torchscale"] = Slow
+    contenders.CONTENDERS.update({"retnet_viz": Quick, "torchscale": Slow})
     speed._serve(connection, name, threads)
 
 
 def test_what_takes_too_long_is_given_up_and_the_rest_goes_on(found, monkeypatch) -> None:
     monkeypatch.setattr(speed, "_serve", serve_slow)
     beyond: list[speed.Beyond] = []
-    with speed._workers(["retnet_viz", "torchscale"], 1, 2.0) as workers:
-        first = workers["torchscale"].process
+    said: list[str] = []
+    modes = ["parallel", "chunkwise"]
+    with speed._workers(["retnet_viz", "torchscale"], 1, 1.0) as workers:
+        processes = [worker.process for worker in workers.values()]
         short, long = (
-            list(speed._forwards(workers, length, 1, ["parallel", "chunkwise"], [], beyond))
+            list(speed._forwards(workers, length, 1, modes, [], beyond, said.append))
             for length in (16, 24)
         )
-        second = workers["torchscale"].process
-        steps = list(speed._generations(workers, 3, 1, [], beyond))
-        processes = [worker.process for worker in workers.values()]
-    assert not first.is_alive()
-    assert first.pid != second.pid  # another one goes on
-    assert [(each.name, each.mode) for each in short] == [
-        ("retnet_viz", "parallel"),
-        ("retnet_viz", "chunkwise"),
-        ("torchscale", "chunkwise"),
-    ]
-    assert [(each.name, each.mode) for each in long] == [(each.name, each.mode) for each in short]
+        processes.append(workers["torchscale"].process)
+        steps = [
+            each
+            for position in (3, 9)
+            for each in speed._generations(workers, position, 1, [], beyond, said.append)
+        ]
+        alive = [process.is_alive() for process in processes]
+    assert len({process.pid for process in processes}) == 3
+    assert alive == [True, False, False]  # another one went on, and is gone in its turn
+    assert not processes[0].is_alive()
+    for ran in (short, long):
+        assert [(each.name, each.mode) for each in ran] == [
+            ("retnet_viz", "parallel"),
+            ("retnet_viz", "chunkwise"),
+            ("torchscale", "chunkwise"),
+        ]
     assert beyond == [
-        speed.Beyond("torchscale", "parallel", 16),  # and not tried at 24
-        speed.Beyond("torchscale", speed.STEP, 3),
+        speed.Beyond("torchscale", "parallel", 16, 16),  # and not tried at 24
+        speed.Beyond("torchscale", speed.STEP, 3, 1),  # nor behind 9
     ]
-    assert [each.name for each in steps] == ["retnet_viz"]
-    assert not any(process.is_alive() for process in processes)
+    assert [(each.name, each.position) for each in steps] == [("retnet_viz", 3), ("retnet_viz", 9)]
+    assert [line for line in said if "given up" in line] == [
+        "torchscale, parallel: more than 1 s, given up",
+        "torchscale, step: more than 1 s, given up",
+    ]
     table = speed_table(
-        replace(found, forwards=(*short, *long), beyond=tuple(beyond), limit=2.0, generations=())
+        replace(found, forwards=(*short, *long), beyond=tuple(beyond), limit=1.0, generations=steps)
     )
-    assert "what takes more than 2 s is given up" in table
-    (row,) = (line for line in table.splitlines() if "> 2,000" in line)
-    assert row.split() == ["torchscale", "parallel", ">", "2,000", *["-"] * 5]
-    assert "torchscale, parallel, is left out: 16 tokens took more than 2 s" in table
-    assert "torchscale: 25 tokens behind 3 take more than 2 s" in table
+    assert "what takes more than 1 s is given up" in table
+    (row,) = (line for line in table.splitlines() if "> 1,000" in line)
+    assert row.split() == ["torchscale", "parallel", ">", "1,000", *["-"] * 5]
+    assert "torchscale, parallel, is left out: 16 tokens took more than 1 s" in table
+    assert "torchscale: 25 tokens behind 3 take more than 1 s" in table
+    (row,) = (line for line in table.splitlines() if "> 40" in line)
+    assert row.split() == ["torchscale", ">", "40", "-"]
+
+
+def late(question: str, *arguments: object) -> object:
+    """What a contender answers that never does anything in time."""
+    if question in ("modes", "chunk_sizes"):
+        return {"modes": ("parallel", "chunkwise"), "chunk_sizes": (8,)}[question]
+    raise speed.Overdue("more than 1 s")
+
+
+def test_a_table_comes_out_where_nothing_is_in_time(found, monkeypatch) -> None:
+    @contextmanager
+    def workers(names, threads, limit):
+        asks = dict.fromkeys(names, late)
+        yield asks | {"machine": lambda *_: found.machine}
+
+    monkeypatch.setattr(speed, "_workers", workers)
+    none = measure_speed((8, 16), (3, 9), compiled=True, limit=1.0)
+    assert not none.forwards
+    assert not none.generations
+    assert {(each.mode, each.length) for each in none.beyond} == {
+        ("parallel", 8),
+        ("chunkwise", 8),
+        (speed.STEP, 3),
+    }
+    table = speed_table(none)
+    assert "matrix products inside a chunkwise pass of 16 tokens: counting them takes more" in table
+    assert "bfloat16: reading to compare its logits takes more than 1 s" in table
+    lines = table.splitlines()
+    (ours,) = (line for line in lines if line.startswith("retnet_viz  ") and "chunk 8" in line)
+    assert ours.split()[-7:] == [">", "1,000", *["-"] * 5]
+    (compiled,) = (line for line in lines if line.startswith("retnet_viz, compiled:"))
+    assert compiled.endswith("25 tokens behind 3 take more than 10 s")  # a compiler had ten times
+
+
+def test_a_shorter_text_is_tried_after_a_longer_one_took_too_long() -> None:
+    def ask(question: str, *arguments: object) -> object:
+        if question == "first" and arguments[-1] == 8:
+            return 7, 8, 9.0
+        return late(question, *arguments)
+
+    beyond: list[speed.Beyond] = []
+    found = [
+        (each.mode, each.length)
+        for length in (16, 8)
+        for each in speed._forwards({"retnet_viz": ask}, length, 1, ["chunkwise"], [], beyond)
+    ]
+    assert found == [("chunkwise", 8)]
+    assert beyond == [speed.Beyond("retnet_viz", "chunkwise", 16, 8)]
+
+
+def test_the_table_says_which_chunk_size_took_too_long(found) -> None:
+    read = Forward("retnet_viz", "chunkwise", 512, 64, 0.9, 10, 10)
+    beyond = speed.Beyond("retnet_viz", "chunkwise", 512, 256)
+    table = speed_table(replace(found, forwards=(read,), beyond=(beyond,), limit=1.0))
+    times = [line.split()[:6] for line in table.splitlines() if "chunkwise, chunk" in line]
+    assert [each[3:] for each in times] == [["64", "900.0", "569"], ["256", ">", "1,000"]]
 
 
 def test_the_rounding_is_left_open_where_bfloat16_reads_nothing_in_time(found) -> None:
-    def overdue(*question):
-        raise speed.Overdue("late")
-
-    reads = [Forward(contenders.HALF, "chunkwise", length, 64, 1, 1, 1) for length in (64, 9000)]
-    assert math.isnan(speed._rounding(overdue, reads))
-    assert math.isnan(speed._rounding(lambda *_: 0.5, []))
-    asked = []
-    assert speed._rounding(lambda *question: asked.append(question) or 0.5, reads) == 0.5
-    assert asked == [("rounding", 64)]
-    assert "bfloat16: nothing is read within" in speed_table(replace(found, rounding=math.nan))
-
-
-def test_the_machine_is_measured_in_seconds_whatever_it_multiplies(monkeypatch) -> None:
-    """A product of 2,048 x 2,048 numbers of 16 bits takes 20 s where it is emulated."""
-    sizes: list[int] = []
-    product = torch.Tensor.__matmul__
-
-    def slow(a, b):
-        sizes.append(len(a))
-        clock.now += (len(a) / 2048) ** 3 * 20
-        return product(a[:2, :2], b[:2, :2])
-
-    class Clock:
-        now = 0.0
-
-        def perf_counter(self):
-            return self.now
-
-    clock = Clock()
-    monkeypatch.setattr(speed, "time", clock)
-    monkeypatch.setattr(torch.Tensor, "__matmul__", slow)
-    assert speed._matmul(torch.bfloat16) == pytest.approx(2 * 2048**3 / 20)
-    assert clock.now < 5
-    assert max(sizes) <= 512
+    read = Forward(contenders.HALF, "chunkwise", 64, 64, 1, 1, 1)
+    value, tokens = speed._rounding(late, [read])
+    assert math.isnan(value)
+    assert tokens == 64
+    assert math.isnan(speed._rounding(lambda *_: 0.5, [])[0])
+    # As many tokens as it read, 2,048 at most.
+    for length, wanted in ((64, 64), (9000, 2048)):
+        reads = [read, replace(read, length=length)]
+        assert speed._rounding(lambda _question, tokens: tokens / 4096, reads) == (
+            wanted / 4096,
+            wanted,
+        )
+    table = speed_table(replace(found, rounding=0.125, rounded=64))
+    assert "bfloat16, 64 tokens: logits differ by up to 12.5 % of the largest one" in table
 
 
 def test_the_table_says_where_parallel_is_left_out(found) -> None:
@@ -316,6 +409,15 @@ def test_where_compiling_fails_the_rest_goes_on_and_the_table_says_why(found) ->
     assert f"torch.compile could not be used: {failures[0]}" in table.splitlines()[-1]
 
 
+def test_what_compiling_brings_is_left_open_where_ours_was_given_up(found) -> None:
+    """There is no time to compare with."""
+    forwards = (Forward(contenders.COMPILED, "chunkwise", 4096, 128, 4.0, 10, 10, 45.3),)
+    generations = (speed.Generation(contenders.COMPILED, 9, 0.8, 1.0, 6.24),)
+    table = speed_table(replace(found, forwards=forwards, generations=generations))
+    assert "retnet_viz, compiled" in table
+    assert "torch.compile, " not in table
+
+
 def test_where_only_the_compiled_step_fails_the_others_still_step(found) -> None:
     workers = {
         "retnet_viz": serve(build("retnet_viz")),
@@ -361,5 +463,6 @@ def test_the_command_refuses_what_cannot_be_run(capsys) -> None:
     assert "repeat must be 1 or more" in capsys.readouterr().err
     assert main(["bench", "--lengths", "0"]) == 2
     assert "lengths must be 1 or more" in capsys.readouterr().err
-    assert main(["bench", "--limit", "0"]) == 2
-    assert "limit must be above 0 seconds" in capsys.readouterr().err
+    for limit in ("0", "-3", "nan", "inf", "1e9"):
+        assert main(["bench", "--limit", limit]) == 2
+        assert "limit must be above 0 seconds and at most 86,400" in capsys.readouterr().err
