@@ -43,6 +43,7 @@ PLANES = 3  # arrays of T x T numbers that a parallel pass may need: scores, dec
 PLANE_BUDGET = 4 * 2**30  # bytes that they may take
 RUN_BUDGET = 5.0  # seconds of runs after which there is no other one
 LIMIT = 60.0  # seconds after which a measurement is given up
+LONG_PASS = 15.0  # seconds of a pass after which no other chunk size is tried
 LONGEST_LIMIT = 86_400  # a day; the system refuses to wait for a month
 COMPILING = 10  # times that limit, where a compiler works first
 WARMED = 2048  # tokens up to which a pass is preceded by one that is not timed
@@ -77,12 +78,16 @@ class Beyond:
     """What was given up: the mode that a contender read `length` tokens in, or a step behind them.
 
     `mode` is STEP where tokens are generated.
+
+    expected  seconds that it would take at least, by what a shorter text took: it was not tried;
+              nan where it was
     """
 
     name: str
     mode: str
     length: int
     chunk_size: int
+    expected: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,8 @@ def measure_speed(
 
     The Transformer knows one way to read, which is there whatever the modes. `report` is told what
     is being done. `compiled` adds ours through torch.compile; where that fails, the rest goes on.
-    What takes longer than `limit` seconds is given up, and not tried on longer texts.
+    What takes longer than `limit` seconds is given up, and not tried on longer texts; nor is what
+    would take longer, by the time of a shorter text.
 
     Raises ValueError where a length, a position, `repeat` or `threads` is below 1, or `limit` not
     above 0 or above LONGEST_LIMIT.
@@ -199,7 +205,11 @@ def measure_speed(
         forwards: list[Forward] = []
         for length in lengths:
             find_limits()
-            forwards += _forwards(workers, length, repeat, modes, failures, beyond, report)
+            read = list(_forwards(workers, length, repeat, modes, failures, beyond, report))
+            forwards += read
+            longer = [each for each in lengths if each > length]
+            if longer:
+                beyond += _foreseen(read, min(longer), limit)
         generations: list[Generation] = []
         for position in positions:
             find_limits()
@@ -284,10 +294,14 @@ def _forwards(
             if wanted and fits(name, mode, length):
                 chosen = sizes if mode == "chunkwise" else [length]
                 cases += [_Case(name, mode, size) for size in chosen]
-    first = {}
+    first: dict[_Case, tuple[int | None, int, float]] = {}
     said = ""
     for case in cases:
-        if _is_beyond(case, length, beyond):
+        slow = any(
+            other[:2] == case[:2] and seconds > LONG_PASS
+            for other, (_, _, seconds) in first.items()
+        )
+        if slow or _is_beyond(case, length, beyond):
             continue
         if case.name != said:
             said = case.name
@@ -302,6 +316,7 @@ def _forwards(
         case: [seconds] if seconds > RUN_BUDGET and case.name != COMPILED else []
         for case, (_, _, seconds) in first.items()
     }
+    report(f"reading {length:,} tokens: all again, for the medians")
     for _ in range(repeat):
         for case, found in times.items():
             if sum(found) < RUN_BUDGET and not _is_beyond(case, length, beyond):
@@ -311,7 +326,19 @@ def _forwards(
     medians = {case: statistics.median(found) for case, found in times.items() if found}
     for way in dict.fromkeys(case[:2] for case in medians):
         best = min((case for case in medians if case[:2] == way), key=medians.__getitem__)
-        yield Forward(*way, length, best.chunk_size, medians[best], *first[best])
+        peak, flops, seconds = first[best]
+        yield Forward(*way, length, best.chunk_size, medians[best], peak, flops, seconds)
+
+
+def _foreseen(forwards: Sequence[Forward], length: int, limit: float) -> Iterator[Beyond]:
+    """What takes too long at `length`, the next longer one: time grows at least as the length.
+
+    Where a compiler works first, nothing is foreseen.
+    """
+    for each in forwards:
+        expected = each.seconds * length / each.length
+        if expected > limit and each.name != COMPILED:
+            yield Beyond(each.name, each.mode, length, each.chunk_size, expected)
 
 
 def _is_beyond(case: _Case, length: int, beyond: list[Beyond]) -> bool:
@@ -418,14 +445,17 @@ class _Worker:
         """The answer. Raises RuntimeError where there is none, Overdue where it takes too long."""
         if self._connection.closed:
             self._start()
-        if not self._is_ready:  # what Python's start takes is not the contender's
-            self._connection.recv()
-            self._is_ready = True
-        self._connection.send(question)
-        if not self._connection.poll(self.limit):
-            self.end()
-            raise Overdue(f"more than {self.limit:g} s")
-        failed, answer = self._connection.recv()
+        try:
+            if not self._is_ready:  # what Python's start takes is not the contender's
+                self._connection.recv()
+                self._is_ready = True
+            self._connection.send(question)
+            if not self._connection.poll(self.limit):
+                self.end()
+                raise Overdue(f"more than {self.limit:g} s")
+            failed, answer = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise RuntimeError(f"{self.name}, {question[0]}: its process ended") from error
         if failed:
             raise RuntimeError(answer)
         return answer

@@ -94,12 +94,17 @@ def _reading(length: int, speed: Speed) -> str:
     rows += [
         (each.name, _way(each), f"> {1e3 * _limit(each, speed):,.0f}", *"-----")
         for each in beyond
-        if each.length == length
+        if each.length == length and math.isnan(each.expected)
     ]
     header = ("T = " + f"{length:,}", "mode", "ms", "tokens/s", "GFLOP/s", "of peak")
     table = _aligned([(*header, "peak MB", "x fastest peer"), *rows])
     for each in beyond:
-        if each.length < length:
+        if not math.isnan(each.expected) and each.length <= length:
+            table += (
+                f"\n{each.name}, {each.mode}, is left out: by what fewer tokens took, "
+                f"{each.length:,} take {each.expected:,.0f} s or more"
+            )
+        elif each.length < length:
             table += (
                 f"\n{each.name}, {each.mode}, is left out: {each.length:,} tokens took more than "
                 f"{_limit(each, speed):g} s"

@@ -35,7 +35,7 @@ def found() -> speed.Speed:
         result = measure_speed((8, 20), (5, 40), repeat=1, threads=1, report=said.append)
     assert said.count("the machine's own limits") == 4
     assert [line for line in said if line.startswith("reading 20")] == [
-        f"reading 20 tokens: {name}" for name in INSTALLED
+        f"reading 20 tokens: {doing}" for doing in (*INSTALLED, "all again, for the medians")
     ]
     return result
 
@@ -143,12 +143,15 @@ def test_a_plane_that_would_not_fit_is_left_out() -> None:
     assert speed.fits("Transformer, KV cache", "parallel", 32768)
 
 
-def test_a_failure_in_a_process_says_whose(monkeypatch) -> None:
-    with (
-        speed._workers(["retnet_viz"], 1, 60) as workers,
-        pytest.raises(RuntimeError, match="retnet_viz, forward: mode must be one of"),
-    ):
-        workers["retnet_viz"]("forward", "sideways", 8, 8)
+def test_a_failure_in_a_process_says_whose() -> None:
+    with speed._workers(["retnet_viz"], 1, 60) as workers:
+        worker = workers["retnet_viz"]
+        with pytest.raises(RuntimeError, match="retnet_viz, forward: mode must be one of"):
+            worker("forward", "sideways", 8, 8)
+        worker.process.kill()
+        worker.process.join()
+        with pytest.raises(RuntimeError, match="retnet_viz, modes: its process ended"):
+            worker("modes")
 
 
 def test_a_case_that_takes_long_runs_less_often(monkeypatch) -> None:
@@ -189,16 +192,19 @@ class Quick(contenders.Contender):
 
 
 class Slow(Quick):
-    """One that takes long in parallel mode, and for a step after the first ones."""
+    """One that once takes long in parallel mode, and for a step after the first ones."""
+
+    is_rested = False
 
     def forward(self, ids, mode, chunk_size):
-        if mode == "parallel":
+        if mode == "parallel" and not self.is_rested:
             time.sleep(20)
+            self.is_rested = True
         return super().forward(ids, mode, chunk_size)
 
     def step(self, token):
         super().step(token)
-        if self.stepped > speed.STEPS:
+        if self.stepped == speed.STEPS + 1:
             time.sleep(20)
 
 
@@ -302,6 +308,52 @@ def test_a_shorter_text_is_tried_after_a_longer_one_took_too_long() -> None:
     ]
     assert found == [("chunkwise", 8)]
     assert beyond == [speed.Beyond("retnet_viz", "chunkwise", 16, 8)]
+
+
+def test_a_text_that_would_take_too_long_is_not_tried(found, monkeypatch) -> None:
+    """Four times the tokens take four times as long, or more."""
+    tried = []
+
+    def ask(question: str, *arguments: object) -> object:
+        if question == "first":
+            tried.append((*arguments[:1], arguments[-1]))
+            return 7, 8, {"parallel": 6.0, "chunkwise": 2.0}[arguments[0]] * arguments[-1] / 8
+        if question == "forward":
+            return 1.0
+        answers = {"modes": ("parallel", "chunkwise"), "chunk_sizes": (8,), "profile": (1.0, 1.0)}
+        return {**answers, "begin": None, "steps": [0.1], "rounding": 0.5}[question]
+
+    @contextmanager
+    def workers(names, threads, limit):
+        yield {"retnet_viz": ask, contenders.HALF: late, "machine": lambda *_: found.machine}
+
+    monkeypatch.setattr(speed, "_workers", workers)
+    result = measure_speed((8, 16, 32, 64), (3,), repeat=1, limit=20.0)
+    assert tried == [
+        (mode, length)
+        for length, modes in ((8, 2), (16, 2), (32, 1), (64, 1))
+        for mode in ("parallel", "chunkwise")[2 - modes :]
+    ]
+    ours = [each for each in result.beyond if each.name == "retnet_viz"]
+    assert ours == [speed.Beyond("retnet_viz", "parallel", 32, 16, 24.0)]
+    lines = speed_table(result).splitlines()
+    said = "retnet_viz, parallel, is left out: by what fewer tokens took, 32 take 24 s or more"
+    assert lines.count(said) == 2  # under 32 and under 64
+    assert not any("> 20,000" in line and line.startswith("retnet_viz  ") for line in lines)
+
+
+def test_where_one_chunk_size_takes_long_the_others_are_not_tried() -> None:
+    tried = []
+
+    def ask(question: str, *arguments: object) -> object:
+        if question == "first":
+            tried.append(arguments[1])
+            return 7, 8, 16.0
+        return {"modes": ("chunkwise",), "chunk_sizes": (64, 128)}[question]
+
+    (found,) = speed._forwards({"retnet_viz": ask}, 512, 5, ["chunkwise"], [], [])
+    assert tried == [64]
+    assert (found.chunk_size, found.seconds) == (64, 16.0)
 
 
 def test_the_table_says_which_chunk_size_took_too_long(found) -> None:
