@@ -124,6 +124,7 @@ def _train(
         config.learning_rate,
         config.weight_decay,
         config.muon_learning_rate,
+        config.precision,
     )
     if resume:
         restore(optimizers, model, moments)

@@ -19,11 +19,17 @@ _ITERATIONS = 5
 
 
 class Muon(torch.optim.Muon):
-    """torch's Muon (Jordan et al. 2024), whose iteration has the gradient's precision.
+    """torch's Muon (Jordan et al. 2024), whose iteration has the precision of the run.
 
     torch's own has bfloat16, which a processor without such products emulates: 10 s a step for
     these small models, where float32 takes a tenth of one.
     """
+
+    def __init__(
+        self, parameters: list[nn.Parameter], lr: float, weight_decay: float, precision: str
+    ) -> None:
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay)
+        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -37,7 +43,8 @@ class Muon(torch.optim.Muon):
                 if "momentum_buffer" not in state:
                     state["momentum_buffer"] = torch.zeros_like(parameter)
                 buffer = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
-                update = orthogonal(parameter.grad.lerp(buffer, momentum))  # Nesterov
+                nesterov = parameter.grad.lerp(buffer, momentum)
+                update = orthogonal(nesterov.to(self.dtype)).to(parameter.dtype)
                 parameter.mul_(1 - rate * group["weight_decay"])
                 # As large as a step of AdamW is (Liu et al. 2025, arXiv:2502.16982, section 2.2).
                 scale = 0.2 * max(parameter.shape) ** 0.5
@@ -69,10 +76,12 @@ def make_optimizers(
     rate: float,
     weight_decay: float,
     muon_rate: float = 0.02,
+    precision: str = "float32",
 ) -> list[torch.optim.Optimizer]:
     """One optimizer, or two: each parameter belongs to one of them.
 
-    Their groups hold the peak of their learning rate as "peak": `muon_rate` is that of Muon.
+    Their groups hold the peak of their learning rate as "peak": `muon_rate` is that of Muon, whose
+    iteration has `precision`.
 
     Only matrices are decayed: a norm's scale or shift has no reason to shrink. Muon is for matrices
     between layers; the embedding, the head, and all that is no matrix stay with AdamW.
@@ -94,7 +103,7 @@ def make_optimizers(
         torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
     ]
     if inner:
-        optimizers.append(Muon(inner, lr=muon_rate, weight_decay=weight_decay))
+        optimizers.append(Muon(inner, muon_rate, weight_decay, precision))
     for each in optimizers:
         for group in each.param_groups:
             group["peak"] = group["lr"]

@@ -3,13 +3,15 @@
 Stories alone teach little of it: what stood there before is seldom the only way to guess a word. In
 these rows it is. The kinds, of which each row has one, drawn by the seed:
 
-    random     a span of tokens, each as likely as another, again and again
-    shuffled   a span of tokens of the corpus in no order, again and again
-    span       a stretch of a story, again and again
+    random     spans of tokens, each as likely as another
+    shuffled   spans of tokens of the corpus in no order
+    span       stretches of stories
     sentence   a story in which sentences come again, LAGS tokens later, half of them with a word or
                two replaced by words from elsewhere, the same ones each time
     name       a story in which someone's name is replaced by an invented one
 
+A span of the first three kinds stands there PASSES times, then comes another one: where a single
+span fills the row, it is enough to know which tokens it has, and nothing is learned of their order.
 A span is of SPANS tokens, at the beginning of a run of at most SHORT: a model learns to copy over
 short distances first, and long ones from there; without that it does so many times later. What
 nothing foretells, the first pass over tokens in no order, is not counted by the loss.
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
@@ -28,6 +31,7 @@ from retnet_viz.checkpoints import Tokenizer
 UNCOUNTED = -100  # a target that no loss counts, as torch's cross-entropy has it
 SPANS = (4, 128)
 SHORT = 8
+PASSES = (2, 3)
 LAGS = (8, 256)
 SENTENCES = (4, 40)  # tokens of a sentence that may come again
 _AGAIN = 0.4  # how often a sentence is followed by one that stood before
@@ -59,11 +63,11 @@ class RecurringRows:
 
         `grown`, from 0 to 1, says how far the longest span has grown from SHORT to that of SPANS.
         """
-        longest = SHORT + round((SPANS[1] - SHORT) * grown)
-        make = {
-            "random": lambda: self._random(length + 1, longest, generator),
-            "shuffled": lambda: self._shuffled(length + 1, longest, generator),
-            "span": lambda: self._span(length + 1, longest, generator),
+        longest = round(SHORT * (SPANS[1] / SHORT) ** grown)
+        make: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
+            "random": lambda: self._spans(self._random, length + 1, longest, generator),
+            "shuffled": lambda: self._spans(self._shuffled, length + 1, longest, generator),
+            "span": lambda: self._spans(self._window, length + 1, longest, generator),
             "sentence": lambda: self._sentence(length + 1, generator),
             "name": lambda: self._name(length + 1, generator),
         }
@@ -75,19 +79,32 @@ class RecurringRows:
         start = _between(0, max(0, len(self.ids) - length - 1), generator)
         return _again(self.ids[start : start + length].long(), length)
 
-    def _random(self, length: int, longest: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        size = _log_between(SPANS[0], longest, generator)
-        span = torch.randint(self.tokenizer.vocab_size, (size,), generator=generator)
-        return _again(span, length), torch.arange(length) > size
+    def _spans(
+        self,
+        make: Callable[[int, Generator], Tensor],
+        length: int,
+        longest: int,
+        generator: Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Spans one after the other, each PASSES times, and what the loss counts of them."""
+        parts: list[Tensor] = []
+        counted: list[Tensor] = []
+        size = 0
+        while size < length:
+            span = make(_log_between(SPANS[0], longest, generator), generator)
+            passes = _between(*PASSES, generator)
+            parts.append(span.repeat(passes))
+            # The first token of the second pass comes unforeseen, too.
+            is_foretold = torch.arange(len(parts[-1])) > len(span)
+            counted.append(is_foretold | (make == self._window))
+            size += len(parts[-1])
+        return torch.cat(parts)[:length], torch.cat(counted)[:length]
 
-    def _shuffled(self, length: int, longest: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        size = _log_between(SPANS[0], longest, generator)
-        span = self.ids[torch.randint(len(self.ids), (size,), generator=generator)].long()
-        return _again(span, length), torch.arange(length) > size
+    def _random(self, size: int, generator: Generator) -> Tensor:
+        return torch.randint(self.tokenizer.vocab_size, (size,), generator=generator)
 
-    def _span(self, length: int, longest: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        span = self._window(_log_between(SPANS[0], longest, generator), generator)
-        return _again(span, length), torch.ones(length, dtype=torch.bool)
+    def _shuffled(self, size: int, generator: Generator) -> Tensor:
+        return self.ids[torch.randint(len(self.ids), (size,), generator=generator)].long()
 
     def _sentence(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
         window = self._window(length, generator)
