@@ -1,5 +1,6 @@
 """Train what the quality of a RetNet is compared with, and write down how well each one does.
 
+    .venv/bin/python benchmarks/quality.py recipe        # what recall is learned with, one at a time
     .venv/bin/python benchmarks/quality.py baselines     # three kinds of models, one long budget
     .venv/bin/python benchmarks/quality.py ablations     # the paper's, and two more seeds, short
     .venv/bin/python benchmarks/quality.py ablations --only no-gate --steps 50 --data some.txt
@@ -28,8 +29,58 @@ STORIES = ROOT.parent / "shared" / "data" / "stories.txt.xz"
 TOKENIZER = ROOT / "retnet_viz" / "checkpoints" / "default" / "tokenizer.json"
 ABOUT = "51 MB of public-domain short stories from Project Gutenberg"
 SHORT = "--steps 600 --warmup 100 --validate-every 100 --validation-tokens 300000"
+# A recipe, as words of `retnet-viz train`: for the sweep, which changes one of them at a time.
+RECIPE = {
+    "steps": "600",
+    "batch-size": "4",
+    "context": "512",
+    "warmup": "50",
+    "schedule": "stable",
+    "optimizer": "muon",
+    "learning-rate": "0.002",
+    "muon-learning-rate": "0.02",
+    "angles": "half_turn",
+    "rotation-base": "1000",
+    "initial-weights": "positive",
+    "initial-scale": "3",
+    "recurring": "1",
+    "recurring-end": "0.2",
+    "recurring-steps": "600",
+    "recurring-kinds": "random,random,span,sentence,name",
+    "validate-every": "100",
+    "validation-tokens": "30000",
+    "sample-tokens": "0",
+}
+
+
+def but(**changed: str) -> str:
+    """The recipe with something changed."""
+    words = RECIPE | {name.replace("_", "-"): value for name, value in changed.items()}
+    return " ".join(f"--{name} {value}" for name, value in words.items())
+
+
 GROUPS = {
     # run: options of `retnet-viz train`
+    "recipe": {
+        "recipe": but(),
+        "initial-scale-1": but(initial_scale="1"),
+        "free-weights": but(initial_weights="free"),
+        "adamw": but(optimizer="adamw"),
+        "adamw-free-weights": but(optimizer="adamw", initial_weights="free"),
+        "base-100": but(rotation_base="100"),
+        "base-10000": but(rotation_base="10000"),
+        "paper-angles": but(angles="inclusive", rotation_base="10000"),
+        "only-stories": but(recurring="0", recurring_end="0"),
+        "all-lengths-at-once": but(recurring="0.6", recurring_end="0.6", recurring_steps="0"),
+        "without-random-rows": but(recurring_kinds="span,sentence,name"),
+        "no-head-norm": but(head_norm="none"),
+        "8-heads": but(n_heads="8"),
+        "torchscale-gammas": but(decay="torchscale"),
+        "batch-8": but(batch_size="8", steps="300", recurring_steps="300", validate_every="50"),
+        "context-256": but(batch_size="8", context="256"),
+        "muon-rate-0.01": but(muon_learning_rate="0.01", learning_rate="0.001"),
+        "muon-rate-0.04": but(muon_learning_rate="0.04", learning_rate="0.004"),
+    },
     "baselines": {
         "retnet": "--model retnet",
         "transformer": "--model transformer",
