@@ -1,6 +1,6 @@
 """Train what the quality of a RetNet is compared with, and write down how well each one does.
 
-    .venv/bin/python benchmarks/quality.py recipe        # what recall is learned with, one at a time
+    .venv/bin/python benchmarks/quality.py recipe        # what recall is learned with
     .venv/bin/python benchmarks/quality.py baselines     # three kinds of models, one long budget
     .venv/bin/python benchmarks/quality.py ablations     # the paper's, and two more seeds, short
     .venv/bin/python benchmarks/quality.py ablations --only no-gate --steps 50 --data some.txt
@@ -47,7 +47,7 @@ RECIPE = {
     "recurring-end": "0.2",
     "recurring-steps": "600",
     "recurring-kinds": "random,random,span,sentence,name",
-    "validate-every": "100",
+    "validate-every": "150",
     "validation-tokens": "30000",
     "sample-tokens": "0",
 }
@@ -76,7 +76,7 @@ GROUPS = {
         "no-head-norm": but(head_norm="none"),
         "8-heads": but(n_heads="8"),
         "torchscale-gammas": but(decay="torchscale"),
-        "batch-8": but(batch_size="8", steps="300", recurring_steps="300", validate_every="50"),
+        "batch-8": but(batch_size="8", steps="300", recurring_steps="300", validate_every="75"),
         "context-256": but(batch_size="8", context="256"),
         "muon-rate-0.01": but(muon_learning_rate="0.01", learning_rate="0.001"),
         "muon-rate-0.04": but(muon_learning_rate="0.04", learning_rate="0.004"),
