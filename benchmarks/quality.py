@@ -31,7 +31,7 @@ ABOUT = "51 MB of public-domain short stories from Project Gutenberg"
 SHORT = "--steps 600 --warmup 100 --validate-every 100 --validation-tokens 300000"
 # A recipe, as words of `retnet-viz train`: for the sweep, which changes one of them at a time.
 RECIPE = {
-    "steps": "600",
+    "steps": "700",
     "batch-size": "4",
     "context": "512",
     "warmup": "50",
@@ -43,11 +43,11 @@ RECIPE = {
     "rotation-base": "1000",
     "initial-weights": "positive",
     "initial-scale": "3",
-    "recurring": "1",
-    "recurring-end": "0.2",
-    "recurring-steps": "600",
-    "recurring-kinds": "random,random,span,sentence,name",
-    "validate-every": "150",
+    "copy-steps": "500",
+    "recurring": "0.5",
+    "recurring-end": "0.5",
+    "recurring-kinds": "random,span,sentence,name",
+    "validate-every": "100",
     "validation-tokens": "30000",
     "sample-tokens": "0",
 }
@@ -70,13 +70,15 @@ GROUPS = {
         "base-100": but(rotation_base="100"),
         "base-10000": but(rotation_base="10000"),
         "paper-angles": but(angles="inclusive", rotation_base="10000"),
-        "only-stories": but(recurring="0", recurring_end="0"),
-        "all-lengths-at-once": but(recurring="0.6", recurring_end="0.6", recurring_steps="0"),
-        "without-random-rows": but(recurring_kinds="span,sentence,name"),
+        "no-copy-steps": but(copy_steps="0"),
+        "only-stories": but(copy_steps="0", recurring="0", recurring_end="0"),
+        "all-lengths-at-once": but(
+            copy_steps="0", recurring="1", recurring_end="1", recurring_kinds="random"
+        ),
         "no-head-norm": but(head_norm="none"),
         "8-heads": but(n_heads="8"),
         "torchscale-gammas": but(decay="torchscale"),
-        "batch-8": but(batch_size="8", steps="300", recurring_steps="300", validate_every="75"),
+        "batch-8": but(batch_size="8", steps="350", copy_steps="250", validate_every="50"),
         "context-256": but(batch_size="8", context="256"),
         "muon-rate-0.01": but(muon_learning_rate="0.01", learning_rate="0.001"),
         "muon-rate-0.04": but(muon_learning_rate="0.04", learning_rate="0.004"),

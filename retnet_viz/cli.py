@@ -118,8 +118,11 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="free",
         help="positive: retention weights are, at first, near the diagonal",
     )
+    parser.add_argument(
+        "--copy-steps", type=int, default=0, help="at first, of random tokens that come again"
+    )
     recurring = "share of rows in which something comes again"
-    parser.add_argument("--recurring", type=float, default=0.0, help=f"{recurring}, at first")
+    parser.add_argument("--recurring", type=float, default=0.0, help=f"{recurring}, then")
     parser.add_argument("--recurring-end", type=float, default=0.0, help=f"{recurring}, later")
     parser.add_argument("--recurring-steps", type=int, default=0, help="from the one to the other")
     parser.add_argument(

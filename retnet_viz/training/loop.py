@@ -186,9 +186,10 @@ def _provenance(
     options = {name: str(value) for name, value in fields.items() if name not in unsaid}
     recurring = f"{100 * config.recurring_end:.0f} %"
     if config.recurring_steps:
-        first, last = config.recurring, config.recurring_end
-        recurring = f"{100 * first:.0f} % at first, {100 * last:.0f} % from step "
-        recurring += f"{config.recurring_steps:,} on"
+        settled = config.copy_steps + config.recurring_steps
+        recurring += f" from step {settled:,} on, {100 * config.recurring:.0f} % before"
+    if config.copy_steps:
+        recurring += f"; all of the first {config.copy_steps:,} steps, of random tokens"
     return Provenance(
         about,
         options | {"about": about},
@@ -405,9 +406,9 @@ def rows_of_step(rows: RecurringRows, config: TrainingConfig, step: int) -> tupl
         each.clone()
         for each in batch(rows.ids, config.batch_size, config.context, config.seed, step)
     )
-    share, grown = config.recurring_share(step), config.recurring_grown(step)
+    share, grown = config.recurring_share(step), config.span_growth(step)
     if share:
-        kinds = config.recurring_kinds.split(",")
+        kinds = config.kinds_of_step(step)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step + 2**40)
         for row in range(config.batch_size):
             is_recurring, choice = torch.rand(2, generator=generator).tolist()

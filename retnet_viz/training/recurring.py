@@ -12,8 +12,8 @@ these rows it is. The kinds, of which each row has one, drawn by the seed:
 
 A span of the first three kinds stands there PASSES times, then comes another one: where a single
 span fills the row, it is enough to know which tokens it has, and nothing is learned of their order.
-A span is of SPANS tokens, at the beginning of a run of at most SHORT: a model learns to copy over
-short distances first, and long ones from there; without that it does so many times later. What
+A span is of SPANS tokens, while it grows at the beginning of a run of at most SHORT or a few more:
+a model learns to copy over short distances first, and long ones from there. What
 nothing foretells, the first pass over tokens in no order, is not counted by the loss.
 """
 
@@ -160,7 +160,8 @@ class RecurringRows:
         return self._sentence(length, generator)
 
 
-KINDS = ("random", "shuffled", "span", "sentence", "name")
+COPIED = "random"  # the kind that teaches copying and nothing else
+KINDS = (COPIED, "shuffled", "span", "sentence", "name")
 
 
 def invented_name(generator: Generator) -> str:

@@ -29,7 +29,7 @@ from retnet_viz.model import LanguageModel
 from retnet_viz.model.retnet import RetNetBlock
 from retnet_viz.training.data import Corpus
 from retnet_viz.training.optimizer import OPTIMIZERS, STATE, Muon, is_inner
-from retnet_viz.training.recurring import KINDS
+from retnet_viz.training.recurring import COPIED, KINDS
 from retnet_viz.training.schedule import SCHEDULES, decay_start
 
 INITIAL_WEIGHTS = ("free", "positive")
@@ -46,6 +46,7 @@ FIXED = (  # what a resume may not change: the numbers would be those of no run 
     "clip",
     "initial_scale",
     "initial_weights",
+    "copy_steps",
     "recurring",
     "recurring_end",
     "recurring_steps",
@@ -69,9 +70,11 @@ class TrainingConfig:
     on. `sample_tokens` are generated at each validation. `minutes` ends a run before its steps are
     done, with its schedule finished; 0 sets no such end. Raises ValueError on what no run can have.
 
-    Each row is with the chance `recurring` one in which something comes again (see `recurring`), of
-    one of `recurring_kinds`; over the first `recurring_steps` steps the chance goes to
-    `recurring_end` in a straight line, and the spans in them grow to their whole length.
+    The first `copy_steps` steps read nothing but random tokens that come again, in spans that grow:
+    copying is learned in a tenth of the tokens that it takes where stories are read beside. From
+    there on each row is with the chance `recurring` one in which something comes again (see the
+    module `recurring`), of one of `recurring_kinds`; in `recurring_steps` steps the chance goes to
+    `recurring_end` in a straight line.
     """
 
     data: str
@@ -93,6 +96,7 @@ class TrainingConfig:
     clip: float = 1.0
     initial_scale: float = 1.0
     initial_weights: str = "free"
+    copy_steps: int = 0
     recurring: float = 0.0
     recurring_end: float = 0.0
     recurring_steps: int = 0
@@ -115,6 +119,7 @@ class TrainingConfig:
             ("validation_tokens", 1),
             ("sample_tokens", 0),
             ("warmup", 0),
+            ("copy_steps", 0),
             ("recurring_steps", 0),
         ):
             if getattr(self, name) < least:
@@ -160,13 +165,21 @@ class TrainingConfig:
         more = max(0, int(left * progress.step / progress.elapsed))
         return max(progress.step, min(self.steps, progress.step + more))
 
-    def recurring_grown(self, step: int) -> float:
-        """How far the recurring rows are from those of the first step, 0, to those that stay, 1."""
-        return min(1.0, step / self.recurring_steps) if self.recurring_steps else 1.0
+    def span_growth(self, step: int) -> float:
+        """How far the spans that come again have grown from the shortest, 0, to all lengths, 1."""
+        return min(1.0, step / self.copy_steps) if self.copy_steps else 1.0
 
     def recurring_share(self, step: int) -> float:
         """The chance with which a row of this step is one in which something comes again."""
-        return self.recurring + (self.recurring_end - self.recurring) * self.recurring_grown(step)
+        if step < self.copy_steps:
+            return 1.0
+        late = step - self.copy_steps
+        done = min(1.0, late / self.recurring_steps) if self.recurring_steps else 1.0
+        return self.recurring + (self.recurring_end - self.recurring) * done
+
+    def kinds_of_step(self, step: int) -> list[str]:
+        """The kinds of such rows, each drawn as often as it stands here."""
+        return [COPIED] if step < self.copy_steps else self.recurring_kinds.split(",")
 
 
 @dataclass

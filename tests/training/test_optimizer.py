@@ -76,7 +76,7 @@ def test_a_run_with_muon_goes_on_bit_for_bit(stories: Path, tmp_path: Path) -> N
     straight, parted = tmp_path / "straight", tmp_path / "parted"
     options = {
         "optimizer": "muon", "schedule": "stable", "decay_share": 0.25, "validate_every": 4,
-        "recurring": 0.5, "recurring_end": 0.1, "recurring_steps": 6, "warmup": 2,
+        "recurring": 0.5, "recurring_end": 0.1, "recurring_steps": 3, "copy_steps": 3, "warmup": 2,
     }  # fmt: skip
     assert main(arguments(stories, straight, steps=8, **options)) == 0
     short = {**options, "decay_share": 0.0}

@@ -167,11 +167,11 @@ def test_names_of_training_are_not_those_that_recall_is_asked_for() -> None:
 
 def test_the_share_of_recurring_rows_falls_over_its_steps(rows: RecurringRows) -> None:
     config = TrainingConfig(
-        "d", "o", batch_size=50, context=60, recurring=0.8, recurring_end=0.2, recurring_steps=100,
-        recurring_kinds="random",
+        "d", "o", batch_size=50, context=60, copy_steps=20,
+        recurring=0.8, recurring_end=0.2, recurring_steps=100, recurring_kinds="random",
     )  # fmt: skip
-    assert [config.recurring_share(step) for step in (0, 50, 100, 5000)] == pytest.approx(
-        [0.8, 0.5, 0.2, 0.2]
+    assert [config.recurring_share(step) for step in (0, 19, 20, 70, 120, 5000)] == pytest.approx(
+        [1, 1, 0.8, 0.5, 0.2, 0.2]
     )
 
     def share(step: int) -> float:
@@ -179,10 +179,25 @@ def test_the_share_of_recurring_rows_falls_over_its_steps(rows: RecurringRows) -
         assert inputs.shape == targets.shape == (50, 60)
         return (targets[:, 0] == UNCOUNTED).float().mean().item()
 
-    early, late = (sum(map(share, steps)) / 10 for steps in (range(10), range(100, 110)))
+    early, late = (sum(map(share, steps)) / 10 for steps in (range(20, 30), range(120, 130)))
     assert early == pytest.approx(0.77, abs=0.1)
     assert late == pytest.approx(0.2, abs=0.1)
     assert torch.equal(rows_of_step(rows, config, 7)[0], rows_of_step(rows, config, 7)[0])
+
+
+def test_the_first_steps_are_for_copying_and_their_spans_grow(rows: RecurringRows) -> None:
+    config = TrainingConfig(
+        "d", "o", batch_size=20, context=400, copy_steps=10, recurring_kinds="sentence"
+    )
+
+    def longest(step: int) -> int:
+        inputs, targets = rows_of_step(rows, config, step)
+        assert (targets[:, 0] == UNCOUNTED).all()
+        return max(size for row in inputs for size, _ in spans(row))
+
+    assert longest(0) <= SHORT < longest(5) < longest(9) <= SPANS[1]
+    _, targets = rows_of_step(rows, config, 10)
+    assert (targets != UNCOUNTED).all()
 
 
 def test_rows_of_the_corpus_stay_as_they_were_beside_recurring_ones(rows: RecurringRows) -> None:
