@@ -1,6 +1,7 @@
 """Train what the quality of a RetNet is compared with, and write down how well each one does.
 
     .venv/bin/python benchmarks/quality.py recipe        # what recall is learned with
+    .venv/bin/python benchmarks/quality.py rates         # three learning rates for each kind
     .venv/bin/python benchmarks/quality.py baselines     # three kinds of models, one long budget
     .venv/bin/python benchmarks/quality.py ablations     # the paper's, and two more seeds, short
     .venv/bin/python benchmarks/quality.py ablations --only no-gate --steps 50 --data some.txt
@@ -29,6 +30,20 @@ STORIES = ROOT.parent / "shared" / "data" / "stories.txt.xz"
 TOKENIZER = ROOT / "retnet_viz" / "checkpoints" / "default" / "tokenizer.json"
 ABOUT = "51 MB of public-domain short stories from Project Gutenberg"
 SHORT = "--steps 600 --warmup 100 --validate-every 100 --validation-tokens 300000"
+# What the models that ship are trained with, but for the rates and the length. The first steps teach
+# copying; the share of recurring rows is small in the end, so that the models stay models of stories.
+SHIPPED = (
+    "--batch-size 4 --context 512 --schedule stable --warmup 100 --optimizer muon "
+    "--copy-steps 800 --recurring 0.4 --recurring-end 0.15 --recurring-steps 3000 "
+    "--recurring-kinds random,span,sentence,name"
+)
+KINDS = {
+    # the options that only a RetNet has: see the sweep
+    "retnet": "--model retnet --angles half_turn --rotation-base 1000 --initial-weights positive",
+    "transformer": "--model transformer",
+    "mamba": "--model mamba",
+}
+RATES = ((0.004, 0.001), (0.008, 0.002), (0.016, 0.004))  # Muon's, and that of the rest
 # A recipe, as words of `retnet-viz train`: for the sweep, which changes one of them at a time.
 RECIPE = {
     "steps": "700",
@@ -82,6 +97,12 @@ GROUPS = {
         "context-256": but(batch_size="8", context="256"),
         "muon-rate-0.01": but(muon_learning_rate="0.01", learning_rate="0.001"),
         "muon-rate-0.04": but(muon_learning_rate="0.04", learning_rate="0.004"),
+    },
+    "rates": {
+        f"{kind}-{muon}": f"{options} {SHIPPED} --steps 2000 --muon-learning-rate {muon} "
+        f"--learning-rate {rest} --validate-every 200 --validation-tokens 60000 --sample-tokens 0"
+        for kind, options in KINDS.items()
+        for muon, rest in RATES
     },
     "baselines": {
         "retnet": "--model retnet",

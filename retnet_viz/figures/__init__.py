@@ -16,7 +16,7 @@ from retnet_viz.figures.next_token import next_token
 from retnet_viz.figures.normalization import normalization
 from retnet_viz.figures.phase import phase
 from retnet_viz.figures.planes import decay, retention, scores
-from retnet_viz.figures.quality import ablations, losses
+from retnet_viz.figures.quality import ablations, losses, recall_over_tokens
 from retnet_viz.figures.recall import recall
 from retnet_viz.figures.rounding import rounding
 from retnet_viz.figures.selection import selection
@@ -47,6 +47,7 @@ __all__ = [
     "recall",
     "recall_by_lag",
     "recall_by_noise",
+    "recall_over_tokens",
     "retention",
     "rounding",
     "scores",

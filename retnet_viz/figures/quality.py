@@ -1,4 +1,4 @@
-"""Training runs side by side: losses over the tokens read, and what each ablation costs."""
+"""Training runs side by side: losses and recall over the tokens read, what each ablation costs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from retnet_viz.figures.layout import Drawing, Spec, make
 from retnet_viz.figures.panel import legend_below
 from retnet_viz.figures.theme import HEAD_COLORS, MUTED, head_color
 from retnet_viz.figures.words import counted
-from retnet_viz.lab.quality import Run, agreement, seed_changes
+from retnet_viz.lab.quality import RECALLED, Run, agreement, seed_changes, tokens_until
 from retnet_viz.lab.quality import ablations as found_in
 
 _LABELS = 170  # pixels for the names of the ablations
@@ -51,6 +51,60 @@ def losses(runs: Mapping[str, Run], *, theme: str = "light") -> Spec:
         },
         theme,
     )
+
+
+@Drawing
+def recall_over_tokens(
+    runs: Mapping[str, Run],
+    columns: tuple[str, str] = ("copy_32", "names"),
+    *,
+    theme: str = "light",
+) -> Spec:
+    """What is recalled (% of what was asked) over the tokens read: two lines per run.
+
+    `columns` are two of `lab.quality.RECALLED`: the first is a solid line, the second a dotted one.
+    `layout.meta.sentence` says it in words. Raises ValueError where a run's log has no recall.
+    """
+    lacking = [run.name for run in runs.values() if not set(columns) <= run.recalled.keys()]
+    if lacking:
+        raise ValueError(f"the log of {lacking[0]} has no recall; train it again to have it")
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": html.escape(f"{run.name}, {RECALLED[column]}", quote=False),
+            "x": list(run.tokens),
+            "y": [100 * share for share in run.recalled[column]],
+            "line": {"color": head_color(i), "width": 2, "dash": dash},
+            "marker": {"size": 6, "symbol": symbol},
+            "hovertemplate": "%{x:,} tokens<br>%{y:.0f} %",
+        }
+        for i, run in enumerate(runs.values())
+        for column, dash, symbol in zip(
+            columns, ("solid", "dot"), ("circle", "diamond"), strict=True
+        )
+    ]
+    return make(
+        traces,
+        {
+            "title": {"text": "Recalled, % of what was asked"},
+            "xaxis": {"title": {"text": "tokens read"}, "tickformat": "~s"},
+            "yaxis": {"range": [-3, 103], "ticksuffix": " %"},
+            "margin": {"l": 56, "r": 14, "t": 40, "b": 110},
+            "legend": legend_below(theme),
+            "showlegend": True,
+            "meta": {"sentence": " ".join(_first_half(run, columns[0]) for run in runs.values())},
+        },
+        theme,
+    )
+
+
+def _first_half(run: Run, column: str) -> str:
+    tokens = tokens_until(run, column)
+    if tokens is None:
+        best = 100 * max(run.recalled[column])
+        return f"{run.name}: at most {best:.0f} % of {RECALLED[column]}."
+    return f"{run.name}: half of {RECALLED[column]} after {tokens:,} tokens."
 
 
 @Drawing

@@ -1,4 +1,7 @@
-"""How well trained models predict held-out text: the logged runs of benchmarks/quality.py, read."""
+"""How well trained models predict held-out text, and what they recall, while they are trained.
+
+Read from the logged runs of benchmarks/quality.py.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,22 @@ ABLATIONS = {
     "one-gamma": ("one γ for all heads", 27.02),
     "small-heads": ("heads a quarter as wide", 27.68),
 }
+RECALLED = {
+    # column: what is recalled, as a share
+    "copy_8": "rows of 8 random tokens copied",
+    "copy_32": "rows of 32 random tokens copied",
+    "copy_64": "rows of 64 random tokens copied",
+    "names": "invented names recalled",
+    "things": "somebody's things recalled",
+}
 
 
 @dataclass(frozen=True)
 class Run:
     """A training run: its size, and at each validation tokens read, loss in nats, bits per byte.
 
-    `seconds` are those of training alone.
+    `seconds` are those of training alone. `recalled` has, for each column of RECALLED, the share at
+    each validation; nothing where the log is older than these figures.
     """
 
     name: str
@@ -35,6 +47,7 @@ class Run:
     seconds: tuple[float, ...]
     losses: tuple[float, ...]
     bits_per_byte: tuple[float, ...]
+    recalled: Mapping[str, tuple[float, ...]]
 
     @property
     def perplexity(self) -> float:
@@ -81,7 +94,18 @@ def _run(name: str, rows: Sequence[Mapping[str, str]]) -> Run:
         tuple(float(row["seconds"]) for row in rows),
         tuple(float(row["loss"]) for row in rows),
         tuple(float(row["bits_per_byte"]) for row in rows),
+        {
+            name: tuple(float(row[name]) for row in rows)
+            for name in RECALLED
+            if all(row.get(name) for row in rows)
+        },
     )
+
+
+def tokens_until(run: Run, column: str, share: float = 0.5) -> int | None:
+    """Tokens read when a share of RECALLED was first reached, None where it never was."""
+    found = zip(run.tokens, run.recalled[column], strict=True)
+    return next((tokens for tokens, recalled in found if recalled >= share), None)
 
 
 def ablations(runs: Mapping[str, Run]) -> list[Ablation]:

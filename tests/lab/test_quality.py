@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 
 from retnet_viz.figures.quality import ablations as ablation_figure
-from retnet_viz.figures.quality import losses
-from retnet_viz.lab.quality import ABLATIONS, PAPER, ablations, agreement, read_runs, seed_changes
+from retnet_viz.figures.quality import losses, recall_over_tokens
+from retnet_viz.lab.quality import (
+    ABLATIONS,
+    PAPER,
+    RECALLED,
+    ablations,
+    agreement,
+    read_runs,
+    seed_changes,
+    tokens_until,
+)
 
 HEADER = (
     "run,options,parameters,step,tokens,seconds,train_loss,loss,bits_per_byte,validation_tokens"
@@ -70,6 +79,42 @@ def test_the_figures_hold_the_numbers_of_the_runs(log: Path) -> None:
     band = figure.layout.shapes[0]
     assert (band.x0, band.x1) == pytest.approx((0.0, 10.0))
     assert "4 of 10 pairs" in figure.layout.meta["sentence"]
+
+
+def test_recall_is_read_and_drawn_and_said_when_it_appears(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    lines = [f"{HEADER},{','.join(RECALLED)}"]
+    for name, shares in (("quick", (0.1, 0.5, 0.9)), ("never", (0.0, 0.1, 0.2))):
+        for i, share in enumerate(shares):
+            recalled = [share, share, share / 2, 0.25, 0]  # in the order of RECALLED
+            lines.append(f"{name},,9,{i},{1000 * (i + 1)},1,5,5,1,9,{','.join(map(str, recalled))}")
+    path.write_text("\n".join(lines) + "\n")
+    runs = read_runs(path)
+    assert runs["quick"].recalled["copy_64"] == (0.05, 0.25, 0.45)
+    assert tokens_until(runs["quick"], "copy_32") == 2000
+    assert tokens_until(runs["quick"], "copy_64") is None
+
+    figure = recall_over_tokens(runs, ("copy_32", "names"))
+    assert len(figure.data) == 4
+    copies, names = figure.data[:2]
+    assert (copies.name, names.name) == (
+        "quick, rows of 32 random tokens copied",
+        "quick, invented names recalled",
+    )
+    assert list(copies.x) == [1000, 2000, 3000]
+    assert list(copies.y) == [10, 50, 90]
+    assert list(names.y) == [25, 25, 25]
+    assert copies.line.color == names.line.color != figure.data[2].line.color
+    assert copies.line.dash != names.line.dash
+    assert figure.layout.meta["sentence"] == (
+        "quick: half of rows of 32 random tokens copied after 2,000 tokens. "
+        "never: at most 20 % of rows of 32 random tokens copied."
+    )
+
+
+def test_a_log_without_recall_is_not_drawn_as_one_of_no_recall(log: Path) -> None:
+    with pytest.raises(ValueError, match="the log of retnet has no recall"):
+        recall_over_tokens(read_runs(log))
 
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n", f"{HEADER}\nretnet,x,many,1,2,3,4,5,6,7\n"])
