@@ -30,8 +30,8 @@ STORIES = ROOT.parent / "shared" / "data" / "stories.txt.xz"
 TOKENIZER = ROOT / "retnet_viz" / "checkpoints" / "default" / "tokenizer.json"
 ABOUT = "51 MB of public-domain short stories from Project Gutenberg"
 SHORT = "--steps 600 --warmup 100 --validate-every 100 --validation-tokens 300000"
-# What the models that ship are trained with, but for the rates and the length. The first steps teach
-# copying; the share of recurring rows is small in the end, so that the models stay models of stories.
+# What the models that ship are trained with, but for the rates and the length. The first steps
+# teach copying; later recurring rows are few, so that the models stay models of stories.
 SHIPPED = (
     "--batch-size 4 --context 512 --schedule stable --warmup 100 --optimizer muon "
     "--copy-steps 800 --recurring 0.4 --recurring-end 0.15 --recurring-steps 3000 "
