@@ -27,7 +27,7 @@ from pathlib import Path
 import nbformat
 from browser import WORDS, Browser, end, machine, percentile, start_browser
 
-from retnet_viz.figures.scale import SCALES
+from retnet_viz.figures.base.scale import SCALES
 
 BUDGETS = 200, 400  # milliseconds, median and 95th percentile
 FLOORS = (65_536, 8192, 1024, 128, 0)  # tokens along a square from which a row of figures counts
@@ -39,9 +39,9 @@ import ipywidgets, torch
 from IPython.display import display
 import retnet_viz as rv
 from retnet_viz.model.observe import listening
-from retnet_viz.trace.tiles import Plane
-from retnet_viz.widgets.page import Page
-from retnet_viz.widgets.tiled_matrix import TiledMatrix
+from retnet_viz.trace.tiles.pictures import Plane
+from retnet_viz.ui.core.host_bridge import Page
+from retnet_viz.ui.panels.tiled_heatmap import TiledMatrix
 
 torch.set_num_threads({threads})
 model, found = rv.load(), {{"retention.q": [], "retention.k": []}}

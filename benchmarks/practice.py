@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from retnet_viz.lab.practice import Practice
-from retnet_viz.lab.tasks import TASKS
+from retnet_viz.experiments.learning.tasks import TASKS
+from retnet_viz.experiments.learning.tiny_training import Practice
 
 SEEDS = range(5)
 REPORT = 20  # steps between two looks at the held-out accuracy

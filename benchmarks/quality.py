@@ -38,12 +38,14 @@ SHIPPED = (
     "--recurring-kinds random,span,sentence,name"
 )
 KINDS = {
-    # the options that only a RetNet has: see the sweep
+    # what a model without queries has no use for: see the sweep
     "retnet": "--model retnet --angles half_turn --rotation-base 1000 --initial-weights positive",
-    "transformer": "--model transformer",
+    "transformer": (
+        "--model transformer --angles half_turn --rotation-base 1000 --initial-weights positive"
+    ),
     "mamba": "--model mamba",
 }
-RATES = ((0.004, 0.001), (0.008, 0.002), (0.016, 0.004))  # Muon's, and that of the rest
+RATES = ((0.002, 0.0005), (0.004, 0.001), (0.008, 0.002))  # Muon's, and that of the rest
 # A recipe, as words of `retnet-viz train`: for the sweep, which changes one of them at a time.
 RECIPE = {
     "steps": "700",

@@ -20,7 +20,7 @@ import time
 import torch
 from browser import machine, percentile
 
-from retnet_viz.trace.tiles import Plane
+from retnet_viz.trace.tiles.pictures import Plane
 
 PIXELS = 800
 WIDTH = 64  # d_k

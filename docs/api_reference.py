@@ -25,10 +25,10 @@ LAYERS = {
     "checkpoints": "Load and inspect",
     "trace": "Trace",
     "figures": "Figures",
-    "widgets": "Widgets",
+    "ui": "Pages and panels",
     "model": "The model",
     "baselines": "What RetNet is compared with",
-    "lab": "Experiments",
+    "experiments": "Experiments",
     "training": "Training",
 }
 COMMANDS = "Command line"

@@ -28,7 +28,7 @@ from retnet_viz.trace import (
 
 if TYPE_CHECKING:
     from retnet_viz import figures
-    from retnet_viz.widgets import compare, cost, explore, export, modes, practice
+    from retnet_viz.ui import compare, cost, explore, export, modes, practice
 
 # plotly and the servers import jsonschema, which would build a grammar of internationalised
 # addresses, two seconds of work that nothing here uses. It does without where that is missing.
@@ -67,7 +67,7 @@ def __getattr__(name: str) -> Any:
 
         return importlib.import_module("retnet_viz.figures")
     if name in ("compare", "cost", "explore", "export", "modes", "practice"):
-        from retnet_viz import widgets
+        from retnet_viz import ui
 
-        return getattr(widgets, name)
+        return getattr(ui, name)
     raise AttributeError(f"module 'retnet_viz' has no attribute {name!r}")

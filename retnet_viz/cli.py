@@ -259,8 +259,8 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from retnet_viz.lab.speed import LENGTHS, LIMIT, POSITIONS, measure_speed
-    from retnet_viz.lab.speed_table import speed_table
+    from retnet_viz.experiments.speed.benchmark import LENGTHS, LIMIT, POSITIONS, measure_speed
+    from retnet_viz.experiments.speed.speed_table import speed_table
     from retnet_viz.model import MODES
 
     def report(doing: str) -> None:

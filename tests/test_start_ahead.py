@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from retnet_viz.server import explorer
-from retnet_viz.server.explorer import LATER, NOTEBOOK, QUIET_SECONDS, ExplorerServer
+from retnet_viz.server import voila_apps
 from retnet_viz.server.folders import APPS
+from retnet_viz.server.voila_apps import LATER, NOTEBOOK, QUIET_SECONDS, ExplorerServer
 
 
 class Server:
@@ -27,8 +27,8 @@ class Server:
         self.kernel_pools_config: dict[str, Any] = {NOTEBOOK: {"pool_size": 1}}
         self.now, self.free, self.done = 100.0, free, list[tuple[float, str]]()
         self.busy: list[float] = []
-        monkeypatch.setattr(explorer.asyncio, "sleep", self._sleep)
-        monkeypatch.setattr(explorer, "available_memory", lambda: self.free)
+        monkeypatch.setattr(voila_apps.asyncio, "sleep", self._sleep)
+        monkeypatch.setattr(voila_apps, "available_memory", lambda: self.free)
 
     async def _sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -74,7 +74,7 @@ def test_none_starts_while_a_page_is_used(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_memory_does_not_allow_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(monkeypatch, free=explorer.FREE_BYTES + 5e8)
+    server = Server(monkeypatch, free=voila_apps.FREE_BYTES + 5e8)
     assert [name for _, name in server.start_ahead()] == list(LATER[:2])
 
 

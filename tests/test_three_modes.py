@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import retnet_viz as rv
-from retnet_viz.widgets import quiz
+from retnet_viz.ui.panels import quiz
 
 CELLS = json.loads(
     (Path(__file__).parents[1] / "notebooks/02_three_modes.ipynb").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import retnet_viz as rv
-from retnet_viz.widgets import quiz
+from retnet_viz.ui.panels import quiz
 
 CELLS = json.loads(
     (Path(__file__).parents[1] / "notebooks/05_your_own_model.ipynb").read_text(encoding="utf-8")

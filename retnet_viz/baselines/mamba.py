@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -154,6 +155,7 @@ class Mamba(LanguageModel[MambaState]):
 
     config: MambaConfig
     undecayed = ("A_log",)
+    stacked = MappingProxyType({"in_proj.weight": 2})
 
     def __init__(self, config: MambaConfig) -> None:
         super().__init__()

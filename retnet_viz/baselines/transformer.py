@@ -11,6 +11,7 @@ Shapes: B batch, T tokens, H heads, d = d_model, d_k = d / H.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 
 from retnet_viz.model import ConfigError, LanguageModel, Output
 from retnet_viz.model.config import (
+    ANGLES,
+    check_choice,
     check_heads,
     check_positive,
     check_switch,
@@ -42,6 +45,7 @@ class TransformerConfig:
     n_heads: int = 4
     ffn_factor: float = 4.0  # feed-forward width / d_model
     rotation_base: float = 10000.0
+    angles: str = "inclusive"  # see `position.rotation_angles`
     norm_eps: float = 1e-6
     tie_embeddings: bool = True
 
@@ -49,6 +53,7 @@ class TransformerConfig:
         check_whole(self, "vocab_size", "d_model", "n_layers", "n_heads")
         check_heads(self.d_model, self.n_heads)
         check_positive(self, "ffn_factor", "rotation_base", "norm_eps")
+        check_choice(self, "angles", ANGLES)
         check_switch(self, "tie_embeddings")
         if self.ffn_dim < 1:
             raise ConfigError(f"ffn_factor {self.ffn_factor} leaves no feed-forward width")
@@ -186,6 +191,7 @@ class Transformer(LanguageModel[TransformerState]):
     """A language model: token ids (B, T) -> logits (B, T, vocab)."""
 
     config: TransformerConfig
+    stacked = MappingProxyType({"qkv_proj.weight": 3})
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -214,7 +220,7 @@ class Transformer(LanguageModel[TransformerState]):
         check_ids(ids, None if first is None else first.content[0])
         config, start = self.config, state.position
         cos, sin = rotation_angles(
-            config.head_dim, start, ids.shape[1], config.rotation_base, ids.device
+            config.head_dim, start, ids.shape[1], config.rotation_base, ids.device, config.angles
         )
         x = self.embedding(ids)
         publish("embedding", x)

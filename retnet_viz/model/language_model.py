@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -35,11 +37,13 @@ class LanguageModel(nn.Module, Generic[S]):
     """Token ids (B, T) -> logits (B, T, vocab), and a state to go on from.
 
     `tokenizer` is set by whoever loads a checkpoint; the model itself never uses it. `undecayed`
-    are endings of names of matrices that weight decay leaves alone.
+    are endings of names of matrices that weight decay leaves alone, and `stacked` are those of
+    parameters that hold several matrices, one above the other, with their number.
     """
 
     tokenizer: Any = None
     undecayed: tuple[str, ...] = ()
+    stacked: Mapping[str, int] = MappingProxyType({})
     config: Any
     embedding: nn.Embedding
     head: nn.Linear

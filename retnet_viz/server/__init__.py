@@ -30,7 +30,7 @@ def explore(host: str = "127.0.0.1", port: int = 8866, open_browser: bool = Fals
     sockets = open_sockets(host, port)
     warn_if_open(host, "Whoever can reach it can use it: put authentication in front of it.")
     print("Starting the server and a kernel ...", flush=True)
-    from retnet_viz.server.explorer import serve
+    from retnet_viz.server.voila_apps import serve
 
     serve(sockets, host, open_browser)
 
@@ -58,6 +58,6 @@ def lab(
         opened.close()
     warn_if_open(host, "Its token is all that keeps others from running code: use it over TLS.")
     print("Starting JupyterLab ...", flush=True)
-    from retnet_viz.server.laboratory import serve
+    from retnet_viz.server.jupyterlab import serve
 
     serve(folder, host, free_port, open_browser)

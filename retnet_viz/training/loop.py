@@ -30,7 +30,9 @@ from retnet_viz.training.data import (
     tokenize,
     train_tokenizer,
 )
+from retnet_viz.training.distributed import World, joined
 from retnet_viz.training.evaluation import Evaluation, evaluate
+from retnet_viz.training.lr_schedule import rate_share
 from retnet_viz.training.optimizer import make_optimizers
 from retnet_viz.training.precision import Pace, fastest_precision, half_precision
 from retnet_viz.training.recall import Recall, measure_recall
@@ -48,8 +50,6 @@ from retnet_viz.training.run import (
     save_run,
     writing,
 )
-from retnet_viz.training.schedule import rate_share
-from retnet_viz.training.world import World, joined
 
 PROMPT = 16  # tokens of the held-out text that a sample goes on from
 RECALL_SAMPLES = 8  # texts for each figure of recall at a validation

@@ -26,9 +26,10 @@ class Muon(torch.optim.Muon):
     """
 
     def __init__(
-        self, parameters: list[nn.Parameter], lr: float, weight_decay: float, precision: str
+        self, groups: list[dict[str, Any]], lr: float, weight_decay: float, precision: str
     ) -> None:
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay)
+        """A group's "stacked" says how many matrices each of its parameters holds."""
+        super().__init__(groups, lr=lr, weight_decay=weight_decay)
         self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
 
     @torch.no_grad()
@@ -44,11 +45,13 @@ class Muon(torch.optim.Muon):
                     state["momentum_buffer"] = torch.zeros_like(parameter)
                 buffer = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
                 nesterov = parameter.grad.lerp(buffer, momentum)
-                update = orthogonal(nesterov.to(self.dtype)).to(parameter.dtype)
+                parts = [
+                    # As large as a step of AdamW is (Liu et al. 2025, arXiv:2502.16982, 2.2).
+                    orthogonal(part.to(self.dtype)) * (0.2 * max(part.shape) ** 0.5)
+                    for part in nesterov.chunk(group["stacked"])
+                ]
                 parameter.mul_(1 - rate * group["weight_decay"])
-                # As large as a step of AdamW is (Liu et al. 2025, arXiv:2502.16982, section 2.2).
-                scale = 0.2 * max(parameter.shape) ** 0.5
-                parameter.add_(update, alpha=-rate * scale)
+                parameter.add_(torch.cat(parts).to(parameter.dtype), alpha=-rate)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
@@ -86,13 +89,14 @@ def make_optimizers(
     Only matrices are decayed: a norm's scale or shift has no reason to shrink. Muon is for matrices
     between layers; the embedding, the head, and all that is no matrix stay with AdamW.
     """
-    inner: list[nn.Parameter] = []
+    inner: dict[int, list[nn.Parameter]] = {}  # by how many matrices a parameter is made of
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         is_decayed = parameter.dim() > 1 and not name.endswith(model.undecayed)
         if optimizer == "muon" and is_inner(name, parameter, model):
-            inner.append(parameter)
+            endings = [count for ending, count in model.stacked.items() if name.endswith(ending)]
+            inner.setdefault(max(endings, default=1), []).append(parameter)
         else:
             (decayed if is_decayed else undecayed).append(parameter)
     groups = [
@@ -103,7 +107,8 @@ def make_optimizers(
         torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
     ]
     if inner:
-        optimizers.append(Muon(inner, muon_rate, weight_decay, precision))
+        muon_groups = [{"params": found, "stacked": count} for count, found in inner.items()]
+        optimizers.append(Muon(muon_groups, muon_rate, weight_decay, precision))
     for each in optimizers:
         for group in each.param_groups:
             group["peak"] = group["lr"]

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from retnet_viz.baselines.transformer import TransformerBlock
 from retnet_viz.checkpoints import CheckpointError, Tokenizer, load_model
 from retnet_viz.checkpoints.files import read_json, replaced_folder, write_json
 from retnet_viz.checkpoints.native import build, write_model
@@ -28,9 +29,9 @@ from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.model import LanguageModel
 from retnet_viz.model.retnet import RetNetBlock
 from retnet_viz.training.data import Corpus
+from retnet_viz.training.lr_schedule import SCHEDULES, decay_start
 from retnet_viz.training.optimizer import OPTIMIZERS, STATE, Muon, is_inner
 from retnet_viz.training.recurring import COPIED, KINDS
-from retnet_viz.training.schedule import SCHEDULES, decay_start
 
 INITIAL_WEIGHTS = ("free", "positive")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -203,7 +204,7 @@ def begin(
     "positive" a RetNet's retention weights are positive at first, near the diagonal: keys begin as
     queries, and what both are made of has a shift common to all tokens. Retention weights are
     signed and, of free matrices, 0 on average: no first step tells the model that reading earlier
-    tokens helps. Softmax attention, which is never negative, has no such start.
+    tokens helps. A Transformer begins to read what is near in the same way; a Mamba has no queries.
     """
     model = build(model_config)
     model.tokenizer = tokenizer
@@ -214,15 +215,18 @@ def begin(
         if weights == "positive":
             for part in model.modules():
                 if isinstance(part, RetNetBlock):
-                    _read_alike(part)
+                    q, k = part.retention.q_proj.weight, part.retention.k_proj.weight
+                    _read_alike(part.retention_norm, q, k)
+                elif isinstance(part, TransformerBlock):
+                    q, k, _ = part.attention.qkv_proj.weight.chunk(3)
+                    _read_alike(part.attention_norm, q, k)
     return model
 
 
-def _read_alike(block: RetNetBlock) -> None:
+def _read_alike(norm: nn.Module, q: Tensor, k: Tensor) -> None:
     """Let any token's query have a positive product with any near token's key."""
-    retention, norm = block.retention, block.retention_norm
-    if retention.q_proj.weight.shape == retention.k_proj.weight.shape:
-        retention.k_proj.weight.copy_(retention.q_proj.weight)
+    if q.shape == k.shape:
+        k.copy_(q)
     if isinstance(norm, nn.LayerNorm):
         norm.bias.normal_()  # as large as what the norm gives
 

@@ -13,7 +13,7 @@ from retnet_viz.baselines.hidden_attention import CHANNELS, COLUMNS, decay
 from retnet_viz.baselines.hidden_attention import hidden_attention as attend
 from retnet_viz.baselines.scan import scan
 from retnet_viz.model.observe import listening
-from retnet_viz.trace.cost import measure
+from retnet_viz.trace.views.cost import measure
 
 
 def random_inputs(length: int, channels: int, n: int, seed: int = 0) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from retnet_viz.baselines import scan as scan_module
 from retnet_viz.baselines.scan import CHUNK, scan
-from retnet_viz.trace.cost import measure
+from retnet_viz.trace.views.cost import measure
 
 NAMES = ("x", "delta", "a", "b", "c", "d", "h")
 LENGTHS = st.one_of(st.integers(1, 5), st.integers(CHUNK - 1, 2 * CHUNK + 3))

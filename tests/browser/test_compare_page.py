@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from retnet_viz.checkpoints import load_model, shipped
-from retnet_viz.lab.reading import read
+from retnet_viz.experiments.token_reads import read
 
 TEXT = "the cat and the dog, the cat and the"
 KINDS = shipped()

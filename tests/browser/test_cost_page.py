@@ -13,8 +13,7 @@ from explorer_steps import ExplorerPage
 from page_steps import read_rows
 from playwright.sync_api import Browser, Page, expect
 
-from retnet_viz.figures.words import data_size, number
-from retnet_viz.lab.cost_model import (
+from retnet_viz.experiments.cost_model import (
     CARDS,
     KINDS,
     PRECISIONS,
@@ -24,11 +23,12 @@ from retnet_viz.lab.cost_model import (
     precision_of,
     state_bytes,
 )
-from retnet_viz.lab.generation_cost import positions
-from retnet_viz.widgets import link
-from retnet_viz.widgets.cost import shipped_models
-from retnet_viz.widgets.cost_state import CostState
-from retnet_viz.widgets.state import ExplorerState
+from retnet_viz.experiments.generation_cost import positions
+from retnet_viz.figures.base.captions import data_size, number
+from retnet_viz.ui.core import link
+from retnet_viz.ui.core.page_state import ExplorerState
+from retnet_viz.ui.pages.cost import shipped_models
+from retnet_viz.ui.pages.cost_state import CostState
 
 REACH = 1024
 LONG = 60_000  # ms: the machine may be busy

@@ -10,8 +10,8 @@ from lab_steps import open_notebook, run_all_cells
 from playwright.sync_api import Browser, Page, expect
 
 import retnet_viz as rv
-from retnet_viz.figures.theme import DIVERGING, color_table
-from retnet_viz.figures.tokens import visible
+from retnet_viz.figures.base.theme import DIVERGING, color_table
+from retnet_viz.figures.base.tokens import visible
 
 TEXT = "The king had three sons, and the youngest"
 OTHER = "The queen sat down"

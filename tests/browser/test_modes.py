@@ -19,10 +19,10 @@ from modes_steps import ModesPage, Player
 from playwright.sync_api import Browser, Page, expect
 
 import retnet_viz as rv
-from retnet_viz.figures.formula import number
-from retnet_viz.figures.tokens import visible
-from retnet_viz.lab import chunk_curve, variant
-from retnet_viz.widgets.state import ExplorerState
+from retnet_viz.experiments import chunk_curve, variant
+from retnet_viz.figures.base.tokens import visible
+from retnet_viz.figures.steps.formula import number
+from retnet_viz.ui.core.page_state import ExplorerState
 
 TEXT = "The king had three sons, and the youngest"
 TOKENS = ["The", "·king", "·had", "·three", "·s", "ons", ",", "·and", "·the", "·young", "est"]

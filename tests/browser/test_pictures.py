@@ -9,7 +9,7 @@ import pytest
 from chromium import find
 
 import retnet_viz as rv
-from retnet_viz.files import PANELS, ImageError, Painter, View
+from retnet_viz.ui.export import PANELS, ImageError, Painter, View
 
 TEXT = "the cat and the dog"
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 CODE = """
 import ipywidgets
-from retnet_viz.widgets.quiz import Question
+from retnet_viz.ui.panels.quiz import Question
 
 ipywidgets.VBox([
     Question("How many cells?", [22, 253, 484], lambda: 22 * 22, "<b>All</b> of them."),

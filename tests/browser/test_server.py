@@ -22,7 +22,7 @@ from playwright.sync_api import Page, Route, expect
 from serving import COMMAND, serving
 from voila.execute import VoilaExecutor
 
-from retnet_viz.server.errors import tell_in_terminal
+from retnet_viz.server.app_errors import tell_in_terminal
 from retnet_viz.server.websocket import PromptWebsocketConnection
 
 WIDGETS = "#rendered_cells .jupyter-widgets"

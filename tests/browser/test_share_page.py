@@ -14,9 +14,10 @@ from modes_steps import ModesPage
 from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 import retnet_viz as rv
-from retnet_viz.figures.tokens import visible
+from retnet_viz.figures.base.tokens import visible
 from retnet_viz.model import RetNetConfig
-from retnet_viz.widgets import ExplorerState, link
+from retnet_viz.ui import ExplorerState
+from retnet_viz.ui.core import link
 
 TEXT = "The king had three sons"
 # A text that does not pack into 2,000 characters.

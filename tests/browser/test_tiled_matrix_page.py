@@ -13,15 +13,15 @@ import pytest
 from lab_steps import open_notebook, run_all_cells
 from playwright.sync_api import Page, WebSocket, expect
 
-from retnet_viz.figures.scale import color_scale, raster
-from retnet_viz.figures.theme import DIVERGING, color_table
-from retnet_viz.trace.tiles import Plane
+from retnet_viz.figures.base.scale import color_scale, raster
+from retnet_viz.figures.base.theme import DIVERGING, color_table
+from retnet_viz.trace.tiles.pictures import Plane
 
 LENGTH, SELECTED = 3000, 1234
 # What the notebook makes and what the tests compare with is one text.
 PLANE = f"""
 import torch
-from retnet_viz.trace.tiles import Plane
+from retnet_viz.trace.tiles.pictures import Plane
 
 def plane(kind=Plane, gammas=(0.97, 0.99), length={LENGTH}):
     q, k = torch.randn(2, len(gammas), length, 16, generator=torch.Generator().manual_seed(0))
@@ -30,8 +30,8 @@ def plane(kind=Plane, gammas=(0.97, 0.99), length={LENGTH}):
 CODE = f"""
 import time
 import ipywidgets
-from retnet_viz.widgets.page import Page
-from retnet_viz.widgets.tiled_matrix import TiledMatrix
+from retnet_viz.ui.core.host_bridge import Page
+from retnet_viz.ui.panels.tiled_heatmap import TiledMatrix
 
 class Slow(Plane):
     def view(self, *arguments, **options):

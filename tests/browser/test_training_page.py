@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import Page, expect
 from training_steps import TrainingPage
 
-from retnet_viz.lab.practice import Practice
-from retnet_viz.lab.tasks import TASKS, group_name
-from retnet_viz.widgets.state import ExplorerState
-from retnet_viz.widgets.training_state import MAPS, TrainingState
+from retnet_viz.experiments.learning.tasks import TASKS, group_name
+from retnet_viz.experiments.learning.tiny_training import Practice
+from retnet_viz.ui.core.page_state import ExplorerState
+from retnet_viz.ui.pages.training_state import MAPS, TrainingState
 
 
 def opened(page: Page, voila_url: str, query: str = "") -> TrainingPage:

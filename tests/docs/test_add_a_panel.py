@@ -35,7 +35,7 @@ def test_the_tests_of_the_guide_pass(copy: Path) -> None:
     ("path", "part"),
     [
         ("retnet_viz/figures/reach.py", ".abs()"),
-        ("retnet_viz/widgets/modes.py", "self.reach.show("),
+        ("retnet_viz/ui/pages/modes.py", "self.reach.show("),
     ],
 )
 def test_the_tests_of_the_guide_fail_where_a_step_is_left_out(

@@ -9,13 +9,13 @@ import pytest
 from gallery import APPS, IMAGES, PAGE, App, image
 
 import retnet_viz as rv
-from retnet_viz.widgets.frame import Frame
-from retnet_viz.widgets.long_text import LongText
-from retnet_viz.widgets.matrix import Matrix
-from retnet_viz.widgets.plot import Plot
-from retnet_viz.widgets.race import Race
-from retnet_viz.widgets.stage import Stage
-from retnet_viz.widgets.token_strip import TokenStrip
+from retnet_viz.ui.core.app_page import Frame
+from retnet_viz.ui.panels.heatmap import Matrix
+from retnet_viz.ui.panels.long_text import LongText
+from retnet_viz.ui.panels.mode_timeline import Race
+from retnet_viz.ui.panels.plot import Plot
+from retnet_viz.ui.panels.step_player import Stage
+from retnet_viz.ui.panels.token_strip import TokenStrip
 
 PANELS = (LongText, Matrix, Plot, Race, Stage, TokenStrip)
 MOST_BYTES = 100_000

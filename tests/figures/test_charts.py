@@ -11,8 +11,7 @@ import torch
 
 from retnet_viz import figures
 from retnet_viz.checkpoints import Tokenizer
-from retnet_viz.figures.cost import cost_bars
-from retnet_viz.figures.theme import (
+from retnet_viz.figures.base.theme import (
     HEAD_COLORS,
     MODE_COLORS,
     SEQUENTIAL,
@@ -21,6 +20,7 @@ from retnet_viz.figures.theme import (
     head_color,
     template,
 )
+from retnet_viz.figures.reading.cost import cost_bars
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Cost, Trace, trace
 

@@ -12,11 +12,7 @@ import pytest
 import torch
 
 from retnet_viz.baselines import MambaConfig, TransformerConfig
-from retnet_viz.figures.generation_cost import NOTHING, state_size, step_time
-from retnet_viz.figures.memory import CONTEXTS, longest_context, memory
-from retnet_viz.figures.theme import MODEL_COLORS
-from retnet_viz.figures.words import data_size
-from retnet_viz.lab.cost_model import (
+from retnet_viz.experiments.cost_model import (
     CARDS,
     KINDS,
     PRECISIONS,
@@ -26,7 +22,11 @@ from retnet_viz.lab.cost_model import (
     precision_of,
     state_bytes,
 )
-from retnet_viz.lab.generation_cost import Point
+from retnet_viz.experiments.generation_cost import Point
+from retnet_viz.figures.base.captions import data_size
+from retnet_viz.figures.base.theme import MODEL_COLORS
+from retnet_viz.figures.experiments.context_memory import CONTEXTS, longest_context, memory
+from retnet_viz.figures.experiments.generation_cost import NOTHING, state_size, step_time
 from retnet_viz.model import RetNetConfig
 
 CONFIGS = {"RetNet": RetNetConfig(), "Transformer": TransformerConfig(), "Mamba": MambaConfig()}

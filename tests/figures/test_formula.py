@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retnet_viz import terms
-from retnet_viz.figures.formula import MOST_TERMS, formula, gamma_number, number
+from retnet_viz.figures.steps.formula import MOST_TERMS, formula, gamma_number, number
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Trace, trace
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import retnet_viz as rv
-from retnet_viz.figures.scale import color_scale
+from retnet_viz.figures.base.scale import color_scale
 from retnet_viz.trace import Agreement, Trace
 
 

@@ -12,10 +12,10 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from retnet_viz.figures.chunk_sizes import chunk_sizes
-from retnet_viz.figures.rounding import rounding as draw_rounding
-from retnet_viz.figures.theme import MODE_COLORS, THEMES
-from retnet_viz.lab import ChunkCurve, Rounding, chunk_curve, rounding
+from retnet_viz.experiments import ChunkCurve, Rounding, chunk_curve, rounding
+from retnet_viz.figures.base.theme import MODE_COLORS, THEMES
+from retnet_viz.figures.experiments.chunk_sizes import chunk_sizes
+from retnet_viz.figures.experiments.rounding import rounding as draw_rounding
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import trace
 

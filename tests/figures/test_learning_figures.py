@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from retnet_viz import figures
-from retnet_viz.figures.theme import THEMES
-from retnet_viz.lab import TASKS, Practice, Report
-from retnet_viz.lab.tasks import group_name
+from retnet_viz.experiments import TASKS, Practice, Report
+from retnet_viz.experiments.learning.tasks import group_name
+from retnet_viz.figures.base.theme import THEMES
 
 TASK = TASKS["recall"]
 

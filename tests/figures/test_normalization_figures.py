@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from retnet_viz.checkpoints import Tokenizer
-from retnet_viz.figures.gate import gate
-from retnet_viz.figures.normalization import normalization
-from retnet_viz.figures.phase import phase, phase_factor
-from retnet_viz.figures.theme import HEAD_COLORS
-from retnet_viz.lab.variants import variant
+from retnet_viz.experiments.variants import variant
+from retnet_viz.figures.base.theme import HEAD_COLORS
+from retnet_viz.figures.reading.gate import gate
+from retnet_viz.figures.reading.normalization import normalization
+from retnet_viz.figures.reading.phase import phase, phase_factor
 from retnet_viz.model import MODES, RetNet, RetNetConfig
 from retnet_viz.trace import Trace, trace
 

@@ -14,9 +14,9 @@ from plotly.colors import sample_colorscale
 
 from retnet_viz import figures
 from retnet_viz.checkpoints import Tokenizer
-from retnet_viz.figures.planes import plane_values
-from retnet_viz.figures.scale import SCALES, color_scale
-from retnet_viz.figures.theme import HEAD_COLORS
+from retnet_viz.figures.base.scale import SCALES, color_scale
+from retnet_viz.figures.base.theme import HEAD_COLORS
+from retnet_viz.figures.reading.planes import plane_values
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Trace, trace
 

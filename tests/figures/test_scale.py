@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from retnet_viz.figures.scale import SCALES, color_scale, raster
+from retnet_viz.figures.base.scale import SCALES, color_scale, raster
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 VALUES = arrays(np.float32, st.integers(1, 30), elements=FINITE)

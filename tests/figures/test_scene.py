@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from retnet_viz import schedule, terms
 from retnet_viz.checkpoints import Tokenizer
-from retnet_viz.figures.formula import number
-from retnet_viz.figures.scale import SCALES
-from retnet_viz.figures.scene import WINDOW, Picture, Scene, scene
-from retnet_viz.figures.tokens import visible
+from retnet_viz.figures.base.scale import SCALES
+from retnet_viz.figures.base.tokens import visible
+from retnet_viz.figures.steps.formula import number
+from retnet_viz.figures.steps.scene import WINDOW, Picture, Scene, scene
 from retnet_viz.model import MODES, RetNet
-from retnet_viz.trace import Trace, capture, trace
+from retnet_viz.trace import Trace, trace
+from retnet_viz.trace.passes import capture
 
 ModelFactory = Callable[..., RetNet]
 NASTY = "Once <b>\n&\u202e upon"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import retnet_viz as rv
-from retnet_viz.figures.stage import stage
+from retnet_viz.figures.steps.step_figure import stage
 from retnet_viz.model import MODES
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from retnet_viz.checkpoints import Tokenizer
-from retnet_viz.figures.recall import recall
-from retnet_viz.figures.singular_values import singular_values
-from retnet_viz.figures.state import state
-from retnet_viz.figures.state_norm import state_norm
-from retnet_viz.figures.theme import HEAD_COLORS
+from retnet_viz.figures.base.theme import HEAD_COLORS
+from retnet_viz.figures.states.singular_values import singular_values
+from retnet_viz.figures.states.state import state
+from retnet_viz.figures.states.state_norm import state_norm
+from retnet_viz.figures.states.token_memory import recall
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Trace, trace
 

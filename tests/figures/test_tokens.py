@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retnet_viz.figures.tokens import escaped, visible
+from retnet_viz.figures.base.tokens import escaped, visible
 
 ODD = st.sampled_from(
     [

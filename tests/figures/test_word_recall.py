@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from retnet_viz import figures
-from retnet_viz.figures.theme import MODEL_COLORS, THEMES
+from retnet_viz.figures.base.theme import MODEL_COLORS, THEMES
 from retnet_viz.training.recall import WordRecall
 
 

@@ -12,15 +12,15 @@ import torch
 
 from retnet_viz import figures
 from retnet_viz.checkpoints import Tokenizer
-from retnet_viz.figures import words
-from retnet_viz.figures.cost import cost_bars
-from retnet_viz.figures.gate import gate
-from retnet_viz.figures.normalization import normalization
-from retnet_viz.figures.phase import phase
-from retnet_viz.figures.recall import recall
-from retnet_viz.figures.singular_values import singular_values
-from retnet_viz.figures.state import state
-from retnet_viz.lab.variants import variant
+from retnet_viz.experiments.variants import variant
+from retnet_viz.figures.base import captions
+from retnet_viz.figures.reading.cost import cost_bars
+from retnet_viz.figures.reading.gate import gate
+from retnet_viz.figures.reading.normalization import normalization
+from retnet_viz.figures.reading.phase import phase
+from retnet_viz.figures.states.singular_values import singular_values
+from retnet_viz.figures.states.state import state
+from retnet_viz.figures.states.token_memory import recall
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Agreement, Cost, Trace, trace
 
@@ -73,30 +73,32 @@ def token(found: Trace, n: int) -> str:
     ],
 )
 def test_numbers_have_three_digits_at_most(value: float, text: str) -> None:
-    assert words.number(value) == text
+    assert captions.number(value) == text
 
 
 # -- the T x T plane --------------------------------------------------------------------------
 
 
 def test_decay_names_the_fastest_and_the_slowest_shown_head(found: Trace) -> None:
-    assert words.decay(found, 0) == ("Head 0 forgets half of a token in 1 token, head 3 never.")
-    assert words.decay(found, 0, [2, 1]) == (
+    assert captions.decay(found, 0) == ("Head 0 forgets half of a token in 1 token, head 3 never.")
+    assert captions.decay(found, 0, [2, 1]) == (
         "Head 1 forgets half of a token in 6.6 tokens, head 2 in 69."
     )
-    assert words.decay(found, 0, [2]) == "Head 2 forgets half of a token in 69 tokens."
-    assert words.decay(found, 0, [3]) == "Head 3 never forgets."
+    assert captions.decay(found, 0, [2]) == "Head 2 forgets half of a token in 69 tokens."
+    assert captions.decay(found, 0, [3]) == "Head 3 never forgets."
 
 
 def test_decay_of_heads_that_forget_alike(tiny_model: ModelFactory) -> None:
-    assert words.decay(make_trace(tiny_model, 0.9, 0.9), 0) == (
+    assert captions.decay(make_trace(tiny_model, 0.9, 0.9), 0) == (
         "Each of the shown heads forgets half of a token in 6.6 tokens."
     )
-    assert words.decay(make_trace(tiny_model, 1.0, 1.0), 0) == "None of the shown heads forgets."
+    assert captions.decay(make_trace(tiny_model, 1.0, 1.0), 0) == "None of the shown heads forgets."
 
 
 @pytest.mark.parametrize("heads", [None, [1], [3, 0]])
-@pytest.mark.parametrize(("say", "plane"), [(words.weights, "retention"), (words.scores, "scores")])
+@pytest.mark.parametrize(
+    ("say", "plane"), [(captions.weights, "retention"), (captions.scores, "scores")]
+)
 def test_the_strongest_cell_of_a_row_is_named(
     say: Callable[..., str], plane: str, heads: list[int] | None, found: Trace
 ) -> None:
@@ -108,14 +110,14 @@ def test_the_strongest_cell_of_a_row_is_named(
         assert token(found, n) in sentence[0].lower() + sentence[1:]
         assert f"in head {head} (" in sentence
         assert ("itself" if m == n else token(found, m)) in sentence
-        assert words.number(row[head, m]) in sentence
+        assert captions.number(row[head, m]) in sentence
 
 
 def test_the_planes_tell_about_the_last_token(found: Trace) -> None:
     last = found.length - 1
-    assert told(figures.decay(found, 1, heads=[1, 2])) == words.decay(found, 1, [1, 2])
-    assert told(figures.scores(found, 1)) == words.scores(found, 1, None, last)
-    assert told(figures.retention(found, 1, heads=[2])) == words.weights(found, 1, [2], last)
+    assert told(figures.decay(found, 1, heads=[1, 2])) == captions.decay(found, 1, [1, 2])
+    assert told(figures.scores(found, 1)) == captions.scores(found, 1, None, last)
+    assert told(figures.retention(found, 1, heads=[2])) == captions.weights(found, 1, [2], last)
 
 
 # -- the state --------------------------------------------------------------------------------
@@ -126,15 +128,15 @@ def test_the_state_is_told_by_its_norm_and_its_largest_number(found: Trace) -> N
     i, j = np.unravel_index(np.abs(values).argmax(), values.shape)
     assert told(state(found, 1, 2, 5)) == (
         f"The state of head 2 after {token(found, 5)} has 8 rows, 16 columns and norm "
-        f"{words.number(np.linalg.norm(values))}; its largest number is "
-        f"{words.number(values[i, j])}, in row {i}, column {j}."
+        f"{captions.number(np.linalg.norm(values))}; its largest number is "
+        f"{captions.number(values[i, j])}, in row {i}, column {j}."
     )
     change = values - found.state(1, 1)[2].numpy()
     sentence = told(state(found, 1, 2, 5, compare=1))
     assert sentence.startswith(
         f"The change in the state of head 2 from {token(found, 1)} to {token(found, 5)} has "
     )
-    assert f"norm {words.number(np.linalg.norm(change))};" in sentence
+    assert f"norm {captions.number(np.linalg.norm(change))};" in sentence
     assert told(state(found, 1, 2, 1, compare=1)).endswith("is zero everywhere.")
 
 
@@ -147,15 +149,16 @@ def test_one_row_is_singular(tiny_model: ModelFactory) -> None:
 def test_norms_name_the_largest_and_the_smallest_state(found: Trace) -> None:
     norms = found.state_norm(1)[:, 3].numpy()
     most, least = norms.argmax(), norms.argmin()
-    sentence = words.state_norm(found, 1, n=3)
+    sentence = captions.state_norm(found, 1, n=3)
     assert sentence == (
         f"After {token(found, 3)} head {most} holds the largest state (norm "
-        f"{words.number(norms[most])}), head {least} the smallest ({words.number(norms[least])})."
+        f"{captions.number(norms[most])}), head {least} the smallest "
+        f"({captions.number(norms[least])})."
     )
     assert told(figures.state_norm(found, 1, selected=3)) == sentence
-    assert told(figures.state_norm(found, 1)) == words.state_norm(found, 1, n=found.length - 1)
-    assert words.state_norm(found, 1, [2], 3) == (
-        f"After {token(found, 3)} the state of head 2 has norm {words.number(norms[2])}."
+    assert told(figures.state_norm(found, 1)) == captions.state_norm(found, 1, n=found.length - 1)
+    assert captions.state_norm(found, 1, [2], 3) == (
+        f"After {token(found, 3)} the state of head 2 has norm {captions.number(norms[2])}."
     )
 
 
@@ -167,13 +170,13 @@ def test_norms_tell_how_close_they_come_to_a_bound(found: Trace) -> None:
     near = shares.argmax()
     sentence = told(figures.state_norm(found, 1, bound=True))
     assert sentence.endswith(
-        f" Head {near} comes closest to its bound: {words.number(100 * shares[near])} % of "
-        f"{words.number(bounds[near])}."
+        f" Head {near} comes closest to its bound: {captions.number(100 * shares[near])} % of "
+        f"{captions.number(bounds[near])}."
     )
     alone = told(figures.state_norm(found, 1, heads=[1], bound=True))
     assert alone.endswith(
-        f" Head 1 reaches {words.number(100 * shares[1])} % of its bound, "
-        f"{words.number(bounds[1])}."
+        f" Head 1 reaches {captions.number(100 * shares[1])} % of its bound, "
+        f"{captions.number(bounds[1])}."
     )
     endless = told(figures.state_norm(found, 1, heads=[3], bound=True))
     assert endless.endswith(" Where γ is 1 nothing bounds it.")
@@ -202,8 +205,8 @@ def test_recall_names_the_best_and_the_worst_token(found: Trace) -> None:
     best, worst = int(np.argmax(cosines)), int(np.argmin(cosines))
     assert told(figure) == (
         f"After {token(found, 6)} the state of head 2 remembers {token(found, best)} best "
-        f"(cosine {words.number(cosines[best])}) and {token(found, worst)} worst "
-        f"({words.number(cosines[worst])})."
+        f"(cosine {captions.number(cosines[best])}) and {token(found, worst)} worst "
+        f"({captions.number(cosines[worst])})."
     )
     assert told(recall(found, 1, 2, 0)) == (
         f"After {token(found, 0)} the state of head 2 remembers {token(found, 0)} (cosine 1)."
@@ -218,7 +221,8 @@ def test_normalisation_tells_the_range_before_and_after(found: Trace) -> None:
     sentence = told(normalization(found, 1))
     assert sentence.startswith(
         "Before the normalisation the heads' outputs have RMS values from "
-        f"{words.number(before.min().item())} to {words.number(before.max().item())}, after it "
+        f"{captions.number(before.min().item())} to {captions.number(before.max().item())}, "
+        "after it "
     )
     assert "Weights times 10 change the normalised output by at most " in told(
         normalization(found, 1, factor=10)
@@ -227,7 +231,7 @@ def test_normalisation_tells_the_range_before_and_after(found: Trace) -> None:
 
 def test_equal_values_after_the_normalisation_are_told_once() -> None:
     before, after = torch.tensor([[1.0, 20.0]]), torch.ones(1, 2)
-    assert words.normalization(before, after, 1.0, 0.0) == (
+    assert captions.normalization(before, after, 1.0, 0.0) == (
         "Before the normalisation the heads' outputs have RMS values from 1 to 20, after it 1 "
         "throughout."
     )
@@ -241,8 +245,8 @@ def test_the_gate_names_the_token_that_opens_it_most(found: Trace) -> None:
     sentence = told(gate(found, 1))
     assert sentence == (
         f"T{token(found, n)[1:]} opens the gate most, in head {head} "
-        f"({words.number(openings[n, head])}), {token(found, low_n)} least, in head {low_head} "
-        f"({words.number(openings[low_n, low_head])})."
+        f"({captions.number(openings[n, head])}), {token(found, low_n)} least, in head {low_head} "
+        f"({captions.number(openings[low_n, low_head])})."
     )
 
 
@@ -266,19 +270,19 @@ def test_phase_tells_where_the_rotation_changes_a_weight_most(found: Trace, mode
     sentence = told(phase(found, bare, 0, 2, n))
     assert sentence == (
         f"In head 2 {token(found, n)} reads {token(found, m)}, {n - m} "
-        f"token{'' if n - m == 1 else 's'} back, with weight {words.number(a[m])}, without the "
-        f"rotation with {words.number(b[m])}: the largest difference over {n + 1} tokens, "
-        f"{words.number(abs(a[m] - b[m]))}."
+        f"token{'' if n - m == 1 else 's'} back, with weight {captions.number(a[m])}, without the "
+        f"rotation with {captions.number(b[m])}: the largest difference over {n + 1} tokens, "
+        f"{captions.number(abs(a[m] - b[m]))}."
     )
 
 
 def test_phase_of_one_token_and_of_equal_weights(found: Trace) -> None:
-    assert words.phase(found, 0, 0, [0.5], [0.5]) == (
+    assert captions.phase(found, 0, 0, [0.5], [0.5]) == (
         f"In head 0 {token(found, 0)} reads every token with the same weight without the rotation "
         "as with it."
     )
-    assert "reads itself with weight 0.5, without" in words.phase(found, 0, 0, [0.5], [0.4])
-    back = words.phase(found, 0, 1, [0.5, 0.2], [0.4, 0.2])
+    assert "reads itself with weight 0.5, without" in captions.phase(found, 0, 0, [0.5], [0.4])
+    back = captions.phase(found, 0, 1, [0.5, 0.2], [0.4, 0.2])
     assert f"reads {token(found, 0)}, 1 token back, with weight 0.5" in back
 
 
@@ -298,16 +302,16 @@ def test_next_token_names_the_three_likeliest(found: Trace, tiny_tokenizer: Toke
         f"After {token(found, 2)} the model expects {likely(first)}, then {likely(second)} and "
         f"{likely(third)}."
     )
-    assert words.next_token(found, -1).startswith(f"After {token(found, found.length - 1)} ")
+    assert captions.next_token(found, -1).startswith(f"After {token(found, found.length - 1)} ")
 
 
 def test_a_vocabulary_of_one_or_two(tiny_model: ModelFactory) -> None:
     one = trace(tiny_model(vocab_size=1), torch.tensor([0, 0]))
-    assert words.next_token(one) == "After token 1 “0” the model expects “0” (100.0 %)."
+    assert captions.next_token(one) == "After token 1 “0” the model expects “0” (100.0 %)."
     two = trace(tiny_model(vocab_size=2), torch.tensor([0, 1]))
     assert re.fullmatch(
         r"After token 1 “1” the model expects “\d” \([\d.]+ %\), then “\d” \([\d.]+ %\)\.",
-        words.next_token(two),
+        captions.next_token(two),
     )
 
 
@@ -328,7 +332,7 @@ def test_cost_names_the_fastest_mode_and_the_smallest() -> None:
 
 def test_modes_that_cost_the_same_are_all_named() -> None:
     costs = {mode: Cost(2.0, 1, 5_000, 1, 1) for mode in MODES}
-    assert words.cost_bars(costs) == (
+    assert captions.cost_bars(costs) == (
         "Parallel, recurrent and chunkwise modes are fastest (2 ms), and parallel, recurrent and "
         "chunkwise modes are smallest in memory (5 kB at the peak)."
     )
@@ -340,7 +344,7 @@ def test_agreement_tells_the_largest_difference() -> None:
         outputs={"recurrent": 1e-7, "chunkwise": 2.5e-6},
         scale=12.34,
     )
-    assert words.agreement(found) == (
+    assert captions.agreement(found) == (
         "Between the three modes the logits differ by at most 3.1e-07 and the layers' outputs by "
         "at most 2.5e-06; the logits reach 12.3."
     )
@@ -372,7 +376,7 @@ def test_sentences_are_plain_text_of_one_line(model: RetNet) -> None:
             told(normalization(shown, 0, factor=10)),
             told(gate(shown, 0)),
             told(phase(shown, bare, 0, 0, last)),
-            words.agreement(shown.agreement()),
+            captions.agreement(shown.agreement()),
         ]
         for sentence in sentences:
             assert sentence.endswith(".")
@@ -384,4 +388,4 @@ def test_sentences_are_plain_text_of_one_line(model: RetNet) -> None:
             assert "  " not in sentence
             assert "nan" not in sentence
             assert len(sentence) < 260
-    assert "“<”" in words.next_token(trace(model, "<"))
+    assert "“<”" in captions.next_token(trace(model, "<"))

@@ -17,7 +17,7 @@ from retnet_viz.model import retnet as retnet_module
 from retnet_viz.model.config import FEED_FORWARDS, GATED
 from retnet_viz.model.observe import listening
 from retnet_viz.model.retnet import Place
-from retnet_viz.trace.cost import measure
+from retnet_viz.trace.views.cost import measure
 
 ModelFactory = Callable[..., RetNet]
 

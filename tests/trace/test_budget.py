@@ -11,9 +11,15 @@ import torch
 
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import MODES, RetNet
-from retnet_viz.trace import NotEnoughMemory, budget, carried, foreseen, live, trace
-from retnet_viz.trace.budget import available_memory, check_memory, foreseen_once, group_memory
-from retnet_viz.trace.cost import Meter
+from retnet_viz.trace import NotEnoughMemory, foreseen, live, trace
+from retnet_viz.trace.passes import budget, incremental
+from retnet_viz.trace.passes.budget import (
+    available_memory,
+    check_memory,
+    foreseen_once,
+    group_memory,
+)
+from retnet_viz.trace.views.cost import Meter
 
 ModelFactory = Callable[..., RetNet]
 LINE = "The fox had a red kite, and the kite had a long tail. It's 12 o'clock!\n"
@@ -48,7 +54,7 @@ def test_what_is_foreseen_is_held(
     model: RetNet,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(carried, "ROW_BUDGET", row_budget)
+    monkeypatch.setattr(incremental, "ROW_BUDGET", row_budget)
     with Meter() as meter:
         found = live(model, LINE * lines, mode, chunk_size, keep_logits=500)
     told = foreseen(model, found.length, mode, chunk_size, 500)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from retnet_viz.model import MODES, RetNet, RetNetState, position, retention, retnet
 from retnet_viz.model.observe import listening, publish
-from retnet_viz.trace import Trace, capture, trace
+from retnet_viz.trace import Trace, trace
+from retnet_viz.trace.passes import capture
 
 ModelFactory = Callable[..., RetNet]
 Published = dict[str, list[Tensor]]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
-from retnet_viz.trace import capture, trace
-from retnet_viz.trace.cost import Meter, measure
+from retnet_viz.trace import trace
+from retnet_viz.trace.passes import capture
+from retnet_viz.trace.views.cost import Meter, measure
 
 ModelFactory = Callable[..., RetNet]
 KB = 1000 * 8  # bytes of 1,000 float64

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retnet_viz.trace.decimate import decimate
+from retnet_viz.trace.views.decimate import decimate
 
 
 @settings(max_examples=200)

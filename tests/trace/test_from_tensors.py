@@ -16,7 +16,8 @@ from torch import Tensor
 import retnet_viz as rv
 from retnet_viz.figures import next_token, normalization
 from retnet_viz.model import MODES, RetNet, retention
-from retnet_viz.trace import NotEnoughMemory, ParallelTerms, budget
+from retnet_viz.trace import NotEnoughMemory, ParallelTerms
+from retnet_viz.trace.passes import budget
 
 ModelFactory = Callable[..., RetNet]
 Array = np.ndarray

@@ -12,8 +12,9 @@ from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.model.retnet import RetNetBlock
-from retnet_viz.trace import Live, Trace, carried, live, replay, trace
-from retnet_viz.trace.cost import Meter
+from retnet_viz.trace import Live, Trace, live, trace
+from retnet_viz.trace.passes import incremental, recompute
+from retnet_viz.trace.views.cost import Meter
 
 ModelFactory = Callable[..., RetNet]
 LINE = "The fox had a red kite, and the kite had a long tail. It's 12 o'clock!\n"
@@ -30,7 +31,7 @@ def model(tiny_model: ModelFactory, tiny_tokenizer: Tokenizer) -> RetNet:
 
 @pytest.fixture
 def lean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carried, "ROW_BUDGET", 0)
+    monkeypatch.setattr(incremental, "ROW_BUDGET", 0)
 
 
 def kept_rows(found: Live) -> set[str]:
@@ -52,9 +53,9 @@ def test_what_is_replayed_is_the_pass_to_the_last_bit_where_the_stretches_are_it
     model: RetNet,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replay, "STRETCH", stretch)
+    monkeypatch.setattr(recompute, "STRETCH", stretch)
     full = live(model, LINE * 5, "chunkwise", chunk_size)
-    monkeypatch.setattr(carried, "ROW_BUDGET", 0)
+    monkeypatch.setattr(incremental, "ROW_BUDGET", 0)
     found = live(model, LINE * 5, "chunkwise", chunk_size)
     for layer in (0, 2, 1):
         for name in (*KEPT, "output"):
@@ -109,9 +110,9 @@ def test_a_lean_text_of_a_published_variant_is_replayed_from_what_its_layers_rea
 def test_only_the_outputs_are_kept_beyond_the_budget(
     mode: str, model: RetNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    per_token = carried.row_bytes(model, mode)
+    per_token = incremental.row_bytes(model, mode)
     length = len(model.tokenizer.encode(LINE * 4))
-    monkeypatch.setattr(carried, "ROW_BUDGET", length * per_token)
+    monkeypatch.setattr(incremental, "ROW_BUDGET", length * per_token)
     found = live(model, LINE * 4, mode, 8)
     published = kept_rows(found)
     rows = [rows.tensor for layer in found._pass.layers for rows in layer.rows.values()]
@@ -120,7 +121,7 @@ def test_only_the_outputs_are_kept_beyond_the_budget(
     found.append("!")
     assert kept_rows(found) == {"layer.output"} < published
     outputs = [layer.rows["layer.output"].tensor.nbytes for layer in found._pass.layers]
-    assert sum(outputs) == found.length * carried.row_bytes(model, mode, all_rows=False)
+    assert sum(outputs) == found.length * incremental.row_bytes(model, mode, all_rows=False)
     # what was kept of the text before is not there to be kept again: lean until all is run again
     found.edit(LINE)
     assert kept_rows(found) == {"layer.output"}
@@ -192,14 +193,14 @@ def test_the_layer_asked_last_is_replayed_once(
 def test_keys_and_queries_are_had_without_retaining_anything(lean: None, model: RetNet) -> None:
     found = live(model, LINE * 3, "chunkwise", 8).trace
     names: list[str] = []
-    original = replay.Gathered.__call__
+    original = recompute.Gathered.__call__
 
-    def spy(self: replay.Gathered, name: str, tensor: Tensor) -> None:
+    def spy(self: recompute.Gathered, name: str, tensor: Tensor) -> None:
         names.append(name)
         original(self, name, tensor)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay.Gathered, "__call__", spy)
+        patch.setattr(recompute.Gathered, "__call__", spy)
         found.q(0), found.v(0)
         assert set(names) == {"retention.q", "retention.k", "retention.v"}
         found.head_output(0)
@@ -238,7 +239,7 @@ def test_a_replay_passes_on_nothing_to_who_listens_outside(lean: None, model: Re
 def test_the_logits_of_a_run_are_not_held_for_those_that_are_dropped(
     lean: None, tiny_model: ModelFactory, tiny_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "STRETCH", 64)
+    monkeypatch.setattr(recompute, "STRETCH", 64)
     model = tiny_model(d_model=4, n_heads=1, decay=(0.9,), n_layers=1, vocab_size=4000)
     model.tokenizer = tiny_tokenizer
     with Meter() as meter:

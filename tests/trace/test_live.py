@@ -13,18 +13,8 @@ from torch import Tensor
 
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import MODES, RetNet
-from retnet_viz.trace import (
-    Live,
-    Recomputed,
-    Trace,
-    capture,
-    carried,
-    live,
-    replay,
-    rows,
-    segments,
-    trace,
-)
+from retnet_viz.trace import Live, Recomputed, Trace, live, trace
+from retnet_viz.trace.passes import capture, growable_buffer, incremental, recompute, segments
 
 ModelFactory = Callable[..., RetNet]
 
@@ -59,10 +49,10 @@ LIMITS = st.fixed_dictionaries(
 )
 HOMES = {
     "SEGMENT": segments,
-    "STRETCH": replay,
-    "RECENT": carried,
-    "BLOCK_BUDGET": carried,
-    "ROW_BUDGET": carried,
+    "STRETCH": recompute,
+    "RECENT": incremental,
+    "BLOCK_BUDGET": incremental,
+    "ROW_BUDGET": incremental,
     "STATE_BUDGET": capture,
 }
 ROWS = ("q", "k", "v", "head_output", "normed", "gate", "output", "state_norm", "inner", "cross")
@@ -359,7 +349,7 @@ def test_blocks_of_chunks_are_kept_within_a_budget_and_derived_beyond(
 ) -> None:
     model, _ = reader(tiny_model, tiny_tokenizer)
     length = len(tiny_tokenizer.encode(LINE * 8))
-    monkeypatch.setattr(carried, "BLOCK_BUDGET", carried.block_bytes(model, 32, length))
+    monkeypatch.setattr(incremental, "BLOCK_BUDGET", incremental.block_bytes(model, 32, length))
     found = live(model, LINE * 8, "chunkwise", 32)
     fresh = trace(model, LINE * 8, "chunkwise", 32)
     assert found.trace.origin("scores") == fresh.origin("scores") != "derived"
@@ -402,7 +392,7 @@ def test_a_cancelled_edit_leaves_all_as_it_was(
 ) -> None:
     model, _ = reader(tiny_model, tiny_tokenizer)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay, "STRETCH", 10)
+        patch.setattr(recompute, "STRETCH", 10)
         found = live(model, LINE * 3, mode, 4, keep_logits=30)
         calls: list[tuple[int, int]] = []
 
@@ -439,7 +429,7 @@ def test_a_failing_model_or_tokenizer_leaves_all_as_it_was(
         raise MemoryError
 
     for target, name in (
-        (model.blocks[1], "forward"), (tiny_tokenizer, "encode"), (rows.Draft, "add")
+        (model.blocks[1], "forward"), (tiny_tokenizer, "encode"), (growable_buffer.Draft, "add")
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(target, name, fail)

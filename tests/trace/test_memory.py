@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Trace, trace
-from retnet_viz.trace.memory import (
+from retnet_viz.trace.views.state_analysis import (
     contributions,
     effective_rank,
     norm_bound,

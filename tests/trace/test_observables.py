@@ -16,7 +16,7 @@ from torch import Tensor
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import trace
-from retnet_viz.trace.cost import Meter
+from retnet_viz.trace.views.cost import Meter
 
 ModelFactory = Callable[..., RetNet]
 PLANES = ("decay", "scores", "retention")

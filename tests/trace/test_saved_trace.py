@@ -19,7 +19,8 @@ from torch import Tensor
 import retnet_viz as rv
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import MODES, RetNet
-from retnet_viz.trace import capture, carried, saved
+from retnet_viz.trace.files import saved
+from retnet_viz.trace.passes import capture, incremental
 
 ModelFactory = Callable[..., RetNet]
 IDS = torch.tensor([5, 3, 8, 13, 21, 34, 55, 89, 144, 233, 5])
@@ -168,7 +169,7 @@ def test_the_trace_of_a_live_text_is_saved_as_it_is(
     tiny_tokenizer: Tokenizer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(carried, "ROW_BUDGET", row_budget)
+    monkeypatch.setattr(incremental, "ROW_BUDGET", row_budget)
     model = tiny_model()
     model.tokenizer = tiny_tokenizer
     live = rv.live(model, "The fox had a red kite", mode, 4, keep_logits=keep_logits)

@@ -17,7 +17,7 @@ from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.model.retention import retain
 from retnet_viz.trace import Trace, trace
-from retnet_viz.trace.cost import Meter
+from retnet_viz.trace.views.cost import Meter
 
 ModelFactory = Callable[..., RetNet]
 BLOCKS = ("retention.scores", "retention.decay", "retention.weights")

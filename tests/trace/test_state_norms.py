@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from retnet_viz.model import RetNet
-from retnet_viz.trace import observables, trace
-from retnet_viz.trace.cost import Meter
-from retnet_viz.trace.state_norms import state_norms
+from retnet_viz.trace import trace
+from retnet_viz.trace.views import observables
+from retnet_viz.trace.views.cost import Meter
+from retnet_viz.trace.views.state_norms import state_norms
 
 GAMMA = torch.tensor([0.3, 0.97, 1 - 2**-12, 1.0], dtype=torch.float64)
 

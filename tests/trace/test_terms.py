@@ -14,15 +14,9 @@ from torch import Tensor
 from retnet_viz import terms
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
-from retnet_viz.trace import (
-    ChunkTerms,
-    ParallelTerms,
-    RecurrentTerms,
-    Trace,
-    capture,
-    trace,
-)
-from retnet_viz.trace.cost import Meter
+from retnet_viz.trace import ChunkTerms, ParallelTerms, RecurrentTerms, Trace, trace
+from retnet_viz.trace.passes import capture
+from retnet_viz.trace.views.cost import Meter
 
 ModelFactory = Callable[..., RetNet]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from retnet_viz.trace import FileText, TextFileError, decode_text, read_text, text_file
+from retnet_viz.trace import FileText, TextFileError, decode_text, read_text
+from retnet_viz.trace.files import text_file
 
 WRITABLE = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
 ENCODINGS = {

@@ -17,12 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from retnet_viz.model import RetNet
 from retnet_viz.trace import trace
-from retnet_viz.trace.cost import measure
-from retnet_viz.trace.tiles import KINDS, RESOLUTION, Plane, View
+from retnet_viz.trace.tiles.pictures import KINDS, RESOLUTION, Plane, View
+from retnet_viz.trace.views.cost import measure
 
 ModelFactory = Callable[..., RetNet]
 tiles, band, window_module = (
-    importlib.import_module(f"retnet_viz.trace.{name}") for name in ("tiles", "band", "window")
+    importlib.import_module(f"retnet_viz.trace.tiles.{name}")
+    for name in ("pictures", "band", "window")
 )
 WIDTH = 4  # d_k
 GAMMAS = (1.0, 0.999, 0.97, 0.9, 0.5)

@@ -11,7 +11,7 @@ import torch
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import RetNet
 from retnet_viz.training.evaluation import evaluate
-from retnet_viz.training.schedule import rate_share
+from retnet_viz.training.lr_schedule import rate_share
 
 ModelFactory = Callable[..., RetNet]
 

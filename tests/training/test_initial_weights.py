@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -58,11 +59,32 @@ def test_retention_begins_positive_near_the_diagonal_where_that_is_asked_for() -
     assert (positive > 0).float().mean() > 0.75
 
 
-def test_a_transformer_or_a_mamba_has_nothing_to_make_positive() -> None:
-    for config in (TransformerConfig(**SHAPE), MambaConfig(**SHAPE)):
-        free, positive = made(config, 1.0, "free"), made(config, 1.0, "positive")
-        for name, parameter in free.named_parameters():
-            assert torch.equal(positive.get_parameter(name), parameter)
+def test_a_transformer_begins_to_read_what_is_near_in_the_same_way() -> None:
+    config = TransformerConfig(**SHAPE, angles="half_turn", rotation_base=100.0)
+
+    def near(weights: str) -> float:
+        """How much of each token's attention is on itself and the two before it, on average."""
+        heard: dict[str, list[torch.Tensor]] = {"attention.q": [], "attention.k": []}
+        ids = torch.randint(60, (8, 40), generator=torch.Generator().manual_seed(1))
+        with (
+            torch.no_grad(),
+            listening(lambda name, x: heard[name].append(x) if name in heard else None),
+        ):
+            made(config, 3.0, weights)(ids)
+        q, k = (torch.stack(each) for each in heard.values())
+        scores = q @ k.mT / 4  # d_k is 16
+        attention = scores.masked_fill(~torch.ones(40, 40).bool().tril(), -math.inf).softmax(-1)
+        return attention.triu(-2)[..., 20:, :].sum(-1).mean().item()
+
+    assert near("free") == pytest.approx(0.1, abs=0.03)
+    assert near("positive") > 0.2
+
+
+def test_a_mamba_has_nothing_to_make_positive() -> None:
+    config = MambaConfig(**SHAPE)
+    free, positive = made(config, 1.0, "free"), made(config, 1.0, "positive")
+    for name, parameter in free.named_parameters():
+        assert torch.equal(positive.get_parameter(name), parameter)
 
 
 def test_a_run_says_how_it_began(stories: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from runs import arguments, log_of
 
-from retnet_viz.baselines import Mamba, MambaConfig
+from retnet_viz.baselines import Mamba, MambaConfig, Transformer, TransformerConfig
 from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.cli import main
 from retnet_viz.model import RetNet
@@ -42,7 +42,7 @@ def test_a_step_is_that_of_torch_but_for_the_rounding_of_bfloat16(
     ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
     options = {"lr": 0.02, "weight_decay": 0.1}
     pair = (
-        (ours, Muon([ours], precision=precision, **options)),
+        (ours, Muon([{"params": [ours], "stacked": 1}], precision=precision, **options)),
         (theirs, torch.optim.Muon([theirs], adjust_lr_fn="match_rms_adamw", **options)),
     )
     for _ in range(4):
@@ -52,6 +52,29 @@ def test_a_step_is_that_of_torch_but_for_the_rounding_of_bfloat16(
             optimizer.step()
     moved = (theirs - start).norm()
     assert (ours - theirs).norm() < apart * moved
+
+
+def test_matrices_that_are_stacked_in_one_parameter_are_changed_one_by_one() -> None:
+    start, gradient = torch.randn(2, 30, 12, generator=torch.Generator().manual_seed(3))
+    whole = torch.nn.Parameter(start.clone())
+    parts = [torch.nn.Parameter(part.clone()) for part in start.chunk(3)]
+    for parameters, gradients, stacked in (
+        ([whole], [gradient], 3),
+        (parts, gradient.chunk(3), 1),
+    ):
+        muon = Muon([{"params": parameters, "stacked": stacked}], 0.02, 0.1, "float32")
+        for parameter, each in zip(parameters, gradients, strict=True):
+            parameter.grad = each.clone()
+        muon.step()
+    assert torch.equal(whole, torch.cat(parts))
+    stacked = {
+        len(group["params"]): group["stacked"]
+        for model in (
+            Transformer(TransformerConfig(vocab_size=40, d_model=8, n_layers=1, n_heads=2)),
+        )
+        for group in make_optimizers(model, "muon", 1e-3, 0.05)[1].param_groups
+    }
+    assert stacked == {1: 3, 3: 1}  # q, k and v; out_proj, up_proj and down_proj
 
 
 def test_muon_has_the_matrices_within_and_adamw_the_rest(tiny_model: ModelFactory) -> None:

@@ -1,0 +1,1 @@
+"""How fast models and the three modes run on this machine."""

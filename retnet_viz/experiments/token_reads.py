@@ -1,0 +1,192 @@
+"""One text through models of several kinds: which tokens each token reads, and how strongly.
+
+    softmax attention   softmax(Q Kᵀ / √d_k): every row is non-negative and sums to 1
+    retention           Q Kᵀ ⊙ D: signed, with a decay γⁿ⁻ᵐ that the text does not change
+    hidden attention    the matrix that unrolling Mamba's recurrence gives (Ali et al. 2024,
+                        arXiv:2403.01590): signed, with a decay that Δ makes from the text
+
+Shapes: T tokens, P planes of a layer (heads; of a Mamba one, the mean over all channels), S numbers
+of a state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from retnet_viz.baselines import Mamba, Transformer
+from retnet_viz.baselines.hidden_attention import decay, hidden_attention
+from retnet_viz.model import LanguageModel, RetNet
+from retnet_viz.model.observe import listening
+from retnet_viz.trace import Trace, trace
+from retnet_viz.trace.views.observables import check_ids
+
+
+@dataclass(eq=False)  # tensors do not compare to a truth value
+class Reading:
+    """A model's pass over a text. Weights of a layer are made when they are asked for, and kept."""
+
+    model: LanguageModel[Any]
+    kind: str  # of the weights, as it is named above
+    planes: Sequence[str]  # names of a layer's planes
+    ids: Tensor  # (T,)
+    logits: Tensor  # (T, vocab)
+    _make_weights: Callable[[int], Tensor] = field(repr=False)
+    _make_decay: Callable[[int], Tensor] = field(repr=False)
+    _made: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def length(self) -> int:
+        """T, the number of tokens."""
+        return len(self.ids)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers; they are counted from 0."""
+        count: int = self.model.config.n_layers
+        return count
+
+    def weights(self, layer: int) -> Tensor:
+        """(P, T, T): entry (n, m) is what token n reads of token m, 0 where m > n.
+
+        Raises IndexError where the model has no such layer.
+        """
+        self._check(layer)
+        if layer not in self._made:
+            self._made[layer] = self._make_weights(layer).float()
+        return self._made[layer]
+
+    def decay(self, layer: int) -> Tensor:
+        """(T, S): the share that each token leaves of each number of the state before it.
+
+        A RetNet has γ of each head, the same for all tokens, a Mamba exp(Δ A) of each channel and
+        number, a Transformer no state that decays. Raises IndexError as `weights` does.
+        """
+        self._check(layer)
+        return self._make_decay(layer)
+
+    def has(self, layer: int) -> bool:
+        """Whether the weights of a layer are made."""
+        return layer in self._made
+
+    def piece(self, token_id: int) -> str:
+        """The text of a token of the vocabulary."""
+        text: str = self.model.tokenizer.piece(token_id)
+        return text
+
+    def pieces(self, start: int, stop: int) -> list[str]:
+        """The text of tokens start .. stop - 1."""
+        return [self.piece(token_id) for token_id in self.ids[start:stop].tolist()]
+
+    def logits_after(self, position: int) -> Tensor:
+        """(vocab,) what the model expects after a token."""
+        return self.logits[position]
+
+    def _check(self, layer: int) -> None:
+        if not 0 <= layer < self.n_layers:
+            raise IndexError(f"layer {layer} is outside 0 .. {self.n_layers - 1}")
+
+
+def half_life(shares: Tensor) -> Tensor:
+    """The tokens over which half of a state fades if each leaves such a share of it.
+
+    ln 0.5 / ln share: 0 where nothing is left, infinite where nothing is lost.
+    """
+    return math.log(2) / shares.double().log().abs()
+
+
+def read(model: LanguageModel[Any], text: str | Tensor) -> Reading:
+    """Run a model over a text, or over token ids (T,), and keep what its weights are made of.
+
+    Raises ValueError where the text has no tokens or an id is not in the vocabulary, TypeError on a
+    model of another kind.
+    """
+    if isinstance(text, str):
+        ids = torch.tensor(model.tokenizer.encode(text), dtype=torch.long)
+    else:
+        ids = text
+    check_ids(ids, model.config.vocab_size)
+    if isinstance(model, RetNet):
+        return of_trace(trace(model, ids))
+    if isinstance(model, Transformer):
+        return _softmax_attention(model, ids)
+    if isinstance(model, Mamba):
+        return _hidden_attention(model, ids)
+    raise TypeError(f"nothing is known of what a {type(model).__name__} reads")
+
+
+def of_trace(found: Trace) -> Reading:
+    """What a RetNet reads, of a pass that has been traced; TypeError where it has no model."""
+    if not isinstance(found.model, RetNet):
+        raise TypeError("a trace without a model is of no model's reading")
+    return Reading(
+        found.model,
+        "retention",
+        _heads(found.n_heads),
+        found.ids,
+        found.logits,
+        found.retention,
+        lambda layer: found.gamma(layer).expand(found.length, found.n_heads),
+    )
+
+
+def _softmax_attention(model: Transformer, ids: Tensor) -> Reading:
+    heard = _hear(model, ids, "attention.q", "attention.k")
+    future = torch.ones(len(ids), len(ids), dtype=torch.bool).triu(1)
+
+    def weights(layer: int) -> Tensor:
+        q, k = (heard[f"attention.{name}"][layer] for name in "qk")  # (H, T, d_k)
+        scores = q @ k.mT / q.shape[-1] ** 0.5
+        made: Tensor = scores.masked_fill(future, -torch.inf).softmax(-1)
+        return made
+
+    return Reading(
+        model,
+        "softmax attention",
+        _heads(model.config.n_heads),
+        ids,
+        heard["logits"][0],
+        weights,
+        lambda layer: torch.empty(len(ids), 0),
+    )
+
+
+def _hidden_attention(model: Mamba, ids: Tensor) -> Reading:
+    heard = _hear(model, ids, "mamba.delta", "mamba.b", "mamba.c")
+    rates = [-block.get_parameter("A_log").detach().float().exp() for block in model.blocks]
+
+    def weights(layer: int) -> Tensor:
+        delta, b, c = (heard[f"mamba.{name}"][layer] for name in ("delta", "b", "c"))
+        return hidden_attention(delta, rates[layer], b, c)[None]
+
+    return Reading(
+        model,
+        "hidden attention",
+        ("channel mean",),
+        ids,
+        heard["logits"][0],
+        weights,
+        lambda layer: decay(heard["mamba.delta"][layer], rates[layer]).flatten(1),
+    )
+
+
+def _hear(model: LanguageModel[Any], ids: Tensor, *names: str) -> dict[str, list[Tensor]]:
+    """What the pass publishes under these names, one tensor per layer, and the logits."""
+    heard: dict[str, list[Tensor]] = {name: [] for name in (*names, "logits")}
+
+    def listen(name: str, tensor: Tensor) -> None:
+        if name in heard:
+            heard[name].append(tensor[0].cpu())
+
+    with torch.no_grad(), listening(listen):
+        model(ids[None].to(model.embedding.weight.device))
+    return heard
+
+
+def _heads(count: int) -> list[str]:
+    return [f"head {head}" for head in range(count)]

@@ -1,0 +1,57 @@
+"""How far the three modes are apart on one text."""
+
+from __future__ import annotations
+
+from retnet_viz.figures.base.captions import number
+from retnet_viz.figures.base.layout import Drawing, Spec, make
+from retnet_viz.figures.base.panel_parts import legend_below, log_axis
+from retnet_viz.figures.base.theme import HEAD_COLORS
+from retnet_viz.trace import Agreement
+
+
+@Drawing
+def agreement(found: Agreement, mode: str, *, theme: str = "light") -> Spec:
+    """Bars on a log axis: the largest differences of `mode` from each other one.
+
+    A difference of exactly 0 has no bar; its label says so.
+    """
+    kinds = [
+        ("logits", found.logits, HEAD_COLORS[0]),
+        ("layer outputs", found.outputs, HEAD_COLORS[1]),
+    ]
+    shown = [(name, values, color) for name, values, color in kinds if values]
+    names = [f"{mode} − {other}" for other in found.outputs]
+    return make(
+        [
+            {
+                "type": "bar",
+                "name": name,
+                "orientation": "h",
+                "x": list(values.values()),
+                "y": names,
+                "text": [f"{value:.1e}" if value else "0" for value in values.values()],
+                "textposition": "outside",
+                "cliponaxis": False,
+                "marker": {"color": color},
+                "hovertemplate": f"%{{y}}, {name}: %{{x:.3g}}<extra></extra>",
+            }
+            for name, values, color in shown
+        ],
+        {
+            "title": {"text": "Largest differences between the modes"},
+            "xaxis": {
+                "title": {"text": f"|difference| (log); values reach {number(found.scale)}"},
+                **log_axis([value for _, values, _ in shown for value in values.values()]),
+                "tickformat": ".0e",
+            },
+            "yaxis": {"autorange": "reversed"},
+            "margin": {"l": 170, "r": 60, "t": 40, "b": 62},
+            "legend": legend_below(theme),
+            "showlegend": True,
+            "meta": {
+                "sentence": f"{mode.capitalize()} mode is at most {found.worst:.1e} away from the "
+                f"other two; the largest value is {number(found.scale)}."
+            },
+        },
+        theme,
+    )

@@ -1,0 +1,1 @@
+"""One step of a mode: the equation with its numbers, and the pictures beside it."""

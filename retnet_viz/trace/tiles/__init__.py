@@ -1,0 +1,1 @@
+"""Pictures of the T x T planes of long texts."""

@@ -1,0 +1,296 @@
+"""What the pages of all apps have in common: the first line, help, theme, and how they are set."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import anywidget
+import ipywidgets as w
+
+from retnet_viz.figures.base.theme import head_color
+from retnet_viz.ui.core import messages, state_file
+from retnet_viz.ui.core.background import OutdatedError
+from retnet_viz.ui.core.host_bridge import Page
+from retnet_viz.ui.core.link import MOST_READ, MOST_SHARED, Link, LinkError, first_within, read
+from retnet_viz.ui.core.page_layout import NAMES, Look
+from retnet_viz.ui.core.page_state import THEME_CHOICES
+
+
+class Frame(w.VBox):
+    """A page: a grid of areas below a first line. A subclass gives the areas and draws them.
+
+    `state` is what the user chose, `look` how the page is laid out; `_setting` is whether the page
+    itself is writing to its controls.
+    """
+
+    app: ClassVar[str]  # the file name of the app that shows this page
+    part: ClassVar[str]  # whose state it is, in links
+    panels: ClassVar[tuple[str, ...]] = ()  # the areas that can be hidden
+    help_words: ClassVar[str]  # HTML
+    state: Any
+
+    def __init__(self) -> None:
+        self.look = Look()
+        self._setting = False
+        self._showing = threading.Lock()  # see _while_current
+        self._elsewhere: dict[str, Any] = {}  # what the link held for the other apps
+        self.page = Page(
+            self._asked,
+            self._hide,
+            self.shared_link,
+            lambda: (state_file.NAME, self._state_file()),
+            panels={name: NAMES[name] for name in self.panels},
+        )
+        self.choose = w.Button(description="panels", tooltip="Choose the panels that are shown")
+        self.choose.add_class("rv-choose")
+        self.copy_link = w.Button(description="copy link", tooltip="Copy a link to this view")
+        self.copy_link.add_class("rv-copy")
+        self.show_all = w.Button(tooltip="Show the panels that are hidden")
+        self.show_all.add_class("rv-show-all")
+        self.present = w.ToggleButton(
+            description="present", tooltip="Large letters, for a projector; Escape leaves"
+        )
+        self.present.add_class("rv-present-toggle")
+        self.theme = w.Dropdown(
+            options=[(f"theme: {choice}", choice) for choice in THEME_CHOICES],
+            layout={"width": "110px"},
+        )
+        self.help = w.ToggleButton(
+            description="?", tooltip="What is this?", layout={"width": "34px"}
+        )
+        for control in (self.choose, self.copy_link, self.theme, self.help):
+            control.add_class("rv-desk")  # for whoever sits at it; not in the view for a projector
+        self.help_text = w.HTML(self.help_words, layout={"display": "none"})
+        self.help_text.add_class("rv-help")
+        self.brand = w.HTML()
+        self.brand.add_class("rv-grow")
+        grid = w.Box(self._areas())
+        grid.add_class("rv-grid")
+        super().__init__([self.page, grid, self.help_text])
+        self.add_class("rv-explorer")
+        self._show_look()
+
+    def _areas(self) -> list[Any]:
+        """Build the controls and panels, and give the areas of the grid."""
+        raise NotImplementedError
+
+    def _chosen(self, **chosen: Any) -> None:
+        """Take fields of the state as the user's choice."""
+        raise NotImplementedError
+
+    def _themed(self) -> None:
+        """Draw everything in another theme."""
+        raise NotImplementedError
+
+    def _head(self, about: str, n_heads: int, *controls: Any) -> Any:
+        """The page's first line, which says what is shown; so many heads have a colour."""
+        self._say_about(about, n_heads)
+        shared = [self.show_all, self.copy_link, self.present]
+        if self.panels:
+            shared.insert(0, self.choose)
+        return area("head", w.HBox([self.brand, *controls, *shared, self.theme, self.help]))
+
+    def _say_about(self, about: str, n_heads: int) -> None:
+        said = html.escape(about)
+        self.brand.value = (
+            f"<style>{head_colors(n_heads)}</style>"
+            f'<span class="rv-brand" title="{said}">RetNet Explorer</span> '
+            f"{messages.apps(self.app)}"
+            f'<span class="rv-model">{said}</span>'
+        )
+
+    def _listen(self) -> None:
+        """Take the controls' changes as choices from now on."""
+        self._bind(self.theme, "theme")
+        self.show_all.on_click(lambda _: self.arrange(present=self.look.present))
+        self.present.observe(self._present_toggled, "value")
+        self.page.observe(lambda _: self._themed(), "shown")
+        self.help.observe(self._help_toggled, "value")
+
+    def _bind(self, control: Any, field: str, trait: str = "value") -> None:
+        """Take what a control's trait becomes as the user's choice of a field."""
+        control.observe(lambda change: self._chosen(**{field: change["new"]}), trait)
+
+    # -- links ------------------------------------------------------------------------------
+
+    def open_link(self, query: str) -> None:
+        """Show what a link holds: its query, or its whole address.
+
+        A link that cannot be read changes nothing, and what it names in vain is left out: the page
+        says so in a sentence.
+        """
+        try:
+            found = read(query)
+        except LinkError as error:
+            self._say_of_link(str(error))
+        else:
+            self._open(found)
+
+    def _open(self, found: Link) -> None:
+        """Show what a link or a state file holds, as far as it can be."""
+        refused: list[str] = []
+        if found.parts or found.theme is not None:
+            self._elsewhere = found.elsewhere(self.part)
+            before = type(self.state)() if self.part in found.parts else self.state
+            state, refused = self._take(before, found.given(self.part))
+            self.apply_state(state)
+        self.look, unknown = found.look.of(self.panels)
+        self._show_look()
+        ignored = [*found.ignored, *refused, *unknown]
+        if ignored:
+            self._say_of_link(messages.ignored(ignored))
+
+    def _take(self, state: Any, given: dict[str, Any]) -> tuple[Any, list[str]]:
+        """`state` with fields of a link, and the names of those that cannot be."""
+        taken: tuple[Any, list[str]] = state.taking(given)
+        return taken
+
+    def apply_state(self, state: Any) -> None:
+        """Do what the controls do."""
+        raise NotImplementedError
+
+    def _say_of_link(self, said: str) -> None:
+        """Say what was wrong with a link."""
+        raise NotImplementedError
+
+    def _write_link(self) -> None:
+        """Have the page know the links that lead to what it shows."""
+        own = self.state.held()
+        self.page.look = self.look.query()
+        self.page.query = first_within(MOST_READ, {**self._elsewhere, **own}, own)
+
+    def shared_link(self) -> tuple[str, str]:
+        """The query that "copy link" gives; "" where there is none, and why not."""
+        own = self.state.held()
+        whole = {**self._elsewhere, **own}
+        link = ""
+        if self._is_whole:
+            link = first_within(MOST_SHARED, whole, own, look=self.look.query())
+        return link, "" if link else messages.TOO_LONG_FOR_A_LINK
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether a link holds all that is shown, if it is short enough."""
+        return True
+
+    def _state_file(self) -> str:
+        """What is shown as the text of a file."""
+        return state_file.encode({**self._elsewhere, **self._held()}, self.look)
+
+    def _held(self) -> dict[str, Any]:
+        """What a file holds of the state."""
+        held: dict[str, Any] = self.state.held()
+        return held
+
+    # -- the look ---------------------------------------------------------------------------
+
+    def arrange(self, hide: Iterable[str] = (), present: bool = False) -> None:
+        """Lay the page out without the panels that `hide` names; large, for a projector.
+
+        Raises ValueError where a name is not one of `panels`.
+        """
+        look, unknown = Look(tuple(hide), present).of(self.panels)
+        if unknown:
+            raise ValueError(f"hide must name some of {self.panels}, not {unknown[0]!r}")
+        self.look = look
+        self._show_look()
+
+    def _hide(self, names: Iterable[str]) -> None:
+        """Leave out the panels that the page's switches name."""
+        self.look, _ = Look(tuple(names), self.look.present).of(self.panels)
+        self._show_look()
+
+    def _show_look(self) -> None:
+        hide, present = self.look.hide, self.look.present
+        classes = {f"rv-without-{name}": name in hide for name in self.panels}
+        classes |= {"rv-reduced": bool(hide), "rv-present": present}
+        for name, on in classes.items():
+            (self.add_class if on else self.remove_class)(name)
+        self.show_all.description = messages.hidden(len(hide))
+        self.show_all.layout.display = "" if hide else "none"
+        with self._writing():
+            self.present.value = present
+            self.present.description = "leave (Esc)" if present else "present"
+        self._write_link()
+
+    def _present_toggled(self, change: Any) -> None:
+        if not self._setting:
+            self.arrange(self.look.hide, change["new"])
+
+    def _asked(self, what: str) -> None:
+        """Do what the page asks for."""
+        if what == "leave":
+            self.arrange(self.look.hide)
+        elif what == "opened":
+            self._tell_again()
+
+    def _tell_again(self) -> None:
+        """Send what is shown once more: a page being opened does not hear what threads say."""
+        for widget in _within(self):
+            if widget.layout.display is not None:
+                widget.layout.send_state("display")
+            if isinstance(widget, _OUTPUTS) and widget is not self.page:
+                # Not what says where it lies and how it is drawn, which stays.
+                names = {name for name in widget.keys if not name.startswith("_")}
+                widget.send_state(names - {"layout", "style"})
+
+    def _help_toggled(self, change: Any) -> None:
+        self.help_text.layout.display = "" if change["new"] else "none"
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Write to controls without that being taken for the user's choice. Not for threads."""
+        before, self._setting = self._setting, True
+        try:
+            yield
+        finally:
+            self._setting = before
+
+    @contextmanager
+    def _while_current(self, current: Callable[[], bool]) -> Iterator[None]:
+        """Show something of work in a thread, unless it is outdated: whoever drops it holds
+        `_showing`, and nothing of it comes after that.
+        """
+        with self._showing:
+            if not current():
+                raise OutdatedError
+            yield
+
+
+_OUTPUTS = (anywidget.AnyWidget, w.HTML, w.IntProgress)  # where nothing is typed or dragged
+
+
+def _within(widget: Any) -> Iterator[Any]:
+    """A widget, and all that is in it."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from _within(child)
+
+
+def area(name: str, widget: Any) -> Any:
+    """`widget` in the grid's area `name`."""
+    widget.add_class(f"rv-area-{name}")
+    return widget
+
+
+def group(label: str, *controls: Any) -> Any:
+    """Controls behind a label, which is text."""
+    box = w.HBox([w.HTML(html.escape(label)), *controls])
+    box.add_class("rv-group")
+    return box
+
+
+def bar(*controls: Any) -> Any:
+    """A line of controls."""
+    box = w.HBox(list(controls))
+    box.add_class("rv-bar")
+    return box
+
+
+def head_colors(count: int) -> str:
+    """A style sheet that gives what is of a head that head's colour."""
+    return "".join(f".rv-head-{head}{{--rv-head:{head_color(head)}}}" for head in range(count))

@@ -1,0 +1,70 @@
+"""What belongs to the page as a whole: its style, its theme, and whether its kernel still lives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import anywidget
+import traitlets as t
+
+from retnet_viz.ui.core.assets import script
+
+
+class Page(anywidget.AnyWidget):
+    """An invisible widget inside the explorer's box.
+
+    theme   "auto" follows the host (JupyterLab's or Voila's theme), else "light" or "dark"
+    shown   the theme that is shown, reported by the browser
+    query   the state as a link's query, for the other apps and to reopen the page with
+    look    how the page looks, as it stands in a query
+    panels  the panels that can be hidden, and what each is called
+
+    `heard` is when the page last gave a sign of life, by time.monotonic(); None before any.
+    `asked(what)` is called with "opened" where a page is ready to hear of changes, and with "undo",
+    "redo" or "leave" where a key asks for it, `hide(names)` with the panels that are to be hidden.
+    `link()` gives the query for "copy link", or "" and why there is none; `file()` name and text of
+    the state as a file.
+    """
+
+    _esm = script("core/share.js", "core/fold_panels.js", "core/host_bridge.js")
+    _css = script("styles/pages.css", "styles/present.css")
+    theme = t.Unicode("auto").tag(sync=True)
+    shown = t.Unicode("light").tag(sync=True)
+    query = t.Unicode("").tag(sync=True)
+    look = t.Unicode("").tag(sync=True)
+    panels = t.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        asked: Callable[[str], None] = lambda what: None,
+        hide: Callable[[Iterable[str]], None] = lambda names: None,
+        link: Callable[[], tuple[str, str]] = lambda: ("", ""),
+        file: Callable[[], tuple[str, str]] = lambda: ("", ""),
+        **traits: Any,
+    ) -> None:
+        super().__init__(**traits)
+        self.heard: float | None = None
+        self._asked = asked
+        self._hide = hide
+        self._link = link
+        self._file = file
+        self.on_msg(self._answer)
+
+    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        if not isinstance(content, dict):
+            return
+        if "ping" in content:
+            self.heard = time.monotonic()
+            self.send({"pong": content["ping"]})
+        elif content.get("do") == "hide" and isinstance(content.get("names"), list):
+            self._hide(content["names"])
+        elif content.get("do") == "link":
+            link, why_not = self._link()
+            self.send({"link": link, "whyNot": why_not})
+        elif content.get("do") == "save":
+            name, text = self._file()
+            self.send({"file": name}, buffers=[text.encode(errors="replace")])
+        elif content.get("do") in ("opened", "undo", "redo", "leave"):
+            self._asked(content["do"])

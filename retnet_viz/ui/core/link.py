@@ -1,0 +1,242 @@
+"""Links: what the apps show, as the query of an address, so that it can be sent and opened again.
+
+`s=1.…` holds the state of every app by its name: the version of this format, then JSON, compressed
+and written in the letters of an address. Beside it stands how the page looks, for a person to read
+and write: `hide=cost,agree` and `present=1`.
+
+A link is data that anyone may have written. It is bounded before it is unpacked, it names fields of
+states and nothing else, and what a field cannot be is left out and named.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
+from urllib.parse import parse_qs
+
+from retnet_viz.ui.core.page_layout import Look, read_look
+
+VERSION = 1
+MOST_SHARED = 2_000  # characters of a link that is sent: mail and chat break longer ones
+MOST_READ = 32_000  # characters of any query: the pages hand each other longer texts than one sends
+MOST_HELD = 2**18  # bytes of JSON
+STATES = ("explorer", "cost", "training")  # what a link may hold
+
+State = TypeVar("State")
+_DEEPEST = 4  # levels of lists and objects in a field
+
+
+class LinkError(ValueError):
+    """A link or a state file that cannot be read; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a link or a state file holds, not yet checked against what the states can be.
+
+    parts    the fields of each app's state, by app
+    theme    None where the link has none
+    ignored  what stands in it and means nothing
+    """
+
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    theme: Any = None
+    look: Look = field(default_factory=Look)
+    ignored: tuple[str, ...] = ()
+
+    def given(self, app: str) -> dict[str, Any]:
+        """The fields of an app's state with the theme, which all apps share."""
+        theme = {} if self.theme is None else {"theme": self.theme}
+        return {**self.parts.get(app, {}), **theme}
+
+    def elsewhere(self, app: str) -> dict[str, Any]:
+        """The parts of the other apps, to be handed on as they came."""
+        return {name: part for name, part in self.parts.items() if name != app}
+
+
+def query_of(held: Mapping[str, Any]) -> str:
+    """The query of a link that holds the parts of apps, and a theme; "" for nothing."""
+    if not held:
+        return ""
+    packed = zlib.compress(_json(held).encode(errors="replace"), 9)
+    return f"s={VERSION}.{base64.urlsafe_b64encode(packed).decode().rstrip('=')}"
+
+
+def first_within(most: int, *holdings: Mapping[str, Any], look: str = "") -> str:
+    """The link to the first of these that has at most so many characters; "" where none has."""
+    for held in holdings:
+        query = "&".join(part for part in (query_of(held), look) if part)
+        if len(query) <= most and len(_json(held).encode(errors="replace")) <= MOST_HELD:
+            return query
+    return ""
+
+
+def read(query: str) -> Link:
+    """What a query holds, or an address with one; other parameters are left to others.
+
+    Raises LinkError where it cannot be read: of such a link nothing is used.
+    """
+    query = re.sub(r"^[^=&]*\?", "", query).partition("#")[0]
+    if len(query) > MOST_READ:
+        raise LinkError(_sentence("This link", f"is longer than {MOST_READ:,} characters"))
+    given = parse_qs(query, keep_blank_values=True)
+    found = link_of(_unpack(given["s"][0])) if "s" in given else Link()
+    look, wrong = read_look(query)
+    return replace(found, look=look, ignored=(*found.ignored, *wrong))
+
+
+def link_of(held: Mapping[str, Any]) -> Link:
+    """Sort what a link holds into the parts of the apps, the theme and what means nothing."""
+    parts, ignored = {}, []
+    for name, value in held.items():
+        if name in STATES and isinstance(value, dict) and _is_plain(value):
+            parts[name] = value
+        elif name != "theme":
+            ignored.append(name)
+    return Link(parts, held.get("theme"), ignored=tuple(ignored))
+
+
+def decoded(content: bytes, what: str) -> dict[str, Any]:
+    """The object that a JSON text is; LinkError about `what`, "This link", where it is none."""
+    try:
+        text = content.decode().rstrip()
+        held = json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise (incomplete if error.pos >= len(text) else damaged)(what) from None
+    except (ValueError, RecursionError):
+        raise damaged(what) from None
+    if not isinstance(held, dict):
+        raise damaged(what)
+    return held
+
+
+def check_version(version: Any, what: str) -> None:
+    """Raise LinkError where something was made by another version of this format."""
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise damaged(what)
+    if version > VERSION:
+        raise LinkError(
+            f"{what} was made by a newer version of RetNet Explorer: update this one to open it."
+        )
+    if version < VERSION:
+        raise LinkError(
+            f"{what} was made by an older version of RetNet Explorer, which wrote it in another "
+            "way: make it again."
+        )
+
+
+def damaged(what: str) -> LinkError:
+    """Of something that was changed since it was made."""
+    return LinkError(_sentence(what, "was changed since it was made and cannot be read"))
+
+
+def incomplete(what: str) -> LinkError:
+    """Of something whose end is missing."""
+    return LinkError(_sentence(what, "is incomplete, its end is missing"))
+
+
+def changed(state: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not at their default."""
+    usual = asdict(type(state)())
+    return {name: value for name, value in asdict(state).items() if value != usual[name]}
+
+
+def part_of(state: Any, app: str) -> dict[str, Any]:
+    """What a link holds of the state of an app, which has a theme."""
+    own = changed(state)
+    theme = {"theme": own.pop("theme")} if "theme" in own else {}
+    return {app: own} | theme
+
+
+def taken(
+    state: State,
+    given: Mapping[str, Any],
+    read_field: Callable[[str, Any], Any],
+    check: Callable[[State], State],
+) -> tuple[State, list[str]]:
+    """`state` with the fields that a link gives it, and the names of those that it cannot have.
+
+    `read_field` turns what JSON has into a field's value, `check` gives the state as it is shown;
+    both raise ValueError where that cannot be.
+    """
+    refused = []
+    for name, value in given.items():
+        try:
+            state = check(replace(state, **{name: read_field(name, value)}))  # type: ignore[type-var]
+        except (TypeError, ValueError):
+            refused.append(name)
+    return state, refused
+
+
+def like(usual: Any) -> Callable[[str, Any], Any]:
+    """A `read_field` that takes what is of the same type as the default is."""
+
+    def read_field(name: str, value: Any) -> Any:
+        value = tuple(value) if isinstance(value, list) else value
+        if type(value) is not type(vars(usual).get(name)):
+            raise ValueError(f"{name} cannot be {value!r}")
+        return value
+
+    return read_field
+
+
+def listed(names: Iterable[str], most: int = 4) -> str:
+    """Names of a link's fields, which may be anything, in few words."""
+    unique = list(dict.fromkeys(name if len(name) <= 24 else f"{name[:23]}…" for name in names))
+    more = [f"{len(unique) - most} more"] if len(unique) > most else []
+    return ", ".join([*(f"“{name}”" for name in unique[:most]), *more])
+
+
+def _unpack(packed: str) -> dict[str, Any]:
+    """What `query_of` packed. Bounded: a small link may not become large."""
+    what = "This link"
+    version, dot, body = packed.partition(".")
+    if not dot and re.fullmatch("[0-9]{0,6}", version):
+        raise incomplete(what)
+    if not dot or not re.fullmatch("[0-9]{1,6}", version):
+        raise damaged(what)
+    check_version(int(version), what)
+    if not re.fullmatch("[A-Za-z0-9_-]*", body):
+        raise damaged(what)
+    body = body[: len(body) - (len(body) % 4 == 1)]  # one character alone is no byte
+    unpacker = zlib.decompressobj()
+    try:
+        packed_bytes = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+        text = unpacker.decompress(packed_bytes, MOST_HELD + 1)
+    except zlib.error:
+        raise damaged(what) from None
+    if len(text) > MOST_HELD:
+        raise LinkError(_sentence(what, "holds more than a link can hold"))
+    if not unpacker.eof:
+        raise incomplete(what)
+    if unpacker.unused_data:
+        raise damaged(what)
+    return decoded(text, what)
+
+
+def _json(held: Any) -> str:
+    return json.dumps(held, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _sentence(what: str, reason: str) -> str:
+    return f"{what} {reason}. Nothing of it was opened: make it again."
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _is_plain(value: Any, levels: int = _DEEPEST) -> bool:
+    """Whether a value can be handed on in another link: few levels, finite numbers."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if not isinstance(value, (dict, list)):
+        return True
+    inside = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_plain(each, levels - 1) for each in inside)

@@ -1,0 +1,206 @@
+"""The text of a page is read as it is edited: at once where that is quick, else behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from retnet_viz.figures.base.captions import number
+from retnet_viz.model import RetNet
+from retnet_viz.trace import Trace, live
+from retnet_viz.trace.passes.budget import NotEnoughMemory, foreseen
+from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.incremental import Progress
+from retnet_viz.trace.passes.live import Live, Recomputed
+from retnet_viz.ui.core.background import Home, OutdatedError
+
+QUICK = 8_000  # bytes of text, some 2,000 tokens, that are read while the page waits
+MOST_PLANES = 2 * 10**9  # bytes of what parallel mode holds; some 3,200 tokens of the shipped model
+_STRETCH = 2**16  # characters that are tokenised at once where a text is cut
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text that was read; `trace` is None where it has no tokens.
+
+    `dropped` characters at its end are not part of it, because it has more tokens than are shown.
+    """
+
+    trace: Trace | None
+    recomputed: Recomputed
+    dropped: int
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """A text, the mode in which to read it, and whom to tell: one of the last two, once."""
+
+    text: str
+    mode: str
+    chunk_size: int
+    done: Callable[[Reading], None]
+    failed: Callable[[Exception], None]
+
+
+class Source(Protocol):
+    """Where a page's traces come from."""
+
+    def is_quick(self, wanted: Wanted) -> bool:
+        """Whether few tokens have to be read, so that the page may wait for it."""
+
+    def prepare(self, wanted: Wanted, progress: Progress, behind: bool) -> Callable[[], Reading]:
+        """Read what is wanted, perhaps `behind`, in a thread; what is returned takes it over.
+
+        `progress(done, total)` is called now and then, in tokens; what it raises ends the reading.
+        """
+
+
+class Reader:
+    """Reads the newest text that is wanted, and drops whatever was wanted before.
+
+    One text at most is being read, and one at most is waiting. `tell(done, total)` is called in the
+    reading thread now and then while a long text is read, in tokens. What `Wanted` names is called
+    by `read` where that was quick, else at `home`.
+    """
+
+    def __init__(self, source: Source, tell: Progress, home: Home) -> None:
+        self._source = source
+        self._tell = tell
+        self._home = home
+        self._newest: Wanted | None = None  # the one whose outcome counts
+        self._change = threading.Lock()
+        self._waiting: Wanted | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a text is being read, or waits."""
+        return self._newest is not None
+
+    def read(self, wanted: Wanted) -> bool:
+        """Read a text in place of whatever was to be read; False where that goes on behind."""
+        self._newest = wanted
+        if self._source.is_quick(wanted):
+            self._finish(wanted, self._outcome(wanted))
+            return True
+        with self._change:
+            self._waiting = wanted
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread.start()
+        return False
+
+    def cancel(self) -> None:
+        """Read nothing more; what is being read ends within a second, and changes nothing."""
+        self._newest = self._waiting = None
+
+    def wait(self) -> None:
+        """Return when nothing is being read any more, and its outcome has been told."""
+        while (thread := self._thread) is not None:
+            thread.join()
+            self._home.settle()
+
+    def _work(self) -> None:
+        """Read what waits until nothing does. Runs in a thread."""
+        while True:
+            with self._change:
+                wanted, self._waiting = self._waiting, None
+                if wanted is None:
+                    self._thread = None
+                    return
+            self._home.call(partial(self._finish, wanted, self._outcome(wanted, self._tell)))
+
+    def _finish(self, wanted: Wanted, outcome: Callable[[], None]) -> None:
+        if self._newest is wanted:
+            self._newest = None
+            outcome()
+
+    def _outcome(self, wanted: Wanted, tell: Progress | None = None) -> Callable[[], None]:
+        """Read a text; what is returned takes it over, or tells why it could not be read."""
+
+        def progress(done: int, total: int) -> None:
+            if self._newest is not wanted:
+                raise OutdatedError
+            if tell is not None:
+                tell(done, total)
+
+        try:
+            take_over = self._source.prepare(wanted, progress, behind=tell is not None)
+        except Exception as error:
+            return partial(wanted.failed, error)
+        return lambda: wanted.done(take_over())
+
+
+class LiveText:
+    """A `Source`: the model reads a text, from the last state before what was edited."""
+
+    def __init__(self, model: RetNet, max_tokens: int, quick: int | None = None) -> None:
+        self._model = model
+        self._max_tokens = max_tokens
+        self._quick = QUICK if quick is None else quick
+        self._live: Live | None = None
+
+    def is_quick(self, wanted: Wanted) -> bool:
+        """Whether few tokens have to be read: the text is short, or only its end is another."""
+        old, new = self._live, wanted.text
+        if len(new) <= self._quick and len(new.encode(errors="replace")) <= self._quick:
+            return True
+        if old is None or wanted.mode == "parallel" or not _goes_on(old, wanted):
+            return False
+        same = max(0, len(old.text) - self._quick)
+        return len(new) - same <= 2 * self._quick and old.text[:same] == new[:same]
+
+    def prepare(self, wanted: Wanted, progress: Progress, behind: bool) -> Callable[[], Reading]:
+        """Read a text; what is returned makes it the live one."""
+        text = wanted.text
+        if behind or len(text) <= _STRETCH:  # not to count a long one at every key
+            text = self._fitting(text, progress)
+        if behind and wanted.mode == "parallel":
+            check_planes(self._model, len(self._model.tokenizer.encode(text)))
+        source = self._live
+        if source is None or not _goes_on(source, wanted):
+            source = live(self._model, "", wanted.mode, wanted.chunk_size)
+        commit = source.prepare(text, progress)
+
+        def take_over() -> Reading:
+            recomputed = commit()
+            self._live = source
+            return Reading(source.trace, recomputed, len(wanted.text) - len(text))
+
+        return take_over
+
+    def _fitting(self, text: str, progress: Progress) -> str:
+        """The start of a text that has at most `max_tokens` tokens; a token has a byte at least."""
+        if len(text.encode(errors="replace")) <= self._max_tokens:
+            return text
+        tokenizer = self._model.tokenizer
+        left, start = self._max_tokens, 0
+        while start < len(text):
+            progress(0, 1)
+            stop = tokenizer.next_boundary(text, min(start + _STRETCH, len(text)))
+            ids = tokenizer.encode(text[start:stop])
+            if len(ids) > left:
+                # The last token may end inside a character, which then is dropped.
+                return text[:start] + str(tokenizer.decode(ids[:left])).rstrip("\ufffd")
+            left -= len(ids)
+            start = stop
+        return text
+
+
+def check_planes(model: Observed, length: int) -> None:
+    """Raise NotEnoughMemory where all planes of a text are more than a page should hold."""
+    needed = foreseen(model, length, "parallel")
+    if needed > MOST_PLANES:
+        config = model.config
+        raise NotEnoughMemory(
+            f"Parallel mode would hold {2 * config.n_layers * config.n_heads} planes of "
+            f"{length:,} × {length:,} numbers, {number(needed / 1e9)} GB; here at most "
+            f"{MOST_PLANES / 1e9:.0f}. Chunkwise mode gives the same in O(T) memory."
+        )
+
+
+def _goes_on(source: Live, wanted: Wanted) -> bool:
+    return (source.mode, source.chunk_size) == (wanted.mode, wanted.chunk_size)

@@ -1,0 +1,105 @@
+"""A menu that saves what is shown: files are made here, and downloaded by the browser."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anywidget
+import plotly.graph_objects as go
+import traitlets as t
+
+from retnet_viz.figures.base.layout import Spec
+from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.background import OutdatedError
+from retnet_viz.ui.export import PICTURES
+from retnet_viz.ui.export.exports import KINDS, File
+from retnet_viz.ui.export.snapshot import Tell
+
+_NAMES = {
+    "page": "this page, to read without a kernel",
+    "trace": "the trace: all tensors",
+    "state": "the state, to open again",
+}
+
+
+class Saver(anywidget.AnyWidget):
+    """A button with a menu of what can be saved, and as what.
+
+    things  [name, label, kinds of file] of each thing
+    ready   whether there is something to save
+
+    `make(what, kind, tell)` gives a file in a thread of its own; `draw(what)` gives the figures of
+    a panel or of the page, from which the browser makes a picture. Either may raise ValueError with
+    a sentence for the user.
+    """
+
+    _esm = script("panels/common.js", "export/export_menu.js")
+    _css = script("export/export_menu.css")
+    things = t.List().tag(sync=True)
+    ready = t.Bool(False).tag(sync=True)
+
+    def __init__(
+        self,
+        make: Callable[[str, str, Tell], File],
+        draw: Callable[[str], list[Spec]],
+        **traits: Any,
+    ) -> None:
+        things = [
+            [what, _NAMES.get(what, f"panel: {what.replace('_', ' ')}"), list(kinds)]
+            for what, kinds in KINDS.items()
+        ]
+        super().__init__(things=things, **traits)
+        self._make = make
+        self._draw = draw
+        self._number = 0  # of the newest request
+        self._thread: threading.Thread | None = None
+        self.on_msg(self._answer)
+
+    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        if not isinstance(content, dict):
+            return
+        if "cancel" in content:
+            self._number += 1
+            return
+        what, kind, number = (content.get(name) for name in ("save", "as", "number"))
+        if kind not in KINDS.get(str(what), ()) or type(number) is not int:
+            return
+        self._number = number
+        self._thread = threading.Thread(
+            target=self._save, args=(str(what), str(kind), number), daemon=True
+        )
+        self._thread.start()
+
+    def _save(self, what: str, kind: str, number: int) -> None:
+        """Make a file and send it. Runs in a thread."""
+
+        def tell(done: int, total: int) -> None:
+            if self._number != number:
+                raise OutdatedError
+            self.send({"number": number, "done": done, "total": total})
+
+        try:
+            if kind in PICTURES:
+                # plotly's own JSON, which knows arrays and numbers that are none
+                figures = [go.Figure(spec).to_json() for spec in self._draw(what)]
+                self.send({"number": number, "draw": figures, "name": what, "as": kind})
+                return
+            file = self._make(what, kind, tell)
+            if self._number == number:
+                self.send({"number": number, "file": file.name}, buffers=[file.content])
+        except OutdatedError:
+            pass
+        except ValueError as error:
+            self.send({"number": number, "failed": str(error)})
+        except Exception as error:
+            logging.getLogger(__name__).exception("%s could not be saved as %s", what, kind)
+            reason = f"{type(error).__name__}: {error}"
+            self.send({"number": number, "failed": f"It could not be saved. ({reason})"})
+
+    def wait(self) -> None:
+        """Return when nothing is being made any more. For tests and scripts."""
+        if self._thread is not None:
+            self._thread.join()

@@ -1,0 +1,1 @@
+"""The pages: each composes panels, and says what a selection changes."""

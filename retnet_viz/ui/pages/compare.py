@@ -1,0 +1,336 @@
+"""One text through models of several kinds: what each of their tokens reads, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import ipywidgets as w
+import numpy as np
+
+from retnet_viz.experiments.token_reads import Reading, of_trace, read
+from retnet_viz.figures import next_token, state_decay
+from retnet_viz.figures.base import captions
+from retnet_viz.figures.base.scale import color_scale, raster
+from retnet_viz.figures.base.theme import DIVERGING, color_table, head_color
+from retnet_viz.figures.base.tokens import visible
+from retnet_viz.model import LanguageModel, RetNet
+from retnet_viz.ui.core import messages
+from retnet_viz.ui.core.app_page import area, bar, group
+from retnet_viz.ui.core.page_state import ExplorerState
+from retnet_viz.ui.pages.presets import START
+from retnet_viz.ui.pages.text_page import EMPTY, Board
+from retnet_viz.ui.panels.heatmap import Matrix, Table
+from retnet_viz.ui.panels.plot import Plot
+from retnet_viz.ui.panels.recall_panel import RecallPanel
+from retnet_viz.ui.panels.token_strip import TokenStrip
+
+MAX_TOKENS = 256
+TITLES = {"retnet": "RetNet", "transformer": "Transformer", "mamba": "Mamba"}
+
+
+def compare(
+    text: str | None = None,
+    models: Mapping[str, LanguageModel[Any]] | None = None,
+    *,
+    hide: Iterable[str] = (),
+    present: bool = False,
+    **chosen: Any,
+) -> Compare:
+    """The comparison as a widget: `text` through `models` by name, the shipped ones by default.
+
+    The first model is a RetNet, and all of them have its tokenizer. `hide` names panels to leave
+    out, some of Compare.panels; `present` is for a projector. `chosen` are fields of ExplorerState:
+    layer, head, layers, planes, token, scale, ...
+    Raises ValueError where one of these is out of range or the models do not go together.
+    """
+    from retnet_viz.checkpoints import load_model, shipped
+
+    if models is None:
+        models = {TITLES[kind]: load_model(folder) for kind, folder in shipped().items()}
+    usual = {"text": START.text if text is None else text, "scale": "arcsinh"}
+    board = Compare(models, ExplorerState(**usual | chosen))
+    board.arrange(hide, present)
+    return board
+
+
+class Column:
+    """What the page shows of one model: its controls, strip, matrix and next token."""
+
+    def __init__(self, name: str, model: LanguageModel[Any], n_planes: int) -> None:
+        self.name = name
+        self.model = model
+        self.reading: Reading | None = None
+        self._drawn: tuple[Any, ...] = ()  # what the matrix shows
+        self.kind = w.HTML(messages.model_name(name, model))
+        self.kind.add_class("rv-grow")
+        self.layer = w.IntSlider(min=0, max=model.config.n_layers - 1, description="layer")
+        self.plane = w.ToggleButtons(
+            options=[(str(plane), plane) for plane in range(n_planes)],
+            tooltips=[f"head {plane}" for plane in range(n_planes)],
+        )
+        self.plane.add_class("rv-head-choices")
+        self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes(), empty=EMPTY)
+        self.matrix = Matrix(self._describe, self._tables, colors=color_table(DIVERGING).tobytes())
+        self.next = Plot()
+        planes = [group("head", self.plane)] if n_planes > 1 else []
+        chosen = bar(self.kind, self.layer, *planes)
+        self.box = w.Box([chosen, self.strip, self.matrix, self.next])
+        self.box.add_class("rv-column")
+
+    @property
+    def ready(self) -> bool:
+        """Whether the chosen layer can be drawn without a wait."""
+        return self.reading is not None and self.reading.has(self.layer.value)
+
+    def _weights(self) -> np.ndarray:
+        """(T, T) of the chosen layer and plane."""
+        assert self.reading is not None
+        plane: np.ndarray = self.reading.weights(self.layer.value)[self.plane.value].numpy()
+        return plane
+
+    def clear(self) -> None:
+        """Show that there is no text."""
+        self.reading, self._drawn = None, ()
+        self.strip.tokens, self.strip.weights, self.strip.shades = [], b"", b""
+        self.strip.length, self.strip.title, self.strip.note = 0, "Tokens", ""
+        self.matrix.cells = b""
+        self.matrix.meta = {"title": "Weights", "length": 0, "heads": []}
+
+    def draw(self, n: int, cell: tuple[int, int, int] | None, scale: str, theme: str) -> None:
+        """Draw all of it for the selected token n."""
+        found, plane = self.reading, self.plane.value
+        assert found is not None
+        weights = self._weights()
+        drawn = (found, self.layer.value, plane, scale)
+        if self._drawn != drawn:
+            self._drawn = drawn
+            self._draw_matrix(found, weights, scale)
+        self.next.show(next_token.spec(found, n, count=5, theme=theme))
+        pinned = (plane, *cell[1:]) if cell and max(cell) < found.length else None
+        most = captions.read_most(found, self.layer.value, plane, n)
+        self.matrix.mark(n, pinned, self._describe(pinned) if pinned else most)
+        row = weights[n, : n + 1]
+        with self.strip.hold_sync():
+            self.strip.tokens = [visible(piece) for piece in found.pieces(0, found.length)]
+            self.strip.first, self.strip.length, self.strip.selected = 0, found.length, n
+            self.strip.shades = raster(row, color_scale(row, scale, signed=True)).tobytes()
+            self.strip.weights = row.tobytes()
+            self.strip.title = f"What {captions.named(found, n)} reads"
+            self.strip.note = f"{found.planes[plane]}, layer {self.layer.value}"
+
+    def _draw_matrix(self, found: Reading, weights: np.ndarray, scale: str) -> None:
+        plane = self.plane.value
+        colors = color_scale(weights, scale, signed=True)
+        places = raster(weights, colors, np.tri(found.length, dtype=bool))
+        with self.matrix.hold_sync():
+            self.matrix.cells = places.tobytes()
+            self.matrix.meta = {
+                "title": found.kind.capitalize(),
+                "origin": "derived",
+                "summary": f"{found.length} by {found.length} cells, layer {self.layer.value}",
+                "computed": "none",
+                "block": 0,
+                "length": found.length,
+                "diagonal": False,
+                "signed": True,
+                "ticks": colors.ticks(),
+                "heads": [
+                    {"index": plane, "label": found.planes[plane], "color": head_color(plane)}
+                ],
+            }
+
+    def _describe(self, spot: tuple[int, int, int]) -> str:
+        _, n, m = spot
+        if not self.ready or self.reading is None or max(n, m) >= self.reading.length:
+            return ""
+        return messages.reads(self.reading, n, m, self._weights()[n, m])
+
+    def _tables(self) -> list[Table]:
+        """What the selected token reads of each, as a table."""
+        if not self.ready or self.reading is None:
+            return []
+        n = max(0, self.matrix.selected)
+        caption = f"What {captions.named(self.reading, n)} reads, layer {self.layer.value}"
+        rows = [
+            [str(m), visible(piece), captions.number(weight)]
+            for m, (piece, weight) in enumerate(
+                zip(self.reading.pieces(0, n + 1), self._weights()[n, : n + 1], strict=True)
+            )
+        ]
+        return [(caption, ["m", "token", self.reading.kind], rows)]
+
+
+class Compare(Board):
+    """Columns of one text, one per model, with one selected token; below them their decays."""
+
+    app = "compare.ipynb"
+    panels = ("text", "control", "columns", "decays", "recall")
+    max_tokens = MAX_TOKENS
+    job_pause = 0.05
+
+    def __init__(self, models: Mapping[str, LanguageModel[Any]], state: ExplorerState) -> None:
+        first = next(iter(models.values()))
+        if not isinstance(first, RetNet):
+            raise ValueError(f"the first model must be a RetNet, not a {type(first).__name__}")
+        for name, other in models.items():
+            if other.tokenizer is None or other.tokenizer.to_json() != first.tokenizer.to_json():
+                raise ValueError(f"{name} has another tokenizer: its tokens stand for other text")
+        self._models = dict(models)
+        super().__init__(first, state)
+
+    # -- building ---------------------------------------------------------------------------
+
+    def _build_panels(self) -> list[Any]:
+        self.add_class("rv-compare-board")
+        self.columns = [
+            Column(name, model, getattr(model.config, "n_heads", 1))
+            for name, model in self._models.items()
+        ]
+        self.decays = Plot()
+        self.recall = RecallPanel(self._models, lambda: self.page.shown)
+        columns = w.Box([column.box for column in self.columns])
+        columns.add_class("rv-columns")
+        controls = w.HBox([group("scale", self.scale), w.HTML(messages.COMPARE)])
+        return [
+            self._model_head(),
+            self._text_area(),
+            area("control", controls),
+            area("columns", columns),
+            area("decays", self.decays),
+            area("recall", self.recall.box),
+        ]
+
+    def _listen(self) -> None:
+        super()._listen()
+        self._bind(self.decays, "token", "clicked")
+        for i, column in enumerate(self.columns):
+            column.layer.observe(partial(self._placed, i), "value")
+            column.plane.observe(partial(self._placed, i), "value")
+            self._bind(column.strip, "token", "selected")
+            column.matrix.observe(self._cell_chosen, ["cell", "selected"])
+
+    def _write_controls(self) -> None:
+        super()._write_controls()
+        state = self.state
+        layers, planes = (state.layer, *state.layers), (state.head, *state.planes)
+        with self._writing():
+            for i, column in enumerate(self.columns):
+                last = len(column.plane.options) - 1
+                column.layer.value = min(layers[i], column.layer.max) if i < len(layers) else 0
+                column.plane.value = min(planes[i], last) if i < len(planes) else 0
+
+    # -- events -----------------------------------------------------------------------------
+
+    def _placed(self, i: int, _change: Any) -> None:
+        if i == 0:
+            layer, head = self.columns[0].layer.value, self.columns[0].plane.value
+            self._chosen("column 0", layer=layer, head=head)
+            return
+        self._chosen(
+            f"column {i}",
+            layers=tuple(column.layer.value for column in self.columns[1:]),
+            planes=tuple(column.plane.value for column in self.columns[1:]),
+        )
+
+    def _cell_chosen(self, change: Any) -> None:
+        if self._setting:
+            return
+        cell = tuple(change.owner.cell) or None
+        self._chosen(cell=cell, token=cell[1] if cell else change.owner.selected)
+
+    def _with_preset(self, preset: ExplorerState) -> ExplorerState:
+        state = self.state
+        head = preset.heads[0] if preset.heads else state.head
+        return replace(
+            state, text=preset.text, layer=preset.layer, head=head, token=None, cell=None
+        )
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def _text_changed(self) -> None:
+        for column in self.columns:
+            column.reading = None
+        if self.trace is not None:
+            self.columns[0].reading = of_trace(self.trace)
+
+    def _work(self, current: Callable[[], bool]) -> None:
+        """Have every model read the text; each column is drawn at home as it is ready."""
+        shown = self.trace
+        if shown is None:
+            return
+        for column in self.columns:
+            found, layer = column.reading, column.layer.value
+            if found is None:
+                found = read(column.model, shown.ids)
+            found.weights(layer)
+            self._home.call(partial(self._column_read, column, found, current))
+        self._home.call(lambda: self._draw_decays() if current() else None)
+
+    def _column_read(self, column: Column, found: Reading, current: Callable[[], bool]) -> None:
+        if current():
+            column.reading = found
+            self._draw_column(column)
+
+    def settle(self) -> None:
+        """Do now what would be done behind, or after a pause in the typing."""
+        super().settle()
+        self._home.settle()
+
+    def stop(self) -> None:
+        """Forget the work that would run after a pause, and end what is measured."""
+        super().stop()
+        if self.recall.is_running:
+            self.recall.stop()
+
+    # -- drawing ----------------------------------------------------------------------------
+
+    def _themed(self) -> None:
+        super()._themed()
+        self.recall.draw()
+
+    def _draw(self) -> None:
+        waiting = False
+        for column in self.columns:
+            if self.trace is None:
+                column.clear()
+                column.next.show(messages.nothing(self.page.shown))
+            elif column.ready:
+                self._draw_column(column)
+            else:
+                waiting = column.next.stale = True
+        if waiting:
+            self._start_work()
+        else:
+            self._draw_decays()
+        self._draw_notice()
+
+    def _draw_notice(self) -> None:
+        self._recomputed = None  # what the RetNet's pass cost says nothing of the other models
+        super()._draw_notice()
+
+    def _draw_selection(self) -> None:
+        self._draw_notice()
+        for column in self.columns:
+            if column.ready:
+                self._draw_column(column)
+        self.decays.clicked = -1
+        self.decays.cursor = self.selected
+
+    def _draw_column(self, column: Column) -> None:
+        with self._writing():
+            column.draw(self.selected, self.state.cell, self.state.scale, self.page.shown)
+            column.next.stale = False
+
+    def _draw_decays(self) -> None:
+        readings = {
+            column.name: column.reading for column in self.columns if column.reading is not None
+        }
+        if not readings:
+            self.decays.show(messages.nothing(self.page.shown))
+            return
+        layers = {column.name: column.layer.value for column in self.columns}
+        self.decays.show(state_decay.spec(readings, layers, theme=self.page.shown))
+        self.decays.cursor = self.selected

@@ -1,0 +1,76 @@
+"""Prepared states of the explorer, each with the one thing to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from retnet_viz.ui.core.page_state import ExplorerState
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A state with a name and the sentence that says what can be seen in it."""
+
+    name: str
+    point: str
+    state: ExplorerState
+
+
+_BETWEEN = (
+    "It was late and very cold, and nobody knew how long it would be before they could go on, for "
+    "it had not stopped since they came, and it was not likely to stop before they were gone."
+)
+
+# Each point is checked against the shipped model by tests/ui/test_presets.py.
+PRESETS = (
+    Preset(
+        "Near copy",
+        "The last “the” reads the words that came after “the” before: every “dog” and “cat”.",
+        ExplorerState(
+            "the cat and the dog, the cat and the dog, the cat and the", layer=3, heads=(3,)
+        ),
+    ),
+    Preset(
+        "Far repetition",
+        "The last “the” reads “ship”, 47 tokens back, more than any word between them.",
+        ExplorerState(f"There was once a ship. {_BETWEEN} One day the", layer=3, heads=(3,)),
+    ),
+    Preset(
+        "A list",
+        "The last “and” reads the commas, all the way back to the first.",
+        ExplorerState(
+            "They had bread, butter, cheese, fruit, milk, eggs, salt, water, wine, and",
+            layer=0,
+            heads=(3,),
+        ),
+    ),
+    Preset(
+        "Dialogue",
+        "The quotation mark that opens a line reads how the lines before it ended.",
+        ExplorerState(
+            '"Where are you going?" asked the old man.\n"To the sea," said the boy.\n'
+            '"And what will you do there?" asked the old man.\n"',
+            layer=0,
+            heads=(2,),
+        ),
+    ),
+    Preset(
+        "A long story opening",
+        "After 200 tokens head 0 has let go of the beginning; head 3 still reads it.",
+        ExplorerState(
+            "Once upon a time there lived a king who had three sons. The eldest was strong, and "
+            "the second was clever, but the youngest was thought to be a fool, because he gave his "
+            "bread to the birds and talked to the trees.\nOne day the king fell ill, and no doctor "
+            "in the land could make him well. Then an old woman came to the castle and said: "
+            '"Far in the north, beyond the great forest, there is a well, and whoever drinks of '
+            'its water is healed."\nSo the eldest son took the best horse and rode away. He had '
+            "not gone far when he met a dwarf by the side of the road, who asked him where he was "
+            'going so fast. "What is that to you?" said the prince, and he rode on. But the dwarf '
+            "was angry, and wished him ill, and soon the prince came to",
+            mode="chunkwise",
+            chunk_size=32,
+            scale="log",
+        ),
+    ),
+)
+START = ExplorerState(PRESETS[0].state.text)

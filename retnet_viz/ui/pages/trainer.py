@@ -1,0 +1,117 @@
+"""Trains in a thread and hands reports home, so that a page stays responsive meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from retnet_viz.experiments import Practice, Report
+from retnet_viz.ui.core.background import Home
+
+PERIOD = 0.25  # seconds between two reports, at least
+_SHARE = 4  # times as long as a report takes, at least, is trained before the next
+_WAY = 0.0005  # seconds in which others who wait for the model get it: a lock is not fair
+
+Told = Callable[[Report, Tensor | None], None]
+
+
+class Trainer:
+    """Plays, pauses and steps a practice. All of its methods are for the thread of `home`.
+
+    At home `told(report, without)` is called with what the model did: a few times a second while it
+    plays, never after `pause` has returned, and never with a second report while the first waits.
+    `without` is what `Practice.without_heads` gives, where `wants_heads` is set, else None.
+    `failed(error)` is called where the training cannot go on; it is paused then. `watched()` false
+    ends it too, with `left()`.
+    """
+
+    def __init__(
+        self,
+        practice: Practice,
+        home: Home,
+        told: Told,
+        failed: Callable[[Exception], None],
+        left: Callable[[], None],
+        watched: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.practice = practice
+        self.wants_heads = False
+        self._home = home
+        self._told, self._failed, self._left, self._watched = told, failed, left, watched
+        self._thread: threading.Thread | None = None
+        self._run = 0  # the number of the newest run; an older one is to end
+        self._waits = False  # a report is on its way home
+
+    @property
+    def playing(self) -> bool:
+        """Whether it trains on by itself."""
+        return self._thread is not None
+
+    def play(self) -> None:
+        """Train until `pause`."""
+        if self.playing:
+            return
+        self._run += 1
+        self._waits = False
+        self._thread = threading.Thread(target=self._play, args=[self._run], daemon=True)
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Stop training: after the step that runs, a fraction of a second."""
+        self._run += 1
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def observe(self) -> tuple[Report, Tensor | None]:
+        """What the model does now."""
+        heads = self.practice.without_heads() if self.wants_heads else None
+        return self.practice.report(), heads
+
+    def _play(self, run: int) -> None:
+        def current() -> bool:
+            return self._run == run
+
+        def at_home(function: Callable[[], None]) -> Callable[[], None]:
+            return lambda: function() if current() else None
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the tensors are too small to share out
+        try:
+            due, heads_due = 0.0, 0.0
+            while current():
+                if not self._watched():
+                    self._home.call(at_home(self._left))
+                    return
+                self.practice.step()
+                start = time.perf_counter()
+                if start >= due and not self._waits:
+                    heads = None
+                    if self.wants_heads and start >= heads_due:
+                        heads = self.practice.without_heads(current)
+                        now = time.perf_counter()
+                        heads_due = now + _SHARE * (now - start)
+                    began = time.perf_counter()
+                    report = self.practice.report()
+                    if current():
+                        self._waits = True
+                        self._home.call(at_home(partial(self._tell, report, heads)))
+                    now = time.perf_counter()
+                    due = now + max(PERIOD, _SHARE * (now - began))
+                time.sleep(_WAY)
+        except Exception as error:
+            # It runs in a thread, where nobody would see it.
+            self._home.call(at_home(partial(self._failed, error)))
+        finally:
+            torch.set_num_threads(threads)
+
+    def _tell(self, report: Report, heads: Tensor | None) -> None:
+        try:
+            self._told(report, heads)
+        finally:
+            self._waits = False

@@ -1,0 +1,1 @@
+"""One panel each: its Python class, and its ES module beside it."""

@@ -1,0 +1,50 @@
+"""A button that takes a text file from the user's machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anywidget
+import traitlets as t
+
+from retnet_viz.ui.core.assets import script
+
+
+class FilePicker(anywidget.AnyWidget):
+    """Hands the file that the user chose, or dropped on the page, to `taken(name, size, content)`.
+
+    label       what the button says
+    max_bytes   of a larger file nothing is read: `content` is empty
+    read_bytes  how much of the beginning of any other file is read
+
+    `failed(name, reason)` is called where the page could not read the file.
+    """
+
+    _esm = script("panels/common.js", "panels/file_picker.js")
+    label = t.Unicode("Open a text file").tag(sync=True)
+    max_bytes = t.Int().tag(sync=True)
+    read_bytes = t.Int().tag(sync=True)
+
+    def __init__(
+        self,
+        taken: Callable[[str, int, bytes], None],
+        failed: Callable[[str, str], None],
+        **traits: Any,
+    ) -> None:
+        super().__init__(**traits)
+        self._taken = taken
+        self._failed = failed
+        self.on_msg(self._receive)
+
+    def _receive(self, _widget: Any, content: Any, buffers: Any) -> None:
+        file = content.get("file") if isinstance(content, dict) else None
+        if not isinstance(file, dict):
+            return
+        name, size, error = (file.get(key) for key in ("name", "size", "error"))
+        if not isinstance(name, str) or not isinstance(size, int):
+            return
+        if error:
+            self._failed(name, str(error))
+        else:
+            self._taken(name, size, bytes(buffers[0]) if buffers else b"")

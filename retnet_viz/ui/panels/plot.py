@@ -1,0 +1,44 @@
+"""A plotly figure that is updated in place, on one copy of plotly.js for the whole page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anywidget
+import traitlets as t
+from plotly.offline import get_plotlyjs
+
+from retnet_viz.figures.base.layout import Spec
+from retnet_viz.ui.core.assets import script
+
+
+class Plot(anywidget.AnyWidget):
+    """Shows `figure`. plotly's own FigureWidget brings 5 MB of plotly.js each time; this asks once.
+
+    figure   data and layout, as plotly.js takes them
+    clicked  x of the point last clicked, -1 before any click
+    cursor   x of a dotted line over the figure, -1 for none; moves without a new drawing
+    stale    whether the figure is of an earlier text, until a newer one is measured
+
+    Below the drawing stands the sentence of the figure's `layout.meta.sentence`, if it has one, and
+    a button shows the figure's numbers as a table.
+    """
+
+    _esm = script("panels/common.js", "panels/plot.js")
+    _css = script("styles/panels.css")
+    figure = t.Dict().tag(sync=True)
+    clicked = t.Int(-1).tag(sync=True)
+    cursor = t.Int(-1).tag(sync=True)
+    stale = t.Bool(False).tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self.on_msg(self._answer)
+
+    def show(self, spec: Spec) -> None:
+        """Draw the figure of `spec` in place of the one shown."""
+        self.figure = spec
+
+    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        if content == {"wants": "plotly.js"}:
+            self.send({"plotly.js": True}, buffers=[get_plotlyjs().encode()])

@@ -1,0 +1,107 @@
+"""The kernel's side of the panels: figures, cursors, tables on request, joined sources."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from retnet_viz import ui
+from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.panels.heatmap import Matrix
+from retnet_viz.ui.panels.mode_timeline import Race
+from retnet_viz.ui.panels.plot import Plot
+from retnet_viz.ui.panels.token_strip import TokenStrip
+
+FOLDER = Path(ui.__file__).parent
+SPEC = {"data": [{"type": "bar", "y": [1, 2]}], "layout": {"meta": {"sentence": "Two bars."}}}
+TABLE = ("Head 0", ["n", "m = 0"], [["0", "1.5"]])
+
+
+def answers(widget, message):
+    """What the widget sends when the page sends `message`."""
+    sent = []
+    widget.send = lambda content, buffers=None: sent.append(content)
+    widget._handle_custom_msg(message, [])
+    return sent
+
+
+def test_a_plot_shows_the_figure_with_its_sentence():
+    plot = Plot()
+    plot.show(SPEC)
+    assert plot.get_state("figure")["figure"] == SPEC
+
+
+def test_moving_the_cursor_sends_no_figure():
+    plot = Plot()
+    plot.show(SPEC)
+    assert plot.cursor == -1
+    sent = []
+    plot.observe(lambda change: sent.append(change["name"]))
+    plot.cursor = 5
+    assert sent == ["cursor"]
+    assert "cursor" in plot.keys
+
+
+def test_a_plot_gives_plotly_to_the_page_that_asks():
+    assert answers(Plot(), {"wants": "plotly.js"}) == [{"plotly.js": True}]
+    assert answers(Plot(), {"wants": "anything else"}) == []
+
+
+def test_a_matrix_gives_its_tables_when_it_is_asked():
+    calls = []
+    matrix = Matrix(lambda cell: f"cell {cell}", lambda: calls.append(1) or [TABLE])
+    assert matrix.tabular
+    assert calls == []  # tables that nobody looks at are not made
+    assert answers(matrix, {"table": True}) == [{"tables": [TABLE]}]
+    assert answers(matrix, {"cell": [0, 2, 1]}) == [{"cell": [0, 2, 1], "text": "cell (0, 2, 1)"}]
+    assert calls == [1]
+
+
+def test_a_matrix_without_tables_offers_none():
+    matrix = Matrix(lambda cell: "", colors=b"123")
+    assert not matrix.tabular
+    assert matrix.colors == b"123"
+    assert answers(matrix, {"table": True}) == []
+
+
+def test_tables_that_fail_leave_no_page_waiting():
+    def fail():
+        raise RuntimeError("no numbers")
+
+    matrix = Matrix(lambda cell: "", fail)
+    sent = []
+    matrix.send = lambda content, buffers=None: sent.append(content)
+    with pytest.raises(RuntimeError, match="no numbers"):
+        matrix._answer(matrix, {"table": True}, [])
+    assert sent == [{"tables": []}]
+
+
+@pytest.mark.parametrize("message", [None, [], "table", {"table": 1}, {"table": None}])
+def test_any_other_message_is_harmless(message):
+    assert answers(Matrix(lambda cell: "", lambda: [TABLE]), message) == []
+
+
+def test_sources_are_joined_whole_and_in_order():
+    first, second = (
+        (FOLDER / name).read_text(encoding="utf-8")
+        for name in ("panels/common.js", "panels/plot.js")
+    )
+    joined = script("panels/common.js", "panels/plot.js")
+    assert joined.startswith(first)
+    assert joined.endswith(second)
+    assert len(joined) == len(first) + len(second) + 1
+    with pytest.raises(FileNotFoundError):
+        script("panels/common.js", "no_such_file.js")
+
+
+@pytest.mark.parametrize("widget", [Plot, Matrix, TokenStrip, Race])
+def test_a_joined_module_declares_each_name_once_and_exports_once(widget):
+    # A name that two files declare at the top is an error in the browser, and an empty panel.
+    source = str(widget._esm)
+    names = re.findall(r"^(?:async )?(?:function\*?|const|let|class) (\w+)", source, re.MULTILINE)
+    assert {"bytesOf", "cssVariable", "inkOn", "tableElement", "tableToggle", "render"} <= set(
+        names
+    )
+    assert len(names) == len(set(names))
+    assert len(re.findall(r"^export ", source, re.MULTILINE)) == 1
+    assert not re.search(r"^import ", source, re.MULTILINE)

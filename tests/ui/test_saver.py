@@ -1,0 +1,191 @@
+"""The menu that saves, and `export`: both write the same files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+
+import numpy as np
+import pytest
+
+import retnet_viz as rv
+from retnet_viz.ui.core import state_file
+from retnet_viz.ui.core.page_state import ExplorerState
+from retnet_viz.ui.export import PANELS, exports
+from retnet_viz.ui.export.export_menu import Saver
+from retnet_viz.ui.export.exports import FORMATS, KINDS, File, export, kept
+
+TEXT = "the cat and the dog"
+
+
+class Heard:
+    """What a saver sent."""
+
+    def __init__(self, saver: Saver, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.messages: list[dict] = []
+        self.buffers: list[bytes] = []
+
+        def send(content: dict, buffers: list[bytes] | None = None) -> None:
+            self.messages.append(content)
+            self.buffers += buffers or []
+
+        monkeypatch.setattr(saver, "send", send)
+
+
+@pytest.fixture
+def explorer(shipped_model):
+    made = rv.explore(shipped_model, TEXT, mode="recurrent", layer=1, heads=(2,))
+    yield made
+    made.stop()
+
+
+def ask(saver: Saver, heard: Heard, what: str, kind: str) -> list[dict]:
+    heard.messages.clear()
+    heard.buffers.clear()
+    saver._answer(saver, {"save": what, "as": kind, "number": 5}, [])
+    saver.wait()
+    return heard.messages
+
+
+@pytest.mark.parametrize(("what", "kind"), [("retention", "csv"), ("trace", "npz")])
+def test_a_file_is_of_what_is_shown(explorer, monkeypatch, what, kind):
+    heard = Heard(explorer.saver, monkeypatch)
+    *_, last = ask(explorer.saver, heard, what, kind)
+    assert last == {"number": 5, "file": f"{what}.{kind}"}
+    weights = explorer.trace.retention(1)
+    if kind == "npz":
+        with np.load(io.BytesIO(heard.buffers[0])) as arrays:
+            assert np.array_equal(arrays["retention"][1], weights.numpy())
+        return
+    rows = list(csv.DictReader(io.StringIO(heard.buffers[0].decode(), newline="")))
+    assert {row["head"] for row in rows} == {"2"}
+    last_row = [float(row["weight"]) for row in rows if row["n"] == str(len(weights[0]) - 1)]
+    assert last_row == pytest.approx(weights[2, -1].tolist(), rel=1e-4, abs=1e-5)
+
+
+def test_the_state_that_is_saved_opens_again(explorer, monkeypatch):
+    heard = Heard(explorer.saver, monkeypatch)
+    ask(explorer.saver, heard, "state", "json")
+    content = heard.buffers[0]
+    assert state_file.is_state(content)
+    given = state_file.decode(content, "state.json", len(content)).given("explorer")
+    assert (given["text"], given["mode"], given["layer"]) == (TEXT, "recurrent", 1)
+
+
+def test_a_picture_is_drawn_by_the_browser_from_the_same_figure(explorer, monkeypatch):
+    heard = Heard(explorer.saver, monkeypatch)
+    (message,) = ask(explorer.saver, heard, "retention", "svg")
+    (figure,) = message["draw"]
+    shown = rv.figures.retention(explorer.trace, 1, heads=[2])
+    assert json.loads(figure)["layout"]["title"] == json.loads(shown.to_json())["layout"]["title"]
+    (message,) = ask(explorer.saver, heard, "page", "png")
+    assert len(message["draw"]) == len(PANELS)
+
+
+def test_an_edit_while_a_file_is_made_does_not_reach_it(shipped_model, monkeypatch):
+    explorer = rv.explore(shipped_model, TEXT, mode="recurrent")
+    heard = Heard(explorer.saver, monkeypatch)
+    begun, edited = threading.Event(), threading.Event()
+    record = exports.kept
+
+    def slow(trace, *rest):
+        begun.set()
+        assert edited.wait(30)
+        return record(trace, *rest)
+
+    monkeypatch.setattr(exports, "kept", slow)
+    explorer.saver._answer(None, {"save": "state_norm", "as": "csv", "number": 1}, [])
+    assert begun.wait(30)
+    explorer.text.value = "something else entirely, and longer"
+    edited.set()
+    explorer.saver.wait()
+    rows = list(csv.DictReader(io.StringIO(heard.buffers[0].decode(), newline="")))
+    assert "".join(row["token"] for row in rows) == TEXT
+    explorer.stop()
+
+
+def test_it_is_cancelled_and_says_why_it_cannot(monkeypatch):
+    begun = threading.Event()
+
+    def make(what, kind, tell):
+        begun.set()
+        for i in range(10**6):
+            tell(i, 10**6)
+        return File("never", b"")
+
+    def draw(what):
+        raise ValueError("too many tokens")
+
+    saver = Saver(make, draw)
+    heard = Heard(saver, monkeypatch)
+    saver._answer(saver, {"save": "page", "as": "html", "number": 3}, [])
+    assert begun.wait(30)
+    saver._answer(saver, {"cancel": True}, [])
+    saver.wait()
+    assert all("file" not in message for message in heard.messages)
+    assert ask(saver, heard, "decay", "png") == [{"number": 5, "failed": "too many tokens"}]
+    for wrong in ({"save": "../etc", "as": "html", "number": 1}, {"save": "page", "as": "exe"}, 7):
+        heard.messages.clear()
+        saver._answer(saver, wrong, [])
+        saver.wait()
+        assert heard.messages == []
+
+
+def test_nothing_is_saved_of_an_empty_text(shipped_model):
+    explorer = rv.explore(shipped_model, "")
+    assert not explorer.saver.ready
+    explorer.text.value = "a"
+    assert explorer.saver.ready
+    explorer.stop()
+
+
+def test_export_writes_every_file_of_the_formats_and_no_other(shipped_model, tmp_path):
+    trace = rv.trace(shipped_model, TEXT, "chunkwise", 4)
+    seen = []
+    formats = ("html", "csv", "npz", "safetensors", "json")
+    paths = export(trace, tmp_path, formats, tell=lambda *told: seen.append(told))
+    expected = {
+        f"{what.replace('_', '-')}.{kind}"
+        for what, kinds in KINDS.items()
+        for kind in kinds
+        if kind in formats
+    }
+    assert {path.name for path in paths} == expected == {path.name for path in tmp_path.iterdir()}
+    assert [done for _, done, _ in seen] == list(range(len(paths)))
+    loaded = rv.Trace.load(tmp_path / "trace.safetensors")
+    assert loaded.tokens == trace.tokens
+    assert loaded.retention(2).equal(trace.retention(2))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"formats": ["pdf"]}, "unknown format 'pdf'; there are html"),
+        ({"panels": ["nothing"]}, "unknown panel 'nothing'; there are tokens"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_anything_is(shipped_model, tmp_path, options, said):
+    trace = rv.trace(shipped_model, TEXT)
+    with pytest.raises(ValueError, match=said):
+        export(trace, tmp_path / "new", **options)
+    assert not (tmp_path / "new").exists()
+
+
+def test_some_panels_alone(shipped_model, tmp_path):
+    trace = rv.trace(shipped_model, TEXT)
+    paths = export(trace, tmp_path, ["csv"], ["state_norm"])
+    assert [path.name for path in paths] == ["state-norm.csv"]
+    assert FORMATS[0] == "html"
+
+
+def test_a_long_text_says_what_else_there_is(shipped_model):
+    trace = rv.trace(shipped_model, "a b c d " * 600, "chunkwise", 64)
+    for what, kind, said in (
+        ("page", "html", "up to 256 tokens"),
+        ("decay", "svg", "csv or npz"),
+        ("trace", "npz", "safetensors"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            kept(trace, ExplorerState(), what, kind)
