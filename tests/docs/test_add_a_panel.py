@@ -34,7 +34,7 @@ def test_the_tests_of_the_guide_pass(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "part"),
     [
-        ("retnet_viz/figures/reach.py", ".abs()"),
+        ("retnet_viz/figures/reading/reach.py", ".abs()"),
         ("retnet_viz/ui/pages/modes.py", "self.reach.show("),
     ],
 )
