@@ -40,8 +40,8 @@ from IPython.display import display
 import retnet_viz as rv
 from retnet_viz.model.observe import listening
 from retnet_viz.trace.tiles.pictures import Plane
-from retnet_viz.ui.core.host_bridge import Page
-from retnet_viz.ui.panels.tiled_heatmap import TiledMatrix
+from retnet_viz.ui.core.host_bridge import HostBridge
+from retnet_viz.ui.panels.tiled_heatmap import TiledHeatmap
 
 torch.set_num_threads({threads})
 model, found = rv.load(), {{"retention.q": [], "retention.k": []}}
@@ -58,10 +58,10 @@ with torch.inference_mode(), listening(keep):
         state = model(piece[None], mode="chunkwise", state=state).state
 q, k = (torch.cat(parts[:: model.config.n_layers], 1).clone() for parts in found.values())
 plane = Plane(q, k, model.blocks[0].retention.gamma)
-tiled = TiledMatrix(str, selected=0, layout=ipywidgets.Layout(height="680px"))
+tiled = TiledHeatmap(str, selected=0, layout=ipywidgets.Layout(height="680px"))
 names = [model.tokenizer.piece(token) for token in ids.tolist()]
 tiled.show(plane, range(plane.n_heads), scale={scale!r}, pieces=lambda a, b: names[a:b])
-box = ipywidgets.VBox([Page(theme="light"), tiled])
+box = ipywidgets.VBox([HostBridge(theme="light"), tiled])
 box.add_class("rv-explorer")
 display(box)
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from retnet_viz.experiments.learning.tasks import TASKS
-from retnet_viz.experiments.learning.tiny_training import Practice
+from retnet_viz.experiments.learning.tiny_training import TinyTraining
 
 SEEDS = range(5)
 REPORT = 20  # steps between two looks at the held-out accuracy
@@ -20,7 +20,7 @@ def learned(task: str, seed: int) -> list[tuple[str, tuple[int, float] | None, f
 
     None where that took longer than MOST_SECONDS, of that model's own training.
     """
-    practice = Practice(task, seed)
+    practice = TinyTraining(task, seed)
     while True:
         for _ in range(REPORT):
             practice.step()

@@ -2,7 +2,7 @@
 
 from retnet_viz.experiments.generation_cost import Point, generation_cost
 from retnet_viz.experiments.learning.tasks import TASKS, Task
-from retnet_viz.experiments.learning.tiny_training import Practice, Report
+from retnet_viz.experiments.learning.tiny_training import Report, TinyTraining
 from retnet_viz.experiments.number_formats import Rounding, rounding
 from retnet_viz.experiments.speed.chunk_sizes import ChunkCurve, chunk_curve
 from retnet_viz.experiments.speed.step_times import step_times
@@ -12,10 +12,10 @@ __all__ = [
     "TASKS",
     "ChunkCurve",
     "Point",
-    "Practice",
     "Report",
     "Rounding",
     "Task",
+    "TinyTraining",
     "chunk_curve",
     "generation_cost",
     "rounding",

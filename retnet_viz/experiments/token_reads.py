@@ -28,7 +28,7 @@ from retnet_viz.trace.views.observables import check_ids
 
 
 @dataclass(eq=False)  # tensors do not compare to a truth value
-class Reading:
+class TokenReads:
     """A model's pass over a text. Weights of a layer are made when they are asked for, and kept."""
 
     model: LanguageModel[Any]
@@ -100,7 +100,7 @@ def half_life(shares: Tensor) -> Tensor:
     return math.log(2) / shares.double().log().abs()
 
 
-def read(model: LanguageModel[Any], text: str | Tensor) -> Reading:
+def read(model: LanguageModel[Any], text: str | Tensor) -> TokenReads:
     """Run a model over a text, or over token ids (T,), and keep what its weights are made of.
 
     Raises ValueError where the text has no tokens or an id is not in the vocabulary, TypeError on a
@@ -120,11 +120,11 @@ def read(model: LanguageModel[Any], text: str | Tensor) -> Reading:
     raise TypeError(f"nothing is known of what a {type(model).__name__} reads")
 
 
-def of_trace(found: Trace) -> Reading:
+def of_trace(found: Trace) -> TokenReads:
     """What a RetNet reads, of a pass that has been traced; TypeError where it has no model."""
     if not isinstance(found.model, RetNet):
         raise TypeError("a trace without a model is of no model's reading")
-    return Reading(
+    return TokenReads(
         found.model,
         "retention",
         _heads(found.n_heads),
@@ -135,7 +135,7 @@ def of_trace(found: Trace) -> Reading:
     )
 
 
-def _softmax_attention(model: Transformer, ids: Tensor) -> Reading:
+def _softmax_attention(model: Transformer, ids: Tensor) -> TokenReads:
     heard = _hear(model, ids, "attention.q", "attention.k")
     future = torch.ones(len(ids), len(ids), dtype=torch.bool).triu(1)
 
@@ -145,7 +145,7 @@ def _softmax_attention(model: Transformer, ids: Tensor) -> Reading:
         made: Tensor = scores.masked_fill(future, -torch.inf).softmax(-1)
         return made
 
-    return Reading(
+    return TokenReads(
         model,
         "softmax attention",
         _heads(model.config.n_heads),
@@ -156,7 +156,7 @@ def _softmax_attention(model: Transformer, ids: Tensor) -> Reading:
     )
 
 
-def _hidden_attention(model: Mamba, ids: Tensor) -> Reading:
+def _hidden_attention(model: Mamba, ids: Tensor) -> TokenReads:
     heard = _hear(model, ids, "mamba.delta", "mamba.b", "mamba.c")
     rates = [-block.get_parameter("A_log").detach().float().exp() for block in model.blocks]
 
@@ -164,7 +164,7 @@ def _hidden_attention(model: Mamba, ids: Tensor) -> Reading:
         delta, b, c = (heard[f"mamba.{name}"][layer] for name in ("delta", "b", "c"))
         return hidden_attention(delta, rates[layer], b, c)[None]
 
-    return Reading(
+    return TokenReads(
         model,
         "hidden attention",
         ("channel mean",),

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass(frozen=True)
-class World:
+class Processes:
     """Which process this is, of how many; each takes its share of the rows of a step."""
 
     rank: int = 0
@@ -59,14 +59,14 @@ class World:
 
 
 @contextmanager
-def joined() -> Iterator[World]:
+def joined() -> Iterator[Processes]:
     """The processes that torchrun started, joined by gloo; one where it did not start this."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World()
+        yield Processes()
         return
     distributed.init_process_group("gloo")
     try:
-        yield World(distributed.get_rank(), size)
+        yield Processes(distributed.get_rank(), size)
     finally:
         distributed.destroy_process_group()

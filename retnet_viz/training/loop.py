@@ -30,7 +30,7 @@ from retnet_viz.training.data import (
     tokenize,
     train_tokenizer,
 )
-from retnet_viz.training.distributed import World, joined
+from retnet_viz.training.distributed import Processes, joined
 from retnet_viz.training.evaluation import Evaluation, evaluate
 from retnet_viz.training.lr_schedule import rate_share
 from retnet_viz.training.optimizer import make_optimizers
@@ -72,12 +72,12 @@ def train(
     or CheckpointError on what it cannot start from, TrainingError where the loss is not finite or
     a checkpoint cannot be written.
     """
-    with joined() as world:
-        return _train(config, model_config, world, resume, about)
+    with joined() as processes:
+        return _train(config, model_config, processes, resume, about)
 
 
 def _train(
-    config: TrainingConfig, model_config: Any, world: World, resume: bool, about: str
+    config: TrainingConfig, model_config: Any, processes: Processes, resume: bool, about: str
 ) -> Progress:
     out = Path(config.out)
     folder = out / "checkpoint"
@@ -86,13 +86,13 @@ def _train(
         raise DataError(
             f"{folder} holds a checkpoint; pass --resume to go on or name another --out"
         )
-    if config.batch_size % (config.accumulate * world.size):
+    if config.batch_size % (config.accumulate * processes.size):
         raise DataError(
-            f"batch_size {config.batch_size} does not divide into equal parts for {world.size} "
+            f"batch_size {config.batch_size} does not divide into equal parts for {processes.size} "
             f"processes with accumulate {config.accumulate}"
         )
     torch.manual_seed(config.seed)
-    world.say(f"reading {config.data}")
+    processes.say(f"reading {config.data}")
     corpus = read_corpus(Path(config.data))
     progress = Progress()
     if resume:
@@ -100,10 +100,10 @@ def _train(
             config = replace(config, precision=earlier_precision(folder))
         model, progress, moments = load_run(folder, config, model_config, corpus)
     else:
-        tokenizer = _tokenizer(config, model_config.vocab_size, corpus, world)
+        tokenizer = _tokenizer(config, model_config.vocab_size, corpus, processes)
         model = begin(model_config, tokenizer, config.initial_scale, config.initial_weights)
         moments = {}
-    world.say("tokenizing")
+    processes.say("tokenizing")
     dataset = tokenize(corpus, model.tokenizer)
     for name, ids in (("training", dataset.train), ("held-out", dataset.validation)):
         if len(ids) <= config.context:
@@ -111,12 +111,12 @@ def _train(
                 f"the {name} text has {len(ids)} tokens, fewer than a context of {config.context}; "
                 "give more text or a smaller --context"
             )
-    world.say(
+    processes.say(
         f"{model.n_parameters:,} parameters, {len(dataset.train):,} training tokens, "
         f"{len(dataset.validation):,} held out"
     )
     model.to(config.device)
-    pace = world.of_leader(fastest_precision(model, config) if world.leads else None)
+    pace = processes.of_leader(fastest_precision(model, config) if processes.leads else None)
     config = replace(config, precision=pace.precision)
     optimizers = make_optimizers(
         model,
@@ -130,16 +130,16 @@ def _train(
         restore(optimizers, model, moments)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    world.say(_outlook(pace, config, progress, world))
+    processes.say(_outlook(pace, config, progress, processes))
     with _stop_signal() as stopped:
-        _run(model, optimizers, dataset, corpus, config, progress, stopped, world)
-    if progress.step >= config.total(progress) and world.leads:
-        world.say("writing the model and its card")
+        _run(model, optimizers, dataset, corpus, config, progress, stopped, processes)
+    if progress.step >= config.total(progress) and processes.leads:
+        processes.say("writing the model and its card")
         with writing(out):
             result = ship(
                 model, out / "model", dataset, corpus, _provenance(model, config, progress, about)
             )
-        world.say(
+        processes.say(
             f"loss {result.loss:.4f}, {result.bits_per_byte:.4f} bits per byte: {out / 'model'}"
         )
     return progress
@@ -156,7 +156,9 @@ def _check_place(out: Path, device: str) -> None:
         raise DataError(f"--device {device} cannot be used: {error}") from error
 
 
-def _tokenizer(config: TrainingConfig, vocab_size: int, corpus: Corpus, world: World) -> Tokenizer:
+def _tokenizer(
+    config: TrainingConfig, vocab_size: int, corpus: Corpus, processes: Processes
+) -> Tokenizer:
     """The tokenizer that is named, or one learned from the texts, the same in every process."""
     if config.tokenizer:
         tokenizer = Tokenizer.from_file(Path(config.tokenizer))
@@ -165,9 +167,9 @@ def _tokenizer(config: TrainingConfig, vocab_size: int, corpus: Corpus, world: W
                 f"{config.tokenizer} has {tokenizer.vocab_size} tokens, but the model {vocab_size}"
             )
         return tokenizer
-    world.say(f"learning a vocabulary of {vocab_size} tokens")
-    content = train_tokenizer(corpus.texts, vocab_size).to_json() if world.leads else ""
-    return Tokenizer.from_json(world.of_leader(content))
+    processes.say(f"learning a vocabulary of {vocab_size} tokens")
+    content = train_tokenizer(corpus.texts, vocab_size).to_json() if processes.leads else ""
+    return Tokenizer.from_json(processes.of_leader(content))
 
 
 def _provenance(
@@ -200,9 +202,9 @@ def _provenance(
     )
 
 
-def _outlook(pace: Pace, config: TrainingConfig, progress: Progress, world: World) -> str:
+def _outlook(pace: Pace, config: TrainingConfig, progress: Progress, processes: Processes) -> str:
     """What is known before the first step: precision, speed, time to the end."""
-    rate = pace.tokens_per_second * world.size
+    rate = pace.tokens_per_second * processes.size
     tokens = (config.steps - progress.step) * config.batch_size * config.context
     minutes = tokens / rate / 60
     if config.minutes:
@@ -226,20 +228,20 @@ def _run(
     config: TrainingConfig,
     progress: Progress,
     stopped: list[int],
-    world: World,
+    processes: Processes,
 ) -> None:
     out = Path(config.out)
     model.train()
-    wrapped = world.wrap(model)
+    wrapped = processes.wrap(model)
     rows = RecurringRows(dataset.train, model.tokenizer)
-    total = world.of_leader(config.total(progress))
+    total = processes.of_leader(config.total(progress))
     last = saved = time.perf_counter()
     with tqdm(
         total=total,
         initial=progress.step,
         unit="step",
         dynamic_ncols=True,
-        disable=not world.leads,
+        disable=not processes.leads,
     ) as bar:
         stop = False
         while progress.step < total and not stop:
@@ -248,7 +250,7 @@ def _run(
             )
             for group in (group for each in optimizers for group in each.param_groups):
                 group["lr"] = group["peak"] * share
-            loss = _step(wrapped, optimizers, rows, config, world, progress.step)
+            loss = _step(wrapped, optimizers, rows, config, processes, progress.step)
             if not isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at step {progress.step}; lower --learning-rate. "
@@ -260,15 +262,15 @@ def _run(
             progress.seconds += now - last
             progress.elapsed += now - last
             last = now
-            total = world.of_leader(config.total(progress)) if config.minutes else config.steps
+            total = processes.of_leader(config.total(progress)) if config.minutes else config.steps
             bar.total = total
             bar.update()
             rate = progress.tokens / progress.seconds
             bar.set_postfix_str(f"loss {loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
-            stop = world.any(bool(stopped))  # read once: what arrives later ends the next step
+            stop = processes.any(bool(stopped))  # read once: what arrives later ends the next step
             is_last = progress.step >= total
             if progress.step % config.validate_every == 0 or is_last or stop:
-                found = _validate(model, dataset, config, progress, world, is_last)
+                found = _validate(model, dataset, config, progress, processes, is_last)
                 if not isfinite(found.result.loss):
                     raise TrainingError(
                         f"the validation loss is {found.result.loss} after step {progress.step}; "
@@ -276,7 +278,7 @@ def _run(
                     )
                 progress.loss = found.result.loss
                 progress.bits_per_byte = found.result.bits_per_byte
-                if world.leads:
+                if processes.leads:
                     with writing(out):
                         save_run(model, optimizers, corpus, config, progress)
                         log(out / "log.jsonl", asdict(progress) | found.line(loss))
@@ -284,7 +286,7 @@ def _run(
                         bar.write(line)
                 saved = time.perf_counter()
             elif now - saved > SAVE_SECONDS:
-                if world.leads:
+                if processes.leads:
                     with writing(out):
                         save_run(model, optimizers, corpus, config, progress)
                 saved = time.perf_counter()
@@ -328,12 +330,12 @@ def _validate(
     dataset: Dataset,
     config: TrainingConfig,
     progress: Progress,
-    world: World,
+    processes: Processes,
     is_last: bool,
 ) -> _Validation:
     """How the model does after this step, the same in every process."""
     found = None
-    if world.leads:
+    if processes.leads:
         result = evaluate(
             model,
             dataset.validation,
@@ -345,7 +347,7 @@ def _validate(
         if isfinite(result.loss):
             recall = measure_recall(model, dataset.validation, RECALL_SAMPLES)
             found = _Validation(result, recall, _sample(model, dataset.validation, config))
-    validated: _Validation = world.of_leader(found)
+    validated: _Validation = processes.of_leader(found)
     return validated
 
 
@@ -366,7 +368,7 @@ def _step(
     optimizers: Sequence[torch.optim.Optimizer],
     rows: RecurringRows,
     config: TrainingConfig,
-    world: World,
+    processes: Processes,
     step: int,
 ) -> float:
     """One step of the optimizers on the step's rows; their mean loss, over all processes."""
@@ -375,7 +377,7 @@ def _step(
     if isinstance(inner, RetNet):
         how = {"mode": "chunkwise", "chunk_size": config.chunk_size}
     x, y = (
-        part[world.rank :: world.size].to(config.device)
+        part[processes.rank :: processes.size].to(config.device)
         for part in rows_of_step(rows, config, step)
     )
     total = 0.0
@@ -389,7 +391,7 @@ def _step(
         total += loss.item()
         with _unshared(model, i < config.accumulate - 1):
             loss.backward()  # type: ignore[no-untyped-call]
-    total = world.mean(total)
+    total = processes.mean(total)
     if isfinite(total):
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         for optimizer in optimizers:

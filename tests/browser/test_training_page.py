@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from training_steps import TrainingPage
 
 from retnet_viz.experiments.learning.tasks import TASKS, group_name
-from retnet_viz.experiments.learning.tiny_training import Practice
+from retnet_viz.experiments.learning.tiny_training import TinyTraining
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.pages.training_state import MAPS, TrainingState
 
@@ -24,7 +24,7 @@ def opened(page: Page, voila_url: str, query: str = "") -> TrainingPage:
 def test_it_learns_and_pauses_and_a_gamma_can_be_dragged(page: Page, voila_url: str) -> None:
     board = opened(page, voila_url)
     expect(board.status).to_contain_text("paused: step 0")
-    untrained = Practice("copy").report()
+    untrained = TinyTraining("copy").report()
     rows = board.read_table(board.lags)
     assert rows[0][1] == "accuracy"
     assert [row[0] for row in rows[1:]] == [group_name(g) for g in TASKS["copy"].groups]
@@ -115,7 +115,7 @@ def test_selective_copying_shows_both_models_and_what_decayed_where(
     expect(board.root.locator(".rv-rule")).to_contain_text("A Mamba learns from the same rows")
     board.root.get_by_role("button", name="Step", exact=True).click()
     board.wait_for_step(1)
-    practice = Practice("selective", 1)
+    practice = TinyTraining("selective", 1)
     practice.step()
     report = practice.report()
     said = board.curve.locator(".rv-sentence")

@@ -9,20 +9,20 @@ import pytest
 from gallery import APPS, IMAGES, PAGE, App, image
 
 import retnet_viz as rv
-from retnet_viz.ui.core.app_page import Frame
-from retnet_viz.ui.panels.heatmap import Matrix
+from retnet_viz.ui.core.app_page import AppPage
+from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.long_text import LongText
-from retnet_viz.ui.panels.mode_timeline import Race
+from retnet_viz.ui.panels.mode_timeline import ModeTimeline
 from retnet_viz.ui.panels.plot import Plot
-from retnet_viz.ui.panels.step_player import Stage
+from retnet_viz.ui.panels.step_player import StepPlayer
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
-PANELS = (LongText, Matrix, Plot, Race, Stage, TokenStrip)
+PANELS = (LongText, Heatmap, Plot, ModeTimeline, StepPlayer, TokenStrip)
 MOST_BYTES = 100_000
 NAMES = [app.name for app in APPS]
 
 
-def pages(kind: type[Frame] = Frame) -> Iterator[type[Frame]]:
+def pages(kind: type[AppPage] = AppPage) -> Iterator[type[AppPage]]:
     """The classes of pages that an app shows."""
     for each in kind.__subclasses__():
         if hasattr(each, "app"):

@@ -7,13 +7,13 @@ import math
 import pytest
 import torch
 
-from retnet_viz.experiments.learning.learner import PracticeError
+from retnet_viz.experiments.learning.learner import TinyTrainingError
 from retnet_viz.experiments.learning.tasks import TASKS
 from retnet_viz.experiments.learning.tiny_training import (
     HALF_LIVES,
     HEADS,
     LONGEST,
-    Practice,
+    TinyTraining,
     gamma_of,
     paper_half_lives,
 )
@@ -23,14 +23,14 @@ from retnet_viz.model.retnet import MultiScaleRetention
 ALL = pytest.mark.parametrize("task", TASKS)
 
 
-def trained(task: str, steps: int, **options: object) -> Practice:
-    practice = Practice(task, **options)
+def trained(task: str, steps: int, **options: object) -> TinyTraining:
+    practice = TinyTraining(task, **options)
     for _ in range(steps):
         practice.step()
     return practice
 
 
-def gammas(practice: Practice) -> list[list[float]]:
+def gammas(practice: TinyTraining) -> list[list[float]]:
     layers = [m for m in practice.model.modules() if isinstance(m, MultiScaleRetention)]
     return [layer.gamma.tolist() for layer in layers]
 
@@ -117,7 +117,7 @@ def test_a_silent_head_is_one_whose_output_is_zero() -> None:
 
 def test_the_learning_curve_keeps_its_ends_and_stays_short(monkeypatch) -> None:
     monkeypatch.setattr("retnet_viz.experiments.learning.learner.MOST_RECORDS", 8)
-    practice = Practice("copy")
+    practice = TinyTraining("copy")
     first = practice.report().records[0]
     assert (first.step, math.isnan(first.trained)) == (0, True)
     for _ in range(20):
@@ -140,7 +140,7 @@ def test_a_new_gamma_is_felt_in_the_report_without_a_step() -> None:
 
 
 def test_a_record_has_the_mean_loss_of_its_steps() -> None:
-    practice = Practice("copy")
+    practice = TinyTraining("copy")
     losses = [practice.step() for _ in range(3)]
     report = practice.report()
     assert report.records[-1].trained == pytest.approx(sum(losses) / 3)
@@ -163,7 +163,7 @@ def test_a_seed_gives_the_same_training_and_another_one_another(task: str) -> No
 
 @ALL
 def test_a_short_training_lowers_the_loss(task: str) -> None:
-    practice = Practice(task)
+    practice = TinyTraining(task)
     before = practice.report()
     for _ in range(40):
         practice.step()
@@ -191,7 +191,7 @@ def test_where_gamma_is_nearly_zero_only_lag_0_is_learned() -> None:
 
 def test_learned_is_told_once_and_with_its_step(monkeypatch) -> None:
     monkeypatch.setattr("retnet_viz.experiments.learning.learner.LEARNED", 0.3)
-    practice = Practice("copy")
+    practice = TinyTraining("copy")
     assert practice.report().learned_at is None
     while practice.report().learned_at is None:
         practice.step()
@@ -207,7 +207,7 @@ def test_a_loss_that_is_no_number_is_told_in_a_sentence() -> None:
     practice = trained("copy", 1)
     with torch.no_grad():
         practice.model.head.weight.fill_(math.nan)
-    with pytest.raises(PracticeError, match=r"step 1\. Reset"):
+    with pytest.raises(TinyTrainingError, match=r"step 1\. Reset"):
         practice.step()
     assert practice.step_count == 1
 
@@ -246,7 +246,7 @@ def test_a_freed_head_learns_its_half_life_and_frozen_ones_keep_theirs() -> None
 
 
 def test_a_learned_half_life_stays_within_its_range() -> None:
-    practice = Practice("copy", half_lives=(0.125, 8, 32, LONGEST))
+    practice = TinyTraining("copy", half_lives=(0.125, 8, 32, LONGEST))
     practice.set_free([0, 3])
     for _ in range(8):
         practice.step()
@@ -271,19 +271,19 @@ def test_the_papers_half_lives() -> None:
 )
 def test_what_cannot_be_trained_is_told(wrong: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Practice(**{"task": "copy", **wrong})
+        TinyTraining(**{"task": "copy", **wrong})
 
 
 def test_a_head_that_there_is_not_is_told() -> None:
     with pytest.raises(IndexError, match="head 4"):
-        Practice("copy").set_half_life(4, 2.0)
+        TinyTraining("copy").set_half_life(4, 2.0)
 
 
 # -- a Mamba beside -------------------------------------------------------------------------------
 
 
 def test_a_mamba_of_the_same_size_learns_from_the_same_rows(monkeypatch) -> None:
-    practice = Practice("selective", seed=3)
+    practice = TinyTraining("selective", seed=3)
     assert practice.beside is not None
     sizes = [practice.model.n_parameters, practice.beside.model.n_parameters]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.02)
@@ -301,7 +301,7 @@ def test_a_mamba_of_the_same_size_learns_from_the_same_rows(monkeypatch) -> None
 
 
 def test_a_report_says_how_the_mamba_did() -> None:
-    practice = Practice("selective", seed=3)
+    practice = TinyTraining("selective", seed=3)
     for _ in range(2):
         practice.step()
     report = practice.report()
@@ -320,11 +320,11 @@ def test_a_report_says_how_the_mamba_did() -> None:
     rates = practice.beside.model.blocks[1].A_log.exp()
     wanted = torch.exp(-heard[1][0, 5, :, None] * rates).flatten()
     assert torch.allclose(beside.decay[1, 5], wanted)
-    assert Practice("copy").report().beside is None
+    assert TinyTraining("copy").report().beside is None
 
 
 def test_the_same_seed_gives_the_same_two_runs() -> None:
-    one, again = (Practice("selective", seed=5) for _ in range(2))
+    one, again = (TinyTraining("selective", seed=5) for _ in range(2))
     for _ in range(3):
         one.step()
         again.step()

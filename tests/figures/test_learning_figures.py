@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from retnet_viz import figures
-from retnet_viz.experiments import TASKS, Practice, Report
+from retnet_viz.experiments import TASKS, Report, TinyTraining
 from retnet_viz.experiments.learning.tasks import group_name
 from retnet_viz.figures.base.theme import THEMES
 
@@ -19,7 +19,7 @@ TASK = TASKS["recall"]
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    practice = Practice(TASK.name)
+    practice = TinyTraining(TASK.name)
     for _ in range(3):
         practice.report()
         practice.step()
@@ -143,13 +143,15 @@ def test_every_figure_can_be_sent_and_has_a_sentence(report: Report, theme: str)
 
 
 @pytest.fixture(scope="module")
-def two() -> Practice:
-    practice = Practice("selective", seed=1)
+def two() -> TinyTraining:
+    practice = TinyTraining("selective", seed=1)
     practice.step()
     return practice
 
 
-def test_the_curves_and_bars_of_both_models_are_told_apart_without_colour(two: Practice) -> None:
+def test_the_curves_and_bars_of_both_models_are_told_apart_without_colour(
+    two: TinyTraining,
+) -> None:
     report = two.report()
     curve = figures.learning_curve(report)
     assert [(trace.name, trace.line.dash) for trace in curve.data] == [
@@ -166,7 +168,7 @@ def test_the_curves_and_bars_of_both_models_are_told_apart_without_colour(two: P
     assert bars["Mamba"].marker.pattern.shape == "/"
 
 
-def test_each_token_stands_once_among_letters_noise_and_questions(two: Practice) -> None:
+def test_each_token_stands_once_among_letters_noise_and_questions(two: TinyTraining) -> None:
     report, layer = two.report(), 1
     figure = figures.selection(two.task, two.example, two.half_lives, report.beside, layer)
     lines, points = figure.data[:4], figure.data[4:]

@@ -12,7 +12,7 @@ from torch import nn
 
 import retnet_viz as rv
 from retnet_viz.baselines import Mamba, MambaConfig, Transformer, TransformerConfig
-from retnet_viz.experiments.token_reads import Reading, read
+from retnet_viz.experiments.token_reads import TokenReads, read
 from retnet_viz.figures import state_decay
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.training.data import HELD_OUT, read_held_out
@@ -177,7 +177,7 @@ def test_the_decays_are_those_of_the_state(open_compare, models):
 def test_a_state_that_loses_nothing_or_all_has_no_half_life_to_draw(models):
     def made(kind, shares):
         ids = torch.tensor([1, 2])
-        return Reading(models["RetNet"], kind, ("head 0",), ids, None, None, lambda _: shares)
+        return TokenReads(models["RetNet"], kind, ("head 0",), ids, None, None, lambda _: shares)
 
     readings = {
         "RetNet": made("retention", torch.ones(2, 1)),

@@ -14,7 +14,7 @@ from retnet_viz.ui.core.link import read
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.pages import trace_explorer
 from retnet_viz.ui.pages.explorer import MAX_TOKENS
-from retnet_viz.ui.pages.trace_explorer import FixedExplorer
+from retnet_viz.ui.pages.trace_explorer import TraceExplorer
 
 T = 23
 WORDS = [f"w{n}" for n in range(T)]
@@ -286,7 +286,7 @@ def test_tensors_of_more_than_a_thousand_tokens_are_shown(open_trace):
 
 
 def test_more_tokens_than_the_explorer_shows_are_refused(monkeypatch):
-    monkeypatch.setattr(FixedExplorer, "max_tokens", T - 1)
+    monkeypatch.setattr(TraceExplorer, "max_tokens", T - 1)
     assert MAX_TOKENS == 131_072
     with pytest.raises(ValueError, match=f"up to {T - 1} tokens; this trace has {T}"):
         rv.explore(rv.Trace.from_tensors(*tensors(), GAMMAS))
@@ -298,7 +298,7 @@ def test_more_tokens_than_the_explorer_shows_are_refused(monkeypatch):
 def test_a_trace_of_a_model_opens_the_model_with_its_text(shipped_model, open_trace):
     trace = rv.trace(shipped_model, "The old man said", "chunkwise", 4)
     shown = open_trace(trace, layer=2)
-    assert not isinstance(shown, FixedExplorer)
+    assert not isinstance(shown, TraceExplorer)
     assert (shown.text.value, shown.mode.value, shown.chunk.value) == (
         "The old man said",
         "chunkwise",
@@ -323,7 +323,7 @@ def test_ids_that_are_no_text_are_shown_as_they_are(shipped_model, tiny_model, o
     assert tokenizer.encode("the") != apart
     shown = open_trace(rv.trace(shipped_model, torch.tensor(apart)))
     assert shown.trace.ids.tolist() == apart
-    assert isinstance(shown, FixedExplorer)
+    assert isinstance(shown, TraceExplorer)
 
 
 def test_a_loaded_trace_is_shown_with_what_its_model_said(shipped_model, open_trace, tmp_path):
@@ -344,5 +344,5 @@ def test_a_loaded_trace_is_shown_with_what_its_model_said(shipped_model, open_tr
         wanted.retention(0)[:, -1].mean(0).numpy(), abs=1e-4
     )
     with_model = open_trace(rv.Trace.load(tmp_path / "trace.safetensors", shipped_model))
-    assert not isinstance(with_model, FixedExplorer)
+    assert not isinstance(with_model, TraceExplorer)
     assert with_model.text.value == "The old man said to the boy"

@@ -20,7 +20,7 @@ from retnet_viz.ui import ExplorerState, TrainingState
 from retnet_viz.ui.core import link, state_file
 from retnet_viz.ui.core import page_state as states
 from retnet_viz.ui.core.link import LinkError
-from retnet_viz.ui.core.page_layout import Look
+from retnet_viz.ui.core.page_layout import PageLayout
 from retnet_viz.ui.pages.cost_state import CONTEXTS, MOST_ROWS, REACHES, THESE, CostState
 from retnet_viz.ui.pages.training_state import MAPS, MOST_SEED
 
@@ -78,7 +78,7 @@ TRAININGS = st.builds(
     shown=st.sampled_from(MAPS),
     theme=THEMES,
 ).map(TrainingState.checked)
-LOOKS = st.builds(Look, some_of(PANELS), st.booleans())
+LOOKS = st.builds(PageLayout, some_of(PANELS), st.booleans())
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -156,7 +156,7 @@ def test_a_link_whose_end_is_missing_is_told_so(shown, data):
     end = data.draw(st.integers(len("s="), len(query) - 1))
     with pytest.raises(LinkError, match="link is incomplete"):
         link.read(query[:end])
-    content = state_file.encode(shown.held(whole=True), Look()).encode()
+    content = state_file.encode(shown.held(whole=True), PageLayout()).encode()
     start = content.index(b",")
     end = data.draw(st.integers(start, len(content) - 3))  # its line break may go
     with pytest.raises(LinkError, match=r"a\.json (is incomplete|was changed)"):
@@ -226,7 +226,7 @@ def test_each_reason_has_its_sentence_for_a_file_too(content, said):
 
 
 def test_a_file_that_is_too_large_or_not_whole_is_told_so():
-    content = state_file.encode({}, Look()).encode()
+    content = state_file.encode({}, PageLayout()).encode()
     with pytest.raises(LinkError, match="at most"):
         state_file.decode(content, "a.json", state_file.MOST_BYTES + 1)
     with pytest.raises(LinkError, match="incomplete"):
@@ -398,6 +398,6 @@ def test_no_link_is_given_that_would_not_be_read_again():
 
 def test_a_page_takes_the_names_that_it_has():
     found = link.read("hide=cost,%20strip,cost,nonsense,&present=1")
-    assert found.look.of(PANELS) == (Look(("cost", "strip"), present=True), ["nonsense"])
-    assert link.read("hide=&present=0").look == Look()
+    assert found.look.of(PANELS) == (PageLayout(("cost", "strip"), present=True), ["nonsense"])
+    assert link.read("hide=&present=0").look == PageLayout()
     assert link.read("present=yes").ignored == ("present",)

@@ -18,7 +18,7 @@ from retnet_viz.ui.core import link
 from retnet_viz.ui.core.page_state import CLOCKS, PRECISIONS, SWITCHES, VIEWS, ExplorerState
 from retnet_viz.ui.pages.modes import MAX_TOKENS
 from retnet_viz.ui.pages.presets import PRESETS
-from retnet_viz.ui.pages.text_page import Board
+from retnet_viz.ui.pages.text_page import TextPage
 
 module = sys.modules[rv.modes.__module__]
 STEPS, SIDE, STATE, PARTS = VIEWS
@@ -36,7 +36,7 @@ def reader(tiny_model, tiny_tokenizer):
 
 @pytest.fixture(autouse=True)
 def no_thread_measures_beside_a_test(monkeypatch):
-    monkeypatch.setattr(Board, "job_pause", 600.0)
+    monkeypatch.setattr(TextPage, "job_pause", 600.0)
 
 
 @pytest.fixture
@@ -445,7 +445,7 @@ def test_measuring_can_be_cancelled_and_begun_again(open_modes, endless, monkeyp
     assert widget.race.race["runs"]  # what was measured before stays
     widget.again.click()
     monkeypatch.undo()
-    monkeypatch.setattr(Board, "job_pause", 600.0)
+    monkeypatch.setattr(TextPage, "job_pause", 600.0)
     widget.settle()
     assert widget.curve is not None
     assert widget.again.description == "Measure again"
@@ -524,7 +524,7 @@ def test_what_was_measured_on_an_earlier_text_is_measured_again(open_modes, monk
     monkeypatch.setattr(module, name, overtaken)
     widget._run_work(lambda: not edited)
     monkeypatch.undo()
-    monkeypatch.setattr(Board, "job_pause", 600.0)
+    monkeypatch.setattr(TextPage, "job_pause", 600.0)
     widget.settle()
     length = widget.trace.length
     assert widget.race.race["length"] == widget.rounding.length == widget.curve.length == length

@@ -7,8 +7,8 @@ import pytest
 
 from retnet_viz import ui
 from retnet_viz.ui.core.assets import script
-from retnet_viz.ui.panels.heatmap import Matrix
-from retnet_viz.ui.panels.mode_timeline import Race
+from retnet_viz.ui.panels.heatmap import Heatmap
+from retnet_viz.ui.panels.mode_timeline import ModeTimeline
 from retnet_viz.ui.panels.plot import Plot
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
@@ -49,7 +49,7 @@ def test_a_plot_gives_plotly_to_the_page_that_asks():
 
 def test_a_matrix_gives_its_tables_when_it_is_asked():
     calls = []
-    matrix = Matrix(lambda cell: f"cell {cell}", lambda: calls.append(1) or [TABLE])
+    matrix = Heatmap(lambda cell: f"cell {cell}", lambda: calls.append(1) or [TABLE])
     assert matrix.tabular
     assert calls == []  # tables that nobody looks at are not made
     assert answers(matrix, {"table": True}) == [{"tables": [TABLE]}]
@@ -58,7 +58,7 @@ def test_a_matrix_gives_its_tables_when_it_is_asked():
 
 
 def test_a_matrix_without_tables_offers_none():
-    matrix = Matrix(lambda cell: "", colors=b"123")
+    matrix = Heatmap(lambda cell: "", colors=b"123")
     assert not matrix.tabular
     assert matrix.colors == b"123"
     assert answers(matrix, {"table": True}) == []
@@ -68,7 +68,7 @@ def test_tables_that_fail_leave_no_page_waiting():
     def fail():
         raise RuntimeError("no numbers")
 
-    matrix = Matrix(lambda cell: "", fail)
+    matrix = Heatmap(lambda cell: "", fail)
     sent = []
     matrix.send = lambda content, buffers=None: sent.append(content)
     with pytest.raises(RuntimeError, match="no numbers"):
@@ -78,7 +78,7 @@ def test_tables_that_fail_leave_no_page_waiting():
 
 @pytest.mark.parametrize("message", [None, [], "table", {"table": 1}, {"table": None}])
 def test_any_other_message_is_harmless(message):
-    assert answers(Matrix(lambda cell: "", lambda: [TABLE]), message) == []
+    assert answers(Heatmap(lambda cell: "", lambda: [TABLE]), message) == []
 
 
 def test_sources_are_joined_whole_and_in_order():
@@ -94,7 +94,7 @@ def test_sources_are_joined_whole_and_in_order():
         script("panels/common.js", "no_such_file.js")
 
 
-@pytest.mark.parametrize("widget", [Plot, Matrix, TokenStrip, Race])
+@pytest.mark.parametrize("widget", [Plot, Heatmap, TokenStrip, ModeTimeline])
 def test_a_joined_module_declares_each_name_once_and_exports_once(widget):
     # A name that two files declare at the top is an error in the browser, and an empty panel.
     source = str(widget._esm)

@@ -13,7 +13,7 @@ from retnet_viz.figures.base.theme import MODE_COLORS
 from retnet_viz.model import MODES
 from retnet_viz.model.retention import retain
 from retnet_viz.trace.views.cost import measure
-from retnet_viz.ui.panels.mode_timeline import Race, run_of, sentence
+from retnet_viz.ui.panels.mode_timeline import ModeTimeline, run_of, sentence
 
 LENGTH, CHUNK = 11, 4
 STEPS = {"parallel": 1, "recurrent": 11, "chunkwise": 3}
@@ -45,7 +45,7 @@ def timed(runs):
 
 
 def shown(runs, length=LENGTH):
-    race = Race()
+    race = ModeTimeline()
     race.show(runs, length)
     return race
 

@@ -12,7 +12,7 @@ from retnet_viz.trace.passes.budget import NotEnoughMemory
 from retnet_viz.trace.passes.live import Live
 from retnet_viz.ui.core import runner as module
 from retnet_viz.ui.core.background import Home
-from retnet_viz.ui.core.runner import LiveText, Reader, Wanted
+from retnet_viz.ui.core.runner import LiveText, Request, Runner
 
 
 class Page:
@@ -22,14 +22,14 @@ class Page:
         self.readings, self.errors, self.told = [], [], []
         self.threads = set()
         self.model = model
-        self.reader = Reader(LiveText(model, max_tokens, quick), self.tell, Home())
+        self.reader = Runner(LiveText(model, max_tokens, quick), self.tell, Home())
 
     def tell(self, done, total):
         self.told.append((done, total))
         self.threads.add(threading.current_thread())
 
     def read(self, text, mode="chunkwise", chunk_size=8):
-        wanted = Wanted(text, mode, chunk_size, self.readings.append, self.errors.append)
+        wanted = Request(text, mode, chunk_size, self.readings.append, self.errors.append)
         return self.reader.read(wanted)
 
 
@@ -63,7 +63,7 @@ def test_a_long_text_is_read_behind_and_tells_how_far(page):
 def test_what_is_said_of_a_long_text_is_said_at_home(page):
     heard = []
     here = threading.current_thread
-    page.reader.read(Wanted(LONG, "chunkwise", 8, lambda _: heard.append(here()), print))
+    page.reader.read(Request(LONG, "chunkwise", 8, lambda _: heard.append(here()), print))
     page.reader.wait()
     assert heard == [here()]
 

@@ -14,7 +14,7 @@ import retnet_viz as rv
 from retnet_viz.ui.core import state_file
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.export import PANELS, exports
-from retnet_viz.ui.export.export_menu import Saver
+from retnet_viz.ui.export.export_menu import ExportMenu
 from retnet_viz.ui.export.exports import FORMATS, KINDS, File, export, kept
 
 TEXT = "the cat and the dog"
@@ -23,7 +23,7 @@ TEXT = "the cat and the dog"
 class Heard:
     """What a saver sent."""
 
-    def __init__(self, saver: Saver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, saver: ExportMenu, monkeypatch: pytest.MonkeyPatch) -> None:
         self.messages: list[dict] = []
         self.buffers: list[bytes] = []
 
@@ -41,7 +41,7 @@ def explorer(shipped_model):
     made.stop()
 
 
-def ask(saver: Saver, heard: Heard, what: str, kind: str) -> list[dict]:
+def ask(saver: ExportMenu, heard: Heard, what: str, kind: str) -> list[dict]:
     heard.messages.clear()
     heard.buffers.clear()
     saver._answer(saver, {"save": what, "as": kind, "number": 5}, [])
@@ -118,7 +118,7 @@ def test_it_is_cancelled_and_says_why_it_cannot(monkeypatch):
     def draw(what):
         raise ValueError("too many tokens")
 
-    saver = Saver(make, draw)
+    saver = ExportMenu(make, draw)
     heard = Heard(saver, monkeypatch)
     saver._answer(saver, {"save": "page", "as": "html", "number": 3}, [])
     assert begun.wait(30)

@@ -12,11 +12,11 @@ from retnet_viz.ui import ExplorerState
 from retnet_viz.ui.core import link, undo
 from retnet_viz.ui.core.history import PAUSE
 from retnet_viz.ui.core.link import LinkError
-from retnet_viz.ui.core.page_layout import Look
+from retnet_viz.ui.core.page_layout import PageLayout
 from retnet_viz.ui.pages.explorer import Explorer
 from retnet_viz.ui.pages.modes import Modes
 from retnet_viz.ui.pages.presets import PRESETS
-from retnet_viz.ui.pages.text_page import Board
+from retnet_viz.ui.pages.text_page import TextPage
 
 MODEL = rv.load()
 TEXT = "The old man said to the boy"
@@ -43,7 +43,7 @@ def board(clock):
     page.close_all()
 
 
-def press(page: Board, what: str) -> None:
+def press(page: TextPage, what: str) -> None:
     """Press a key of the page, as the browser tells it."""
     page.page._handle_custom_msg({"do": what}, [])
 
@@ -233,7 +233,7 @@ def test_what_a_link_cannot_name_is_left_out_and_named(board):
     held = {"explorer": {"text": "A fox", "layer": 7, "heads": [9], "<i>path": "/etc/passwd"}}
     board.open_link(f"{link.query_of(held)}&hide=cost,kitchen")
     assert board.state == ExplorerState("A fox")
-    assert board.look == Look(("cost",))
+    assert board.look == PageLayout(("cost",))
     assert "“layer”, “heads”, “&lt;i&gt;path”, “kitchen”" in board.notice.value
     assert "<i>" not in board.notice.value
     assert "passwd" not in board.notice.value + board.page.query
@@ -305,14 +305,14 @@ def test_panels_are_hidden_and_shown_again(make, panels):
     assert page.shared_link()[0].endswith(f"&{page.page.look}")
     assert page.show_all.description == "show 2 hidden"
     press(page, "leave")
-    assert page.look == Look((panels[1], panels[0]))
+    assert page.look == PageLayout((panels[1], panels[0]))
     assert not page.present.value
     page.show_all.click()
-    assert page.look == Look()
+    assert page.look == PageLayout()
     assert page.show_all.layout.display == "none"
     assert not {"rv-reduced", "rv-present"} & set(page._dom_classes)
     page.present.value = True
-    assert page.look == Look(present=True)
+    assert page.look == PageLayout(present=True)
     again = make(MODEL)
     again.open_link(page.shared_link()[0])
     assert again.look == page.look
@@ -346,7 +346,7 @@ def test_the_page_chooses_its_panels_by_name(make):
         page.page._handle_custom_msg({"do": "hide", "names": names}, [])
         assert page.look == before
     page.page._handle_custom_msg({"do": "hide", "names": [*page.panels[:2], "kitchen"]}, [])
-    assert page.look == Look(page.panels[:2], present=True)
+    assert page.look == PageLayout(page.panels[:2], present=True)
     page.stop()
     page.close_all()
 
@@ -357,7 +357,7 @@ def test_the_other_pages_are_presented_too(make):
     assert "rv-present" in page._dom_classes
     page.open_link("present=1&hide=cost")
     assert "“cost”" in page.doing.value if make is rv.cost else page.notice.value
-    assert page.look == Look(present=True)
+    assert page.look == PageLayout(present=True)
     page.stop()
     page.close_all()
 

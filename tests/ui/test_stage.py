@@ -17,8 +17,8 @@ from retnet_viz.figures.base.tokens import visible
 from retnet_viz.figures.steps.formula import formula, number
 from retnet_viz.trace import ParallelTerms, RecurrentTerms
 from retnet_viz.ui.core import link
-from retnet_viz.ui.pages.text_page import Board
-from retnet_viz.ui.panels.step_player import Stage
+from retnet_viz.ui.pages.text_page import TextPage
+from retnet_viz.ui.panels.step_player import StepPlayer
 
 TEXT = "The fox had a red kite, and the kite had a long tail. The owl sat in the tree."
 CASES = [("parallel", 8), ("recurrent", 8), ("chunkwise", 1), ("chunkwise", 5), ("chunkwise", 500)]
@@ -86,7 +86,7 @@ class Page:
 
 
 def shown(trace, layer=0, head=0, scale="linear", token=0):
-    stage = Stage(trace.n_heads if trace else 2)
+    stage = StepPlayer(trace.n_heads if trace else 2)
     stage.show(trace, layer, head, scale, token=token)
     return Page(stage)
 
@@ -483,7 +483,7 @@ def test_pointing_at_no_entry_says_nothing(traces, case, at):
 
 @pytest.fixture(params=[rv.explore, rv.modes], ids=["explorer", "modes"])
 def board(request, reader, monkeypatch):
-    monkeypatch.setattr(Board, "job_pause", 600.0)  # nothing is measured beside the test
+    monkeypatch.setattr(TextPage, "job_pause", 600.0)  # nothing is measured beside the test
     board = request.param(reader, TEXT, mode="recurrent")
     yield board
     board.stop()

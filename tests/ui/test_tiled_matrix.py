@@ -19,7 +19,7 @@ from retnet_viz.figures.base.scale import SCALES, ColorScale, color_scale, raste
 from retnet_viz.trace.tiles.pictures import KINDS, RESOLUTION, Plane, View
 from retnet_viz.ui.panels import tiled_heatmap
 from retnet_viz.ui.panels.tiled_captions import at_least, note
-from retnet_viz.ui.panels.tiled_heatmap import OVERVIEW, TABLE, TiledMatrix
+from retnet_viz.ui.panels.tiled_heatmap import OVERVIEW, TABLE, TiledHeatmap
 
 LENGTH, HEADS, WIDTH = 300, 3, 4
 GAMMAS = (0.8, 0.95, 0.99)
@@ -51,10 +51,10 @@ def described(cell):
 
 
 class Page:
-    """A TiledMatrix and what it sends to its page."""
+    """A TiledHeatmap and what it sends to its page."""
 
     def __init__(self, describe=described):
-        self.widget = TiledMatrix(describe)
+        self.widget = TiledHeatmap(describe)
         self.sent = []
         self.widget.send = lambda content, buffers=(): self.sent.append((content, list(buffers)))
 

@@ -10,7 +10,7 @@ import torch
 
 import retnet_viz as rv
 from retnet_viz.experiments import TASKS
-from retnet_viz.experiments.learning.tiny_training import HALF_LIVES, HEADS, Practice, gamma_of
+from retnet_viz.experiments.learning.tiny_training import HALF_LIVES, HEADS, TinyTraining, gamma_of
 from retnet_viz.figures.experiments import learning
 from retnet_viz.ui import ExplorerState, TrainingState
 from retnet_viz.ui.core import link
@@ -61,7 +61,7 @@ def test_it_opens_paused_and_shows_the_untrained_model(open_training):
     assert widget.report.step == 0
     assert "paused" in widget.status.value
     assert widget.play_button.description == "▶ Play"
-    assert bars(widget) == pytest.approx(Practice("copy").report().by_group, rel=1e-4)
+    assert bars(widget) == pytest.approx(TinyTraining("copy").report().by_group, rel=1e-4)
 
 
 def test_play_trains_and_shows_it_and_pause_stops(open_training):
@@ -125,7 +125,7 @@ def test_reports_do_not_queue_while_nobody_draws(open_training):
 
 def test_a_step_is_one_step(open_training):
     widget = open_training()
-    other = Practice("copy")
+    other = TinyTraining("copy")
     for _ in range(2):
         widget.step_button.click()
         other.step()
@@ -173,7 +173,7 @@ def test_two_pages_train_apart(open_training):
     until(lambda: one.report.step > 0, one)
     one.stop()
     assert other.practice.step_count == 0
-    assert other.report.loss == Practice("copy", 1).report().loss
+    assert other.report.loss == TinyTraining("copy", 1).report().loss
 
 
 def test_a_loss_that_is_no_number_is_told_and_training_ends(open_training):

@@ -18,7 +18,7 @@ MOST_RECORDS = 400
 _WARMUP, _CLIP = 20, 1.0
 
 
-class PracticeError(RuntimeError):
+class TinyTrainingError(RuntimeError):
     """The training cannot go on; the message says why and what to do."""
 
 
@@ -63,7 +63,7 @@ class Learner:
         loss = loss_of(self.model(batch.ids).logits, batch)
         value = loss.item()
         if not math.isfinite(value):
-            raise PracticeError(
+            raise TinyTrainingError(
                 f"The loss is no number any more at step {self.step_count}. "
                 "Reset, or take another seed."
             )

@@ -21,7 +21,7 @@ from retnet_viz.experiments.token_reads import read
 
 
 @dataclass(frozen=True)
-class BesideReport:
+class TinyMambaReport:
     """What the Mamba did on the held-out sequences.
 
     records, learned_at, by_group, answers  as in `practice.Report`
@@ -45,7 +45,7 @@ class BesideReport:
         return self.records[-1].accuracy
 
 
-class Beside:
+class TinyMamba:
     """The Mamba and its training. Steps and reports come from one thread at a time."""
 
     def __init__(self, task: Task, seed: int) -> None:
@@ -65,13 +65,13 @@ class Beside:
         self.seconds += time.perf_counter() - start
         return loss
 
-    def report(self, held_out: Batch, inside: Sequence[Tensor]) -> BesideReport:
+    def report(self, held_out: Batch, inside: Sequence[Tensor]) -> TinyMambaReport:
         """Read the held-out sequences; `inside` (B, T) bool says where each group of lags is."""
         logits = self.model(held_out.ids).logits
         self._learner.record(logits, held_out, self.seconds)
         right = logits.argmax(-1) == held_out.targets
         example = read(self.model, held_out.ids[0])
-        return BesideReport(
+        return TinyMambaReport(
             seconds=self.seconds,
             n_parameters=self.model.n_parameters,
             records=tuple(self._learner.records),

@@ -21,7 +21,7 @@ from torch.func import functional_call
 
 from retnet_viz.experiments.learning.learner import Learner, Record
 from retnet_viz.experiments.learning.tasks import TASKS, Batch
-from retnet_viz.experiments.learning.tiny_mamba import Beside, BesideReport
+from retnet_viz.experiments.learning.tiny_mamba import TinyMamba, TinyMambaReport
 from retnet_viz.model import RetNet, RetNetConfig
 from retnet_viz.model.observe import listening
 from retnet_viz.model.retnet import MultiScaleRetention
@@ -64,7 +64,7 @@ class Report:
     half_lives: tuple[float, ...]
     weights: Tensor
     answers: Tensor
-    beside: BesideReport | None = None
+    beside: TinyMambaReport | None = None
 
     @property
     def loss(self) -> float:
@@ -88,7 +88,7 @@ def paper_half_lives() -> tuple[float, ...]:
     return tuple((math.log(0.5) / gammas.log()).tolist())
 
 
-class Practice:
+class TinyTraining:
     """One training run. Its methods may be called from several threads: each waits for a step.
 
     `seed` draws the weights and every batch, so that a run can be repeated: same seed, same
@@ -129,7 +129,7 @@ class Practice:
         self._free: frozenset[int] = frozenset()
         self._use_gammas()
         self._learner = Learner(self.model, self.task.rate)
-        self.beside = None if self.task.mamba is None else Beside(self.task, seed)
+        self.beside = None if self.task.mamba is None else TinyMamba(self.task, seed)
         self._gamma_optimizer = torch.optim.Adam([self._octaves], lr=_GAMMA_RATE)
 
     # -- the decay --------------------------------------------------------------------------

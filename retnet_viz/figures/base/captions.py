@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from retnet_viz.experiments.token_reads import Reading, half_life
+from retnet_viz.experiments.token_reads import TokenReads, half_life
 from retnet_viz.figures.base.layout import heads_shown
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.trace import Agreement, Cost, Trace
@@ -72,7 +72,7 @@ def counted(count: int, noun: str) -> str:
 # -- several models -----------------------------------------------------------------------------
 
 
-def read_most(found: Reading, layer: int, plane: int, n: int) -> str:
+def read_most(found: TokenReads, layer: int, plane: int, n: int) -> str:
     """The token that token n reads most, what its weights sum to, how many are negative."""
     row = found.weights(layer)[plane, n, : n + 1]
     m = int(row.abs().argmax())
@@ -83,7 +83,7 @@ def read_most(found: Reading, layer: int, plane: int, n: int) -> str:
     )
 
 
-def state_decay(readings: Mapping[str, Reading], layers: Mapping[str, int]) -> str:
+def state_decay(readings: Mapping[str, TokenReads], layers: Mapping[str, int]) -> str:
     """What a token leaves of each model's state."""
     said = []
     for name, found in readings.items():

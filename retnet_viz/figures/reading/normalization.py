@@ -23,7 +23,7 @@ from retnet_viz.figures.base.panel_parts import (
 from retnet_viz.figures.base.theme import INK, head_color
 from retnet_viz.model.retnet import MultiScaleRetention
 from retnet_viz.trace import Trace
-from retnet_viz.trace.passes.external_tensors import GivenTensors
+from retnet_viz.trace.passes.external_tensors import ExternalTensors
 
 _BEFORE, _AFTER = [0.0, 0.44], [0.58, 1.0]  # domains
 _LEFT = 60  # pixels
@@ -103,7 +103,7 @@ def scaled_output(trace: Trace, layer: int, factor: float) -> tuple[Tensor, Tens
     """
     if not (math.isfinite(factor) and factor > 0):
         raise ValueError(f"factor must be a finite number above 0, not {factor!r}")
-    if isinstance(trace.model, GivenTensors):
+    if isinstance(trace.model, ExternalTensors):
         raise ValueError("a trace without a model has no normalisation to run again")
     parts = [part for part in trace.model.modules() if isinstance(part, MultiScaleRetention)]
     with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from retnet_viz.experiments.learning.tasks import NOISE, Batch, Task
-from retnet_viz.experiments.learning.tiny_mamba import BesideReport
+from retnet_viz.experiments.learning.tiny_mamba import TinyMambaReport
 from retnet_viz.experiments.token_reads import half_life
 from retnet_viz.figures.base.captions import number
 from retnet_viz.figures.base.layout import Drawing, Spec, make
@@ -21,7 +21,7 @@ def selection(
     task: Task,
     example: Batch,
     half_lives: tuple[float, ...],
-    beside: BesideReport,
+    beside: TinyMambaReport,
     layer: int,
     *,
     theme: str = "light",

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from retnet_viz.experiments.token_reads import Reading, half_life
+from retnet_viz.experiments.token_reads import TokenReads, half_life
 from retnet_viz.figures.base import captions
 from retnet_viz.figures.base.layout import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import (
@@ -27,7 +27,7 @@ _SPREAD = (0.1, 0.9)  # quantiles between which the band lies
 
 @Drawing
 def state_decay(
-    readings: Mapping[str, Reading], layers: Mapping[str, int], *, theme: str = "light"
+    readings: Mapping[str, TokenReads], layers: Mapping[str, int], *, theme: str = "light"
 ) -> Spec:
     """How fast the state decays at each token, by model, in the given layer of each.
 

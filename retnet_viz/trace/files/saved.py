@@ -26,7 +26,12 @@ from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.model import MODES, RetNet, RetNetConfig
 from retnet_viz.model.retnet import check_call
 from retnet_viz.trace.passes.capture import LayerRecord
-from retnet_viz.trace.passes.external_tensors import GivenConfig, GivenTensors, Observed, Vocabulary
+from retnet_viz.trace.passes.external_tensors import (
+    ExternalConfig,
+    ExternalTensors,
+    Observed,
+    Vocabulary,
+)
 from retnet_viz.trace.views.observables import Trace, check_ids
 
 SUFFIX = ".safetensors"
@@ -82,9 +87,9 @@ class About:
         """How many times it does that."""
         return -(-self.length // self.step)
 
-    def made_config(self) -> RetNetConfig | GivenConfig:
+    def made_config(self) -> RetNetConfig | ExternalConfig:
         """The config; ConfigError or TypeError where the fields are none."""
-        return (GivenConfig if self.of_tensors else RetNetConfig).from_dict(self.config)
+        return (ExternalConfig if self.of_tensors else RetNetConfig).from_dict(self.config)
 
     def rows(self) -> tuple[str, ...]:
         """The names under which a layer publishes something for each token."""
@@ -104,7 +109,7 @@ def save_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
     record = trace._capture
     record.check()
     first = record.layers[0]
-    is_of_tensors = isinstance(trace.config, GivenConfig)
+    is_of_tensors = isinstance(trace.config, ExternalConfig)
     size = trace.config.vocab_size or trace.length  # ids of given tensors are their places
     has_texts = trace.model.tokenizer is not None
     about = About(
@@ -158,7 +163,7 @@ def _of_layer(about: About, layer: LayerRecord) -> Iterator[tuple[str, Tensor]]:
 
 
 def _shapes(
-    about: About, config: RetNetConfig | GivenConfig
+    about: About, config: RetNetConfig | ExternalConfig
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The name and shape of each tensor in the file."""
     heads, length, keys, values = config.n_heads, about.length, config.head_dim, config.value_dim
@@ -257,7 +262,7 @@ def load_trace(path: str | os.PathLike[str], model: RetNet | None = None) -> Tra
     if model is None:
         q, k, v = ([layer[f"retention.{name}"][0] for layer in layers] for name in "qkv")
         vocabulary = None if about.pieces is None else Vocabulary(about.pieces)
-        source = GivenTensors(q, k, v, gammas, vocabulary)
+        source = ExternalTensors(q, k, v, gammas, vocabulary)
     else:
         _check_model(path, model, config, gammas, tensors["layers.0.retention.q"].dtype)
         source = model
@@ -309,7 +314,7 @@ def _about(path: Path, metadata: Mapping[str, str]) -> About:
     return about
 
 
-def _config(path: Path, about: About, weights: Weights) -> RetNetConfig | GivenConfig:
+def _config(path: Path, about: About, weights: Weights) -> RetNetConfig | ExternalConfig:
     """The config in a file, of no more layers than it has tensors."""
     try:
         config = about.made_config()
@@ -369,7 +374,7 @@ def _check(
 def _check_model(
     path: Path,
     model: RetNet,
-    config: RetNetConfig | GivenConfig,
+    config: RetNetConfig | ExternalConfig,
     gammas: list[Tensor],
     dtype: torch.dtype,
 ) -> None:

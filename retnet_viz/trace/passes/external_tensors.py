@@ -24,7 +24,7 @@ from retnet_viz.model.retnet import check_call
 
 
 @dataclass(frozen=True)
-class GivenConfig:
+class ExternalConfig:
     """The shape of some tensors, by the names that a RetNetConfig has for it."""
 
     n_layers: int
@@ -50,7 +50,7 @@ class GivenConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> GivenConfig:
+    def from_dict(cls, fields: dict[str, Any]) -> ExternalConfig:
         """The config with these fields; an unknown field is a ConfigError, not ignored."""
         return cls(**known(cls, fields))
 
@@ -68,7 +68,7 @@ class Vocabulary:
         return self.pieces[token_id]
 
 
-class GivenTensors(nn.Module):
+class ExternalTensors(nn.Module):
     """Layers whose queries, keys and values are there already: each does retention and no more.
 
     To a trace it is what a RetNet is: it runs in any mode, carries a state and publishes what it
@@ -92,7 +92,7 @@ class GivenTensors(nn.Module):
         self.q, self.k, self.v, self.gammas = list(q), list(k), list(v), list(gammas)
         self.tokenizer = tokenizer
         n_heads, self.length, head_dim = q[0].shape
-        self.config = GivenConfig(len(q), n_heads, head_dim, v[0].shape[-1])
+        self.config = ExternalConfig(len(q), n_heads, head_dim, v[0].shape[-1])
 
     @property
     def device(self) -> torch.device:
@@ -148,12 +148,12 @@ class GivenTensors(nn.Module):
         return Output(logits, RetNetState(layers, stop))
 
 
-Observed = RetNet | GivenTensors
+Observed = RetNet | ExternalTensors
 
 
 def given_tensors(
     q: Any, k: Any, v: Any, gamma: Any, tokens: Sequence[str] | None = None
-) -> GivenTensors:
+) -> ExternalTensors:
     """Copies of tensors, as `Trace.from_tensors` takes them, checked; ValueError as told there."""
     queries, keys, values = (_layers(*named) for named in (("q", q), ("k", k), ("v", v)))
     for axis, what in enumerate(("layers", "heads", "tokens")):
@@ -170,7 +170,7 @@ def given_tensors(
         )
     n_layers, n_heads, length, _ = queries.shape
     dtype = reduce(torch.promote_types, (x.dtype for x in (queries, keys, values)))
-    return GivenTensors(
+    return ExternalTensors(
         queries.to(dtype).unbind(),
         keys.to(dtype).unbind(),
         values.to(dtype).unbind(),

@@ -7,7 +7,7 @@ from torch import Tensor
 SPARE = 4096  # rows, at most, for which a buffer is given room; or an eighth of a longer one
 
 
-class Rows:
+class GrowableBuffer:
     """Rows along one axis, in a buffer that grows; of many only the last `keep`.
 
     They change by a `Draft`. Nothing does before it is committed, which cannot fail.
@@ -40,14 +40,14 @@ class Rows:
 
 
 class Draft:
-    """Rows that are to stand in a `Rows` from one row on, gathered before anything changes.
+    """Rows for a `GrowableBuffer`, from one row on, gathered before anything in it changes.
 
     Where the buffer has no room for them they are written into a new one, next to a copy of what
     stays; else beside it, to be copied when all are there. Either way each row is held but once
     more than it was.
     """
 
-    def __init__(self, rows: Rows, at: int, length: int) -> None:
+    def __init__(self, rows: GrowableBuffer, at: int, length: int) -> None:
         self._rows = rows
         self._begin = rows.begin(length)
         self._at = at

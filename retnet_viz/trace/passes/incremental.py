@@ -16,8 +16,8 @@ from retnet_viz.model import RetNet, RetNetState
 from retnet_viz.model.observe import listening
 from retnet_viz.trace.passes.capture import Capture, LayerRecord, state_stride
 from retnet_viz.trace.passes.external_tensors import Observed
-from retnet_viz.trace.passes.growable_buffer import Draft, Rows
-from retnet_viz.trace.passes.recompute import Replay, whole_steps
+from retnet_viz.trace.passes.growable_buffer import Draft, GrowableBuffer
+from retnet_viz.trace.passes.recompute import LayerRecompute, whole_steps
 
 Progress = Callable[[int, int], None]
 
@@ -42,7 +42,7 @@ class _Layer:
 
     def __init__(self, replay: Callable[[str], Tensor]) -> None:
         self._replay = replay
-        self.rows: dict[str, Rows] = {}
+        self.rows: dict[str, GrowableBuffer] = {}
         self.blocks: dict[str, list[Tensor]] = {}
         self.states: dict[int, Tensor] = {}  # every `stride`-th, in order
         self.recent: dict[int, Tensor] = {}  # all of the last steps that were run
@@ -83,7 +83,7 @@ class _LayerRun:
     """What one layer published in a run, and is to be kept."""
 
     def __init__(self, step: int) -> None:
-        self.rows: dict[str, tuple[Rows, Draft]] = {}
+        self.rows: dict[str, tuple[GrowableBuffer, Draft]] = {}
         self.blocks: dict[str, list[Tensor]] = {}
         self.states: dict[int, Tensor] = {}
         self.recent: dict[int, Tensor] = {}
@@ -121,12 +121,12 @@ class _Run:
         elif name == "retention.state":
             self._keep_state(self.layers[self._layer], tensor[0])
         elif name in self.names:
-            self.rows(self._layer, name, Rows()).add(tensor[0])
+            self.rows(self._layer, name, GrowableBuffer()).add(tensor[0])
         elif name in _BLOCKS and self.keeps_blocks:
             block = tensor if name == "retention.decay" else tensor[0]  # decay has no batch axis
             self.layers[self._layer].blocks.setdefault(name, []).append(block)
 
-    def rows(self, layer: int, name: str, there: Rows) -> Draft:
+    def rows(self, layer: int, name: str, there: GrowableBuffer) -> Draft:
         """The draft of what is kept of a layer under a name: one of `there` if it is the first."""
         rows = self.layers[layer].rows
         if name not in rows:
@@ -142,7 +142,7 @@ class _Run:
         layer.step += 1
 
 
-class Carried:
+class IncrementalPass:
     """A pass in recurrent or chunkwise mode that can go on from the states it keeps.
 
     Of a text whose tokens would need more than ROW_BUDGET the layers' outputs are kept and no more:
@@ -152,7 +152,12 @@ class Carried:
     """
 
     def __init__(
-        self, model: RetNet, mode: str, chunk_size: int, keep_logits: int | None, ids: Rows
+        self,
+        model: RetNet,
+        mode: str,
+        chunk_size: int,
+        keep_logits: int | None,
+        ids: GrowableBuffer,
     ) -> None:
         self._model = model
         self._mode = mode
@@ -164,11 +169,11 @@ class Carried:
 
     def _clear(self) -> None:
         chunk_size = self._chunk_size if self._mode == "chunkwise" else REPLAY_CHUNK
-        self._replay = Replay(self._model, chunk_size, self._input)
+        self._replay = LayerRecompute(self._model, chunk_size, self._input)
         self.layers = [
             _Layer(partial(self._replayed, layer)) for layer in range(self._model.config.n_layers)
         ]
-        self._logits = Rows(keep=self._keep_logits)
+        self._logits = GrowableBuffer(keep=self._keep_logits)
         self.keeps_blocks = True
         self.keeps_rows = True
 
@@ -286,7 +291,7 @@ class Carried:
         return self._replay(layer, name, self._ids.stop)
 
 
-class Whole:
+class WholePass:
     """A pass in parallel mode: it carries no state, so every run is one over the whole text."""
 
     first_logits = 0

@@ -20,8 +20,8 @@ from retnet_viz.model import RetNet
 from retnet_viz.model.retnet import check_call
 from retnet_viz.trace.passes.budget import check_memory, foreseen
 from retnet_viz.trace.passes.capture import LayerRecord
-from retnet_viz.trace.passes.growable_buffer import Rows
-from retnet_viz.trace.passes.incremental import Carried, Progress, Whole
+from retnet_viz.trace.passes.growable_buffer import GrowableBuffer
+from retnet_viz.trace.passes.incremental import IncrementalPass, Progress, WholePass
 from retnet_viz.trace.passes.segments import Change, Segments
 from retnet_viz.trace.views.observables import Trace, check_ids
 
@@ -94,12 +94,12 @@ class Live:
         self.chunk_size = chunk_size
         self._keep_logits = keep_logits
         self._text = Segments(model.tokenizer)
-        self._ids = Rows(axis=-1)
-        self._pass: Carried | Whole
+        self._ids = GrowableBuffer(axis=-1)
+        self._pass: IncrementalPass | WholePass
         if mode == "parallel":
-            self._pass = Whole(model)
+            self._pass = WholePass(model)
         else:
-            self._pass = Carried(model, mode, chunk_size, keep_logits, self._ids)
+            self._pass = IncrementalPass(model, mode, chunk_size, keep_logits, self._ids)
         self.edition = 0  # how many edits changed an id
         self._edits = 0  # how many edits there were
         self._trace: Trace | None = None
@@ -241,7 +241,7 @@ class Live:
 class _Record:
     """What a trace reads of a live text, until the next edit."""
 
-    def __init__(self, live: Live, source: Carried | Whole) -> None:
+    def __init__(self, live: Live, source: IncrementalPass | WholePass) -> None:
         self._live = live
         self._edition = live.edition
         self._source = source

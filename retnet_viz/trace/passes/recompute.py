@@ -31,7 +31,7 @@ _TOGETHER = {
 }
 
 
-class Replay:
+class LayerRecompute:
     """Runs a layer again in chunkwise form, in stretches as a pass in that mode runs it.
 
     Equal to the last bit to a chunkwise pass that read the whole text at once, and to any pass to

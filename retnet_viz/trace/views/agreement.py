@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from retnet_viz.trace.passes.external_tensors import GivenTensors
+from retnet_viz.trace.passes.external_tensors import ExternalTensors
 
 if TYPE_CHECKING:
     from retnet_viz.trace.views.observables import Trace
@@ -34,7 +34,7 @@ class Agreement:
 
 def compared(trace: Trace, others: dict[str, Trace]) -> Agreement:
     """How far a trace is from those of the same text in other modes."""
-    has_model = not isinstance(trace.model, GivenTensors)
+    has_model = not isinstance(trace.model, ExternalTensors)
 
     def outputs(found: Trace) -> list[Tensor]:
         read = found.output if has_model else found.head_output

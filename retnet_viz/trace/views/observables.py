@@ -24,8 +24,8 @@ from retnet_viz.model.retnet import check_call
 from retnet_viz.trace.passes.budget import check_memory, foreseen_once
 from retnet_viz.trace.passes.capture import Capture, LayerRecord, Record, state_stride
 from retnet_viz.trace.passes.external_tensors import (
-    GivenConfig,
-    GivenTensors,
+    ExternalConfig,
+    ExternalTensors,
     Observed,
     given_tensors,
 )
@@ -95,7 +95,7 @@ class Trace:
         mode: str,
         chunk_size: int,
         record: Record | None = None,
-        config: RetNetConfig | GivenConfig | None = None,
+        config: RetNetConfig | ExternalConfig | None = None,
     ) -> None:
         self.model = model
         self.config = config or model.config
@@ -245,7 +245,7 @@ class Trace:
         position %= self.length
         if position >= first:
             return self._capture.logits[position - first]
-        if isinstance(self.model, GivenTensors):
+        if isinstance(self.model, ExternalTensors):
             raise RuntimeError(f"the logits after token {position} were not kept")
         with torch.no_grad():
             logits: Tensor = self.model.head(
@@ -504,7 +504,7 @@ class Trace:
         "replayed" is what the mode computed and the record did not keep; see `Trace`. "given" is
         what `from_tensors` was given.
         """
-        record, of_tensors = self._capture, isinstance(self.config, GivenConfig)
+        record, of_tensors = self._capture, isinstance(self.config, ExternalConfig)
         return origin(name, self.mode, record.keeps_rows, record.keeps_blocks, of_tensors)
 
     def in_mode(self, mode: str) -> Trace:

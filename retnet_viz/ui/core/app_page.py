@@ -14,13 +14,13 @@ import ipywidgets as w
 from retnet_viz.figures.base.theme import head_color
 from retnet_viz.ui.core import messages, state_file
 from retnet_viz.ui.core.background import OutdatedError
-from retnet_viz.ui.core.host_bridge import Page
+from retnet_viz.ui.core.host_bridge import HostBridge
 from retnet_viz.ui.core.link import MOST_READ, MOST_SHARED, Link, LinkError, first_within, read
-from retnet_viz.ui.core.page_layout import NAMES, Look
+from retnet_viz.ui.core.page_layout import NAMES, PageLayout
 from retnet_viz.ui.core.page_state import THEME_CHOICES
 
 
-class Frame(w.VBox):
+class AppPage(w.VBox):
     """A page: a grid of areas below a first line. A subclass gives the areas and draws them.
 
     `state` is what the user chose, `look` how the page is laid out; `_setting` is whether the page
@@ -34,11 +34,11 @@ class Frame(w.VBox):
     state: Any
 
     def __init__(self) -> None:
-        self.look = Look()
+        self.look = PageLayout()
         self._setting = False
         self._showing = threading.Lock()  # see _while_current
         self._elsewhere: dict[str, Any] = {}  # what the link held for the other apps
-        self.page = Page(
+        self.page = HostBridge(
             self._asked,
             self._hide,
             self.shared_link,
@@ -193,7 +193,7 @@ class Frame(w.VBox):
 
         Raises ValueError where a name is not one of `panels`.
         """
-        look, unknown = Look(tuple(hide), present).of(self.panels)
+        look, unknown = PageLayout(tuple(hide), present).of(self.panels)
         if unknown:
             raise ValueError(f"hide must name some of {self.panels}, not {unknown[0]!r}")
         self.look = look
@@ -201,7 +201,7 @@ class Frame(w.VBox):
 
     def _hide(self, names: Iterable[str]) -> None:
         """Leave out the panels that the page's switches name."""
-        self.look, _ = Look(tuple(names), self.look.present).of(self.panels)
+        self.look, _ = PageLayout(tuple(names), self.look.present).of(self.panels)
         self._show_look()
 
     def _show_look(self) -> None:

@@ -12,7 +12,7 @@ import traitlets as t
 from retnet_viz.ui.core.assets import script
 
 
-class Page(anywidget.AnyWidget):
+class HostBridge(anywidget.AnyWidget):
     """An invisible widget inside the explorer's box.
 
     theme   "auto" follows the host (JupyterLab's or Voila's theme), else "light" or "dark"

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
-from retnet_viz.ui.core.page_layout import Look, read_look
+from retnet_viz.ui.core.page_layout import PageLayout, read_page_layout
 
 VERSION = 1
 MOST_SHARED = 2_000  # characters of a link that is sent: mail and chat break longer ones
@@ -47,7 +47,7 @@ class Link:
 
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     theme: Any = None
-    look: Look = field(default_factory=Look)
+    look: PageLayout = field(default_factory=PageLayout)
     ignored: tuple[str, ...] = ()
 
     def given(self, app: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def read(query: str) -> Link:
         raise LinkError(_sentence("This link", f"is longer than {MOST_READ:,} characters"))
     given = parse_qs(query, keep_blank_values=True)
     found = link_of(_unpack(given["s"][0])) if "s" in given else Link()
-    look, wrong = read_look(query)
+    look, wrong = read_page_layout(query)
     return replace(found, look=look, ignored=(*found.ignored, *wrong))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from retnet_viz.experiments import Report, Rounding, Task
-from retnet_viz.experiments.token_reads import Reading
+from retnet_viz.experiments.token_reads import TokenReads
 from retnet_viz.figures.base.layout import Spec, make
 from retnet_viz.figures.base.theme import head_color
 from retnet_viz.figures.base.tokens import visible
@@ -19,7 +19,7 @@ from retnet_viz.figures.steps.scene import Picture, Scene
 from retnet_viz.model import LanguageModel
 from retnet_viz.trace import Agreement, Trace
 from retnet_viz.trace.passes.budget import foreseen
-from retnet_viz.trace.passes.external_tensors import GivenConfig, GivenTensors
+from retnet_viz.trace.passes.external_tensors import ExternalConfig, ExternalTensors
 from retnet_viz.trace.passes.live import Recomputed
 from retnet_viz.ui.core.link import MOST_SHARED, listed
 
@@ -108,9 +108,9 @@ def model_size(model: LanguageModel[Any]) -> str:
 
 def trace_source(trace: Trace) -> str:
     """What a trace is of, in a phrase."""
-    if not isinstance(trace.model, GivenTensors):
+    if not isinstance(trace.model, ExternalTensors):
         return model_size(trace.model)
-    tensors = isinstance(trace.config, GivenConfig)
+    tensors = isinstance(trace.config, ExternalConfig)
     about = "tensors without a model" if tensors else "a saved trace without its model"
     return f"{about}: {layers(trace.n_layers)}, {trace.n_heads} heads"
 
@@ -123,7 +123,7 @@ def model_name(name: str, model: LanguageModel[Any]) -> str:
     )
 
 
-def reads(found: Reading, n: int, m: int, weight: float) -> str:
+def reads(found: TokenReads, n: int, m: int, weight: float) -> str:
     """One cell of what a model reads."""
     reader, read = (visible(found.pieces(i, i + 1)[0]) for i in (n, m))
     if m > n:

@@ -26,7 +26,7 @@ NAMES = {
 
 
 @dataclass(frozen=True)
-class Look:
+class PageLayout:
     """`hide` names the areas that are not shown; `present` is the view for the back row."""
 
     hide: tuple[str, ...] = ()
@@ -37,16 +37,16 @@ class Look:
         hidden = [f"hide={','.join(self.hide)}"] if self.hide else []
         return "&".join([*hidden, *(["present=1"] if self.present else [])])
 
-    def of(self, panels: Container[str]) -> tuple[Look, list[str]]:
+    def of(self, panels: Container[str]) -> tuple[PageLayout, list[str]]:
         """This look on a page that has these panels, and the names of those that it lacks."""
         known = tuple(dict.fromkeys(name for name in self.hide if name in panels))
         return replace(self, hide=known), [name for name in self.hide if name not in panels]
 
 
-def read_look(query: str) -> tuple[Look, list[str]]:
+def read_page_layout(query: str) -> tuple[PageLayout, list[str]]:
     """The look that a query names, and the names of its parameters that mean nothing."""
     given = parse_qs(query, keep_blank_values=True)
     names = [name.strip() for part in given.get("hide", []) for name in part.split(",")]
     present = given.get("present", ["0"])[0]
-    look = Look(tuple(name for name in names if name), present == "1")
+    look = PageLayout(tuple(name for name in names if name), present == "1")
     return look, [] if present in ("0", "1") else ["present"]

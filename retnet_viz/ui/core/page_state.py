@@ -8,7 +8,7 @@ from typing import Any
 
 from retnet_viz.figures.base.scale import SCALES
 from retnet_viz.model import MODES, RetNetConfig
-from retnet_viz.trace.passes.external_tensors import GivenConfig
+from retnet_viz.trace.passes.external_tensors import ExternalConfig
 from retnet_viz.ui.core.link import part_of, query_of, taken
 
 MAX_CHUNK = 2048
@@ -60,7 +60,7 @@ class ExplorerState:
     theme: str = "auto"
     before: str = field(default="", repr=False)
 
-    def fitted(self, config: RetNetConfig | GivenConfig) -> ExplorerState:
+    def fitted(self, config: RetNetConfig | ExternalConfig) -> ExplorerState:
         """The nearest state that a model of this config can show."""
         heads = tuple(sorted({head for head in self.heads if 0 <= head < config.n_heads}))
         return replace(
@@ -76,7 +76,7 @@ class ExplorerState:
         """The selected one of so many tokens: the chosen one, else the last."""
         return length - 1 if self.token is None else min(self.token, length - 1)
 
-    def checked(self, config: RetNetConfig | GivenConfig) -> ExplorerState:
+    def checked(self, config: RetNetConfig | ExternalConfig) -> ExplorerState:
         """This state as a model of this config shows it; ValueError where a field cannot be."""
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
@@ -111,7 +111,7 @@ class ExplorerState:
         return query_of({**(elsewhere or {}), **self.held()})
 
     def taking(
-        self, given: Mapping[str, Any], config: RetNetConfig | GivenConfig
+        self, given: Mapping[str, Any], config: RetNetConfig | ExternalConfig
     ) -> tuple[ExplorerState, list[str]]:
         """This state with the fields that a link gives, and the names of those that cannot be."""
         return taken(self, given, _field, lambda state: state.checked(config))

@@ -23,7 +23,7 @@ _STRETCH = 2**16  # characters that are tokenised at once where a text is cut
 
 
 @dataclass(frozen=True)
-class Reading:
+class Result:
     """A text that was read; `trace` is None where it has no tokens.
 
     `dropped` characters at its end are not part of it, because it has more tokens than are shown.
@@ -35,34 +35,34 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class Request:
     """A text, the mode in which to read it, and whom to tell: one of the last two, once."""
 
     text: str
     mode: str
     chunk_size: int
-    done: Callable[[Reading], None]
+    done: Callable[[Result], None]
     failed: Callable[[Exception], None]
 
 
 class Source(Protocol):
     """Where a page's traces come from."""
 
-    def is_quick(self, wanted: Wanted) -> bool:
+    def is_quick(self, wanted: Request) -> bool:
         """Whether few tokens have to be read, so that the page may wait for it."""
 
-    def prepare(self, wanted: Wanted, progress: Progress, behind: bool) -> Callable[[], Reading]:
+    def prepare(self, wanted: Request, progress: Progress, behind: bool) -> Callable[[], Result]:
         """Read what is wanted, perhaps `behind`, in a thread; what is returned takes it over.
 
         `progress(done, total)` is called now and then, in tokens; what it raises ends the reading.
         """
 
 
-class Reader:
+class Runner:
     """Reads the newest text that is wanted, and drops whatever was wanted before.
 
     One text at most is being read, and one at most is waiting. `tell(done, total)` is called in the
-    reading thread now and then while a long text is read, in tokens. What `Wanted` names is called
+    reading thread now and then while a long text is read, in tokens. What `Request` names is called
     by `read` where that was quick, else at `home`.
     """
 
@@ -70,9 +70,9 @@ class Reader:
         self._source = source
         self._tell = tell
         self._home = home
-        self._newest: Wanted | None = None  # the one whose outcome counts
+        self._newest: Request | None = None  # the one whose outcome counts
         self._change = threading.Lock()
-        self._waiting: Wanted | None = None
+        self._waiting: Request | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -80,7 +80,7 @@ class Reader:
         """Whether a text is being read, or waits."""
         return self._newest is not None
 
-    def read(self, wanted: Wanted) -> bool:
+    def read(self, wanted: Request) -> bool:
         """Read a text in place of whatever was to be read; False where that goes on behind."""
         self._newest = wanted
         if self._source.is_quick(wanted):
@@ -113,12 +113,12 @@ class Reader:
                     return
             self._home.call(partial(self._finish, wanted, self._outcome(wanted, self._tell)))
 
-    def _finish(self, wanted: Wanted, outcome: Callable[[], None]) -> None:
+    def _finish(self, wanted: Request, outcome: Callable[[], None]) -> None:
         if self._newest is wanted:
             self._newest = None
             outcome()
 
-    def _outcome(self, wanted: Wanted, tell: Progress | None = None) -> Callable[[], None]:
+    def _outcome(self, wanted: Request, tell: Progress | None = None) -> Callable[[], None]:
         """Read a text; what is returned takes it over, or tells why it could not be read."""
 
         def progress(done: int, total: int) -> None:
@@ -143,7 +143,7 @@ class LiveText:
         self._quick = QUICK if quick is None else quick
         self._live: Live | None = None
 
-    def is_quick(self, wanted: Wanted) -> bool:
+    def is_quick(self, wanted: Request) -> bool:
         """Whether few tokens have to be read: the text is short, or only its end is another."""
         old, new = self._live, wanted.text
         if len(new) <= self._quick and len(new.encode(errors="replace")) <= self._quick:
@@ -153,7 +153,7 @@ class LiveText:
         same = max(0, len(old.text) - self._quick)
         return len(new) - same <= 2 * self._quick and old.text[:same] == new[:same]
 
-    def prepare(self, wanted: Wanted, progress: Progress, behind: bool) -> Callable[[], Reading]:
+    def prepare(self, wanted: Request, progress: Progress, behind: bool) -> Callable[[], Result]:
         """Read a text; what is returned makes it the live one."""
         text = wanted.text
         if behind or len(text) <= _STRETCH:  # not to count a long one at every key
@@ -165,10 +165,10 @@ class LiveText:
             source = live(self._model, "", wanted.mode, wanted.chunk_size)
         commit = source.prepare(text, progress)
 
-        def take_over() -> Reading:
+        def take_over() -> Result:
             recomputed = commit()
             self._live = source
-            return Reading(source.trace, recomputed, len(wanted.text) - len(text))
+            return Result(source.trace, recomputed, len(wanted.text) - len(text))
 
         return take_over
 
@@ -202,5 +202,5 @@ def check_planes(model: Observed, length: int) -> None:
         )
 
 
-def _goes_on(source: Live, wanted: Wanted) -> bool:
+def _goes_on(source: Live, wanted: Request) -> bool:
     return (source.mode, source.chunk_size) == (wanted.mode, wanted.chunk_size)

@@ -22,7 +22,7 @@ from retnet_viz.ui.core.link import (
     incomplete,
     link_of,
 )
-from retnet_viz.ui.core.page_layout import Look, read_look
+from retnet_viz.ui.core.page_layout import PageLayout, read_page_layout
 
 NAME = "retnet-viz-state.json"
 MOST_BYTES = 4 * 2**20
@@ -30,7 +30,7 @@ _FORMAT = "retnet-viz state"
 _START = re.compile(rb'\s*{\s*"format"\s*:\s*"retnet-viz state"')
 
 
-def encode(held: Mapping[str, Any], look: Look) -> str:
+def encode(held: Mapping[str, Any], look: PageLayout) -> str:
     """The text of a file that holds the parts of apps, and how the page looks."""
     content = {"format": _FORMAT, "version": VERSION, "look": look.query(), "state": held}
     return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
@@ -56,6 +56,6 @@ def decode(content: bytes, name: str, size: int) -> Link:
     if not isinstance(held, dict) or not isinstance(look, str):
         raise damaged(name)
     found = link_of(held)
-    look_given, wrong = read_look(look)
+    look_given, wrong = read_page_layout(look)
     more = [key for key in file if key not in ("format", "version", "look", "state")]
     return replace(found, look=look_given, ignored=(*found.ignored, *wrong, *more))

@@ -25,7 +25,7 @@ _NAMES = {
 }
 
 
-class Saver(anywidget.AnyWidget):
+class ExportMenu(anywidget.AnyWidget):
     """A button with a menu of what can be saved, and as what.
 
     things  [name, label, kinds of file] of each thing

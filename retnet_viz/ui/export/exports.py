@@ -13,7 +13,7 @@ from retnet_viz.checkpoints.files import replaced_file
 from retnet_viz.figures.base.layout import Spec
 from retnet_viz.trace import Trace
 from retnet_viz.ui.core import state_file
-from retnet_viz.ui.core.page_layout import Look
+from retnet_viz.ui.core.page_layout import PageLayout
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.export import PANELS, PICTURES, Painter, View, csv_text, html_page, npz
 from retnet_viz.ui.export.snapshot import Tell
@@ -89,7 +89,7 @@ def kept(
         with nullcontext(painter) if painter else Painter() as artist:
             content = artist.sheet(specs, kind) if what == "page" else artist.image(specs[0], kind)
     elif what == "state":
-        content = state_file.encode(state.held(), Look()).encode()
+        content = state_file.encode(state.held(), PageLayout()).encode()
     elif kind == "npz":
         content = npz(trace)
     elif kind == "safetensors":

@@ -37,7 +37,7 @@ class TooLargeError(ValueError):
 
 
 @dataclass
-class Recording:
+class Snapshot:
     """`content` is the JSON object, `buffer` the bytes that it points into."""
 
     content: dict[str, Any]
@@ -48,7 +48,7 @@ class Recording:
         return json.dumps(self.content, ensure_ascii=False, separators=(",", ":"))
 
 
-def record(trace: Trace, state: ExplorerState, theme: str, tell: Tell | None = None) -> Recording:
+def record(trace: Trace, state: ExplorerState, theme: str, tell: Tell | None = None) -> Snapshot:
     """Write down the explorer over `trace` as `state` shows it, in "light" or "dark".
 
     `tell(done, total)` is called before each of the steps of the work; what it raises ends it.
@@ -119,7 +119,7 @@ def record(trace: Trace, state: ExplorerState, theme: str, tell: Tell | None = N
         "agreement": messages.agreement(trace.agreement(), trace.mode),
         "gammas": [messages.gammas(trace.gamma(layer)) for layer in range(trace.n_layers)],
     }
-    return Recording(content, bytes(blobs.buffer))
+    return Snapshot(content, bytes(blobs.buffer))
 
 
 class _Blobs:

@@ -1,5 +1,5 @@
 // A page without a kernel: the explorer's own widgets over an exploration that was written down.
-// It stands behind the widgets' modules (`Matrix`, `Plot`, `Stage`, `TokenStrip`) in one script.
+// It stands behind the widgets' modules (`Heatmap`, `Plot`, `StepPlayer`, `TokenStrip`) in one script.
 
 async function inflated(id) {
   const text = document.getElementById(id).textContent;
@@ -241,10 +241,10 @@ async function show() {
   for (const [name, module, model] of [
     ["strip", TokenStrip, strip],
     ["next", Plot, next],
-    ["matrix", Matrix, planes.decay],
-    ["weights", Matrix, planes.retention],
+    ["matrix", Heatmap, planes.decay],
+    ["weights", Heatmap, planes.retention],
     ["norms", Plot, norms],
-    ["stage", Stage, stage],
+    ["stage", StepPlayer, stage],
     ["cost", Plot, cost],
   ]) {
     module.render({ model, el: area(name) });

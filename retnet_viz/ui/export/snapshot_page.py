@@ -14,13 +14,13 @@ from retnet_viz.trace import Trace
 from retnet_viz.ui.core.assets import script
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.export.snapshot import Tell, record
-from retnet_viz.ui.panels.heatmap import Matrix
+from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.plot import Plot
-from retnet_viz.ui.panels.step_player import Stage
+from retnet_viz.ui.panels.step_player import StepPlayer
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
 _TEMPLATE = Path(__file__).with_suffix(".html")
-_MODULES = (Matrix, Plot, Stage, TokenStrip)
+_MODULES = (Heatmap, Plot, StepPlayer, TokenStrip)
 _EXPORT = re.compile(r"^export default \{ render \};\s*$", re.MULTILINE)
 
 

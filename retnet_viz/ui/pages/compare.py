@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as w
 import numpy as np
 
-from retnet_viz.experiments.token_reads import Reading, of_trace, read
+from retnet_viz.experiments.token_reads import TokenReads, of_trace, read
 from retnet_viz.figures import next_token, state_decay
 from retnet_viz.figures.base import captions
 from retnet_viz.figures.base.scale import color_scale, raster
@@ -21,8 +21,8 @@ from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import area, bar, group
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.pages.presets import START
-from retnet_viz.ui.pages.text_page import EMPTY, Board
-from retnet_viz.ui.panels.heatmap import Matrix, Table
+from retnet_viz.ui.pages.text_page import EMPTY, TextPage
+from retnet_viz.ui.panels.heatmap import Heatmap, Table
 from retnet_viz.ui.panels.plot import Plot
 from retnet_viz.ui.panels.recall_panel import RecallPanel
 from retnet_viz.ui.panels.token_strip import TokenStrip
@@ -62,7 +62,7 @@ class Column:
     def __init__(self, name: str, model: LanguageModel[Any], n_planes: int) -> None:
         self.name = name
         self.model = model
-        self.reading: Reading | None = None
+        self.reading: TokenReads | None = None
         self._drawn: tuple[Any, ...] = ()  # what the matrix shows
         self.kind = w.HTML(messages.model_name(name, model))
         self.kind.add_class("rv-grow")
@@ -73,7 +73,7 @@ class Column:
         )
         self.plane.add_class("rv-head-choices")
         self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes(), empty=EMPTY)
-        self.matrix = Matrix(self._describe, self._tables, colors=color_table(DIVERGING).tobytes())
+        self.matrix = Heatmap(self._describe, self._tables, colors=color_table(DIVERGING).tobytes())
         self.next = Plot()
         planes = [group("head", self.plane)] if n_planes > 1 else []
         chosen = bar(self.kind, self.layer, *planes)
@@ -121,7 +121,7 @@ class Column:
             self.strip.title = f"What {captions.named(found, n)} reads"
             self.strip.note = f"{found.planes[plane]}, layer {self.layer.value}"
 
-    def _draw_matrix(self, found: Reading, weights: np.ndarray, scale: str) -> None:
+    def _draw_matrix(self, found: TokenReads, weights: np.ndarray, scale: str) -> None:
         plane = self.plane.value
         colors = color_scale(weights, scale, signed=True)
         places = raster(weights, colors, np.tri(found.length, dtype=bool))
@@ -163,7 +163,7 @@ class Column:
         return [(caption, ["m", "token", self.reading.kind], rows)]
 
 
-class Compare(Board):
+class Compare(TextPage):
     """Columns of one text, one per model, with one selected token; below them their decays."""
 
     app = "compare.ipynb"
@@ -269,7 +269,7 @@ class Compare(Board):
             self._home.call(partial(self._column_read, column, found, current))
         self._home.call(lambda: self._draw_decays() if current() else None)
 
-    def _column_read(self, column: Column, found: Reading, current: Callable[[], bool]) -> None:
+    def _column_read(self, column: Column, found: TokenReads, current: Callable[[], bool]) -> None:
         if current():
             column.reading = found
             self._draw_column(column)

@@ -33,7 +33,7 @@ from retnet_viz.figures.experiments.context_memory import memory, short
 from retnet_viz.figures.experiments.generation_cost import state_size, step_time
 from retnet_viz.model import LanguageModel, RetNetConfig
 from retnet_viz.ui.core import messages
-from retnet_viz.ui.core.app_page import Frame, area, bar, group
+from retnet_viz.ui.core.app_page import AppPage, area, bar, group
 from retnet_viz.ui.core.background import LatestJob, OutdatedError
 from retnet_viz.ui.pages import cost_messages
 from retnet_viz.ui.pages.cost_state import APP, CONTEXTS, MOST_ROWS, REACHES, THESE, CostState
@@ -73,7 +73,7 @@ def shipped_models() -> dict[str, LanguageModel[Any]]:
     return models
 
 
-class Cost(Frame):
+class Cost(AppPage):
     """The dashboard: `state` is what the user chose, `points` what was measured last, by model.
 
     `start` measures in a thread, `stop` ends that within a step; `settle` waits for it.

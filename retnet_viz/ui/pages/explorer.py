@@ -32,16 +32,16 @@ from retnet_viz.ui.core.app_page import area, group
 from retnet_viz.ui.core.link import LinkError
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.export import exports
-from retnet_viz.ui.export.export_menu import Saver
+from retnet_viz.ui.export.export_menu import ExportMenu
 from retnet_viz.ui.export.snapshot import Tell
 from retnet_viz.ui.pages.presets import START
-from retnet_viz.ui.pages.text_page import Board
+from retnet_viz.ui.pages.text_page import TextPage
 from retnet_viz.ui.panels import view_models
 from retnet_viz.ui.panels.file_picker import FilePicker
-from retnet_viz.ui.panels.heatmap import Matrix
+from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.long_text import LongText
 from retnet_viz.ui.panels.plot import Plot
-from retnet_viz.ui.panels.step_player import Stage
+from retnet_viz.ui.panels.step_player import StepPlayer
 
 MAX_TOKENS = 131_072
 MOST_CELLS = 1024  # tokens up to which every cell of a plane is sent, and the modes are compared
@@ -96,7 +96,7 @@ def _is_file(text: str | os.PathLike[str]) -> bool:
     return 0 < len(text) < 4096 and text.isprintable() and os.path.isfile(text)
 
 
-class Explorer(Board):
+class Explorer(TextPage):
     """All panels, and the one state that they show.
 
     `costs` and `agreement` compare the three modes on the text, once they are measured.
@@ -147,8 +147,8 @@ class Explorer(Board):
             max_bytes=LARGEST_FILE,
             read_bytes=MOST_DECODED + 1,
         )
-        self.saver = Saver(self._kept, self._figures)
-        self.stage = Stage(config.n_heads)
+        self.saver = ExportMenu(self._kept, self._figures)
+        self.stage = StepPlayer(config.n_heads)
         self.agree = w.HTML()
         self.agree.add_class("rv-box")
         controls = w.HBox(
@@ -174,9 +174,9 @@ class Explorer(Board):
             area("agree", self.agree),
         ]
 
-    def _matrix(self, name: str) -> Matrix:
+    def _matrix(self, name: str) -> Heatmap:
         table = DIVERGING if SIGNED[name] else SEQUENTIAL
-        return Matrix(
+        return Heatmap(
             partial(self._describe, name),
             partial(self._tables, name),
             colors=color_table(table).tobytes(),
@@ -368,7 +368,7 @@ class Explorer(Board):
                 trace, state.layer, state.head, state.scale, token=self.selected, why_not=why_not
             )
 
-    def _draw_plane(self, name: str, matrix: Matrix) -> None:
+    def _draw_plane(self, name: str, matrix: Heatmap) -> None:
         if self.trace is None:
             matrix.cells = b""
             matrix.meta = {"title": TITLES[name], "length": 0, "heads": []}

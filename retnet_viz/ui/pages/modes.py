@@ -28,11 +28,11 @@ from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import area, bar, group
 from retnet_viz.ui.core.page_state import GAINS, PRECISIONS, SWITCHES, VIEWS, ExplorerState
 from retnet_viz.ui.pages.presets import START
-from retnet_viz.ui.pages.text_page import Board
-from retnet_viz.ui.panels.heatmap import Matrix
-from retnet_viz.ui.panels.mode_timeline import Race, run_of
+from retnet_viz.ui.pages.text_page import TextPage
+from retnet_viz.ui.panels.heatmap import Heatmap
+from retnet_viz.ui.panels.mode_timeline import ModeTimeline, run_of
 from retnet_viz.ui.panels.plot import Plot
-from retnet_viz.ui.panels.step_player import Stage
+from retnet_viz.ui.panels.step_player import StepPlayer
 
 MAX_TOKENS = 2048
 _MOST_CELLS = 512  # tokens up to which the whole T x T plane of the copy is shown
@@ -63,7 +63,7 @@ def modes(
     return board
 
 
-class Modes(Board):
+class Modes(TextPage):
     """Four views of one text: the stage, the race of the modes, the state, and the model's parts.
 
     `curve` and `rounding` are what was last measured for the side by side view, None before.
@@ -93,7 +93,7 @@ class Modes(Board):
             tooltips=[f"head {head}" for head in range(config.n_heads)],
         )
         self.head.add_class("rv-head-choices")
-        self.stage = Stage(config.n_heads)
+        self.stage = StepPlayer(config.n_heads)
         self._views = {
             STEPS: self.stage,
             SIDE: self._build_side(),
@@ -112,7 +112,7 @@ class Modes(Board):
         ]
 
     def _build_side(self) -> Any:
-        self.race = Race()
+        self.race = ModeTimeline()
         self.sizes, self.rounds = Plot(), Plot()
         self.precision = w.ToggleButtons(options=list(PRECISIONS))
         self.precision.add_class("rv-scales")
@@ -154,7 +154,7 @@ class Modes(Board):
         self.before_after, self.gates, self.phases, self.model_next, self.copy_next = (
             Plot() for _ in range(5)
         )
-        self.pair = Matrix(
+        self.pair = Heatmap(
             self._describe_pair, self._pair_tables, colors=color_table(DIVERGING).tobytes()
         )
         return _view(

@@ -21,14 +21,14 @@ from retnet_viz.trace.passes.budget import NotEnoughMemory
 from retnet_viz.trace.passes.external_tensors import Observed
 from retnet_viz.trace.passes.live import Recomputed
 from retnet_viz.ui.core import messages
-from retnet_viz.ui.core.app_page import Frame, area
+from retnet_viz.ui.core.app_page import AppPage, area
 from retnet_viz.ui.core.background import Home, LatestJob, OutdatedError
 from retnet_viz.ui.core.history import PAUSE
 from retnet_viz.ui.core.page_state import APP, ExplorerState
-from retnet_viz.ui.core.runner import LiveText, Reader, Reading, Source, Wanted
+from retnet_viz.ui.core.runner import LiveText, Request, Result, Runner, Source
 from retnet_viz.ui.core.undo import Undo
 from retnet_viz.ui.pages.presets import PRESETS
-from retnet_viz.ui.panels.step_player import Stage
+from retnet_viz.ui.panels.step_player import StepPlayer
 from retnet_viz.ui.panels.token_strip import TokenStrip
 from retnet_viz.ui.panels.view_models import strip
 
@@ -42,7 +42,7 @@ LONG_CHUNK = 64  # chunk size from which on a long text is read fast
 _STRIP = 1024  # tokens in the strip at most
 
 
-class Board(Frame):
+class TextPage(AppPage):
     """A page of panels over one text. A subclass builds the panels and draws them.
 
     `state` is what the user chose, `trace` the forward pass that is shown (None for an empty
@@ -68,7 +68,7 @@ class Board(Frame):
         self._strip_of: tuple[Trace, range] | None = None  # whose tokens the strip shows
         self._job = LatestJob(self.job_pause)
         self._home = Home()
-        self._reader = Reader(self._source(), self._tell_reading, self._home)
+        self._reader = Runner(self._source(), self._tell_reading, self._home)
         super().__init__()
         self._write_controls()
         if not self._read_text():
@@ -161,7 +161,7 @@ class Board(Frame):
         self._bind(self.strip, "token", "selected")
         self.preset.observe(self._preset_chosen, "value")
 
-    def _bind_stage(self, stage: Stage) -> None:
+    def _bind_stage(self, stage: StepPlayer) -> None:
         """Take the stage's token and head as choices, unless they are of an earlier text."""
 
         def moved(change: Any) -> None:
@@ -217,7 +217,7 @@ class Board(Frame):
             self.history.redo()
 
     def open_link(self, query: str) -> None:
-        """Show what a link holds, from where nothing is to be undone: see Frame."""
+        """Show what a link holds, from where nothing is to be undone: see AppPage."""
         before = self.state
         super().open_link(query)
         if self.state is not before:
@@ -311,7 +311,7 @@ class Board(Frame):
     def _start_reading(
         self,
         text: str,
-        done: Callable[[Reading], None],
+        done: Callable[[Result], None],
         mode: str | None = None,
         chunk_size: int | None = None,
     ) -> bool:
@@ -330,9 +330,9 @@ class Board(Frame):
             else:
                 self._not_read(error)
 
-        return self._reader.read(Wanted(text, chosen, size, done, failed))
+        return self._reader.read(Request(text, chosen, size, done, failed))
 
-    def _text_read(self, reading: Reading) -> None:
+    def _text_read(self, reading: Result) -> None:
         self._hide_reading()
         self.trace, self._recomputed = reading.trace, reading.recomputed
         if self.trace is not None:  # what was read may be other than what was chosen
@@ -351,7 +351,7 @@ class Board(Frame):
         self._draw()
         self._start_work()
 
-    def _opened(self, text: str, about: str, reading: Reading) -> None:
+    def _opened(self, text: str, about: str, reading: Result) -> None:
         kept = text[: len(text) - reading.dropped]
         at = 0 if len(kept) <= MOST_IN_BOX else len(kept) - IN_BOX
         self.state = replace(

@@ -11,13 +11,13 @@ from torch import Tensor
 from retnet_viz.model import RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
-from retnet_viz.trace.passes.external_tensors import GivenTensors
+from retnet_viz.trace.passes.external_tensors import ExternalTensors
 from retnet_viz.trace.passes.incremental import Progress
 from retnet_viz.trace.passes.live import Recomputed
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.history import PAUSE
 from retnet_viz.ui.core.page_state import MAX_CHUNK, ExplorerState
-from retnet_viz.ui.core.runner import Reading, Source, Wanted, check_planes
+from retnet_viz.ui.core.runner import Request, Result, Source, check_planes
 from retnet_viz.ui.pages.explorer import Explorer
 from retnet_viz.ui.pages.text_page import MOST_IN_BOX
 
@@ -33,7 +33,7 @@ def explore_trace(trace: Trace, **chosen: Any) -> Explorer:
     settings = {"mode": trace.mode, "chunk_size": min(trace.chunk_size, MAX_CHUNK), **chosen}
     model, text = trace.model, _text_of(trace)
     if not isinstance(model, RetNet) or text is None:
-        return FixedExplorer(trace, ExplorerState(**settings))
+        return TraceExplorer(trace, ExplorerState(**settings))
     if len(text) <= MOST_IN_BOX:
         return Explorer(model, ExplorerState(text, **settings))
     explorer = Explorer(model, ExplorerState(**settings))
@@ -53,20 +53,20 @@ def _text_of(trace: Trace) -> str | None:
         return None
 
 
-class FixedTrace:
+class TraceSource:
     """A `Source`: one trace, and what it reads in other modes and chunks."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
 
-    def is_quick(self, wanted: Wanted) -> bool:
+    def is_quick(self, wanted: Request) -> bool:
         """Whether the trace is there already, or has few tokens and layers."""
         return self._is_there(wanted) or self._trace.length * self._trace.n_layers <= QUICK
 
-    def _is_there(self, wanted: Wanted) -> bool:
+    def _is_there(self, wanted: Request) -> bool:
         return (wanted.mode, wanted.chunk_size) == (self._trace.mode, self._trace.chunk_size)
 
-    def prepare(self, wanted: Wanted, progress: Progress, behind: bool) -> Callable[[], Reading]:
+    def prepare(self, wanted: Request, progress: Progress, behind: bool) -> Callable[[], Result]:
         """Run the trace's tokens in a mode, whatever the text is."""
         trace, length = self._trace, self._trace.length
         if not self._is_there(wanted):
@@ -74,7 +74,7 @@ class FixedTrace:
                 check_planes(trace.model, length)
             with listening(_told(progress, trace), keeps=False):
                 trace = Trace(trace.model, trace.ids, wanted.mode, wanted.chunk_size)
-        return lambda: Reading(trace, Recomputed(length, length, 0), dropped=0)
+        return lambda: Result(trace, Recomputed(length, length, 0), dropped=0)
 
 
 def _told(progress: Progress, trace: Trace) -> Callable[[str, Tensor], None]:
@@ -91,7 +91,7 @@ def _told(progress: Progress, trace: Trace) -> Callable[[str, Tensor], None]:
     return tell
 
 
-class FixedExplorer(Explorer):
+class TraceExplorer(Explorer):
     """All panels of one trace; the text can be read, not edited.
 
     Raises ValueError on a trace of more tokens than are shown, and where a field of the state is
@@ -110,12 +110,12 @@ class FixedExplorer(Explorer):
 
     @property
     def _note(self) -> str:
-        if isinstance(self.model, GivenTensors):
+        if isinstance(self.model, ExternalTensors):
             return "The tensors are fixed: there is no model to read another text."
         return "The token ids are fixed: there is no tokenizer to read another text."
 
     def _source(self) -> Source:
-        return FixedTrace(self._fixed)
+        return TraceSource(self._fixed)
 
     def _model_head(self, *controls: Any) -> Any:
         about = messages.trace_source(self._fixed)

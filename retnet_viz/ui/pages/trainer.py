@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from retnet_viz.experiments import Practice, Report
+from retnet_viz.experiments import Report, TinyTraining
 from retnet_viz.ui.core.background import Home
 
 PERIOD = 0.25  # seconds between two reports, at least
@@ -25,14 +25,14 @@ class Trainer:
 
     At home `told(report, without)` is called with what the model did: a few times a second while it
     plays, never after `pause` has returned, and never with a second report while the first waits.
-    `without` is what `Practice.without_heads` gives, where `wants_heads` is set, else None.
+    `without` is what `TinyTraining.without_heads` gives, where `wants_heads` is set, else None.
     `failed(error)` is called where the training cannot go on; it is paused then. `watched()` false
     ends it too, with `left()`.
     """
 
     def __init__(
         self,
-        practice: Practice,
+        practice: TinyTraining,
         home: Home,
         told: Told,
         failed: Callable[[Exception], None],

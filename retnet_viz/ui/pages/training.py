@@ -12,8 +12,8 @@ import ipywidgets as w
 import numpy as np
 from torch import Tensor
 
-from retnet_viz.experiments import TASKS, Practice, Report
-from retnet_viz.experiments.learning.learner import PracticeError
+from retnet_viz.experiments import TASKS, Report, TinyTraining
+from retnet_viz.experiments.learning.learner import TinyTrainingError
 from retnet_viz.experiments.learning.tiny_training import (
     HALF_LIVES,
     HEADS,
@@ -32,11 +32,11 @@ from retnet_viz.figures.experiments.learning import (
 )
 from retnet_viz.figures.states.selection import selection
 from retnet_viz.ui.core import messages
-from retnet_viz.ui.core.app_page import Frame, area, group
+from retnet_viz.ui.core.app_page import AppPage, area, group
 from retnet_viz.ui.core.background import Home
 from retnet_viz.ui.pages.trainer import Trainer
 from retnet_viz.ui.pages.training_state import APP, MAPS, MOST_SEED, TrainingState
-from retnet_viz.ui.panels.heatmap import Matrix
+from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.plot import Plot
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
@@ -64,7 +64,7 @@ def practice(
     return board
 
 
-class Training(Frame):
+class Training(AppPage):
     """A page over one training run.
 
     `state` is what the user chose, `practice` the run, `report` what the model did last, which is
@@ -110,7 +110,7 @@ class Training(Frame):
         self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes())
         self.question = w.HTML()
         self.question.add_class("rv-question")
-        self.matrix = Matrix(
+        self.matrix = Heatmap(
             self._describe_cell, self._tables, colors=color_table(DIVERGING).tobytes()
         )
         controls = w.HBox(
@@ -247,7 +247,7 @@ class Training(Frame):
 
     def _start(self) -> None:
         state = self.state
-        self.practice = Practice(state.task, state.seed, state.half_lives)
+        self.practice = TinyTraining(state.task, state.seed, state.half_lives)
         self.practice.set_free(state.learned)
         self._trainer = Trainer(
             self.practice, self._home, self._told, self._failed, self._abandoned, self._is_watched
@@ -277,9 +277,11 @@ class Training(Frame):
 
     def _failed(self, error: Exception) -> None:
         self._trainer.pause()
-        if not isinstance(error, PracticeError):
+        if not isinstance(error, TinyTrainingError):
             logging.getLogger(__name__).error("the training failed", exc_info=error)
-        self._failure = str(error) if isinstance(error, PracticeError) else messages.stopped(error)
+        self._failure = (
+            str(error) if isinstance(error, TinyTrainingError) else messages.stopped(error)
+        )
         self._say()
 
     def _abandoned(self) -> None:

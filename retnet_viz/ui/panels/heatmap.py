@@ -14,7 +14,7 @@ Cell = tuple[int, int, int]
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 
 
-class Matrix(anywidget.AnyWidget):
+class Heatmap(anywidget.AnyWidget):
     """Draws `cells`, a uint8 place in `colors` per cell, all shown heads in one buffer.
 
     cells    heads x T x T bytes, 0 is "nothing here"; or heads x T bytes, one for each distance

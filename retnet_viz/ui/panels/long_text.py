@@ -10,7 +10,7 @@ from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
 from retnet_viz.trace.tiles.pictures import Plane
 from retnet_viz.ui.core.background import Home, LatestJob, OutdatedError
-from retnet_viz.ui.panels.tiled_heatmap import TiledMatrix
+from retnet_viz.ui.panels.tiled_heatmap import TiledHeatmap
 
 _COMPUTED = {"parallel": "all", "recurrent": "none", "chunkwise": "blocks"}
 
@@ -28,7 +28,7 @@ class LongText:
         home: Home,
         failed: Callable[[Exception], None],
     ) -> None:
-        self.weights = TiledMatrix(describe)
+        self.weights = TiledHeatmap(describe)
         self._home = home
         self._failed = failed
         self._job = LatestJob(0.0)

@@ -108,7 +108,7 @@ def _measured(runs: Sequence[Run]) -> bool:
     return bool(runs) and all(run.milliseconds is not None for run in runs)
 
 
-class Race(anywidget.AnyWidget):
+class ModeTimeline(anywidget.AnyWidget):
     """Plays the runs that `show` was given.
 
     race      what is played: length, note, sentence, and the runs with their colours

@@ -19,7 +19,7 @@ from retnet_viz.ui.core.assets import script
 _KEPT = 16  # scenes that a pointer can still be on while others are asked for
 
 
-class Stage(anywidget.AnyWidget):
+class StepPlayer(anywidget.AnyWidget):
     """Plays the schedule of the trace that `show` was given.
 
     version  grows with everything that makes earlier scenes wrong

@@ -91,14 +91,14 @@ class _Shown:
         )
 
 
-class TiledMatrix(anywidget.AnyWidget):
+class TiledHeatmap(anywidget.AnyWidget):
     """Draws the window of a plane that the page is turned to, for all shown heads at once.
 
     The page keeps the window, asks for one picture at a time, and draws the last one in its place
     until the next is there. So nothing of size T x T is built, here or there.
 
     colors   256 x 3 bytes, RGB
-    meta     what is drawn around the cells: title, origin, computed and block as in Matrix, length,
+    meta     what is drawn around the cells: title, origin, computed, block as in Heatmap, length,
              heads, signed, ticks; its "version" grows with every `show`
     ready    the heads that can be drawn
     status   what is being prepared: "state" (idle, preparing, stopped or failed), "text", "done"
@@ -147,7 +147,7 @@ class TiledMatrix(anywidget.AnyWidget):
         Returns at once: each head is prepared in a thread and drawn when it is ready, and a newer
         call ends what an older one began. The plane belongs to this widget from now on. The colour
         scale is that of `scale` (see figures.scale) up to the largest magnitude of all `heads`.
-        `pieces(start, stop)` gives the text of these tokens; `computed` and `block` as in Matrix.
+        `pieces(start, stop)` gives the text of these tokens; `computed` and `block` as in Heatmap.
         Raises ValueError where the scale is unknown, IndexError where the plane has no such head.
         """
         if scale not in SCALES:

@@ -20,7 +20,7 @@ COMPUTED = {"parallel": "all", "recurrent": "none", "chunkwise": "blocks"}
 def plane(
     trace: Trace, name: str, layer: int, heads: list[int], scale: str, most: int
 ) -> dict[str, Any]:
-    """`cells` and `meta` of a `Matrix` for "decay" or "retention"; decay of `most` tokens only."""
+    """`cells` and `meta` of a `Heatmap` for "decay" or "retention"; decay of `most` tokens only."""
     places, colors = plane_places(trace, name, layer, heads, scale, most)
     length = min(trace.length, most)
     first = f"; first {length:,} tokens" if length < trace.length else ""
