@@ -11,7 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 from lab_steps import open_notebook, run_all_cells
-from playwright.sync_api import HostBridge, WebSocket, expect
+from playwright.sync_api import Page, WebSocket, expect
 
 from retnet_viz.figures.base.scale import color_scale, raster
 from retnet_viz.figures.base.theme import DIVERGING, color_table
@@ -69,7 +69,7 @@ View = tuple[float, float, float]  # n, m and the tokens along a square
 class TiledPage:
     """A panel, and what a person does with it."""
 
-    def __init__(self, page: HostBridge) -> None:
+    def __init__(self, page: Page) -> None:
         self.page = page
         self.root = page.locator(".rv-tiled")
         self.canvas = self.root.locator(".rv-stage canvas")
@@ -126,7 +126,7 @@ class TiledPage:
 
 
 @pytest.fixture
-def tiled(page: HostBridge, lab_url: str, lab_folder: Path) -> Callable[[str], TiledPage]:
+def tiled(page: Page, lab_url: str, lab_folder: Path) -> Callable[[str], TiledPage]:
     """Opens a notebook with one panel."""
 
     def opened(name: str) -> TiledPage:
@@ -159,7 +159,7 @@ def expected_color(plane: Plane, head: int, n: int, m: int) -> list[int]:
 
 
 def test_from_the_whole_triangle_to_single_cells(
-    page: HostBridge, tiled: Callable[[str], TiledPage], plane: Plane
+    page: Page, tiled: Callable[[str], TiledPage], plane: Plane
 ) -> None:
     panel = tiled("quick")
     assert panel.view == (0, 0, LENGTH)
@@ -223,7 +223,7 @@ def test_from_the_whole_triangle_to_single_cells(
 
 
 def test_the_keyboard_does_what_the_mouse_does(
-    page: HostBridge, tiled: Callable[[str], TiledPage]
+    page: Page, tiled: Callable[[str], TiledPage]
 ) -> None:
     panel = tiled("quick")
     panel.canvas.focus()
@@ -269,7 +269,7 @@ def test_the_keyboard_does_what_the_mouse_does(
 class Questions:
     """How many windows the page has asked of the kernel, and how many answers it waited for."""
 
-    def __init__(self, page: HostBridge, sockets: list[WebSocket]) -> None:
+    def __init__(self, page: Page, sockets: list[WebSocket]) -> None:
         self.asked = self.unanswered = self.most_unanswered = 0
         for socket in sockets:
             socket.on("framesent", lambda payload: self._note(payload, 1))
@@ -284,7 +284,7 @@ class Questions:
 
 
 def test_a_slow_kernel_is_asked_for_one_window_at_a_time(
-    page: HostBridge, tiled: Callable[[str], TiledPage], sockets: list[WebSocket]
+    page: Page, tiled: Callable[[str], TiledPage], sockets: list[WebSocket]
 ) -> None:
     panel = tiled("slow")
     for _ in range(5):
@@ -314,7 +314,7 @@ def test_a_slow_kernel_is_asked_for_one_window_at_a_time(
 
 
 @pytest.fixture
-def sockets(page: HostBridge) -> list[WebSocket]:
+def sockets(page: Page) -> list[WebSocket]:
     """The page's connections, from before it is opened."""
     opened: list[WebSocket] = []
     page.on("websocket", lambda socket: opened.append(socket))
@@ -322,7 +322,7 @@ def sockets(page: HostBridge) -> list[WebSocket]:
 
 
 def test_preparing_can_be_cancelled_and_taken_up_again(
-    page: HostBridge, tiled: Callable[[str], TiledPage]
+    page: Page, tiled: Callable[[str], TiledPage]
 ) -> None:
     panel = tiled("long")
     status = panel.root.locator(".rv-tiled-status")
@@ -339,7 +339,7 @@ def test_preparing_can_be_cancelled_and_taken_up_again(
     expect(panel.note).to_contain_text("tokens per pixel")
 
 
-def test_any_width(page: HostBridge, tiled: Callable[[str], TiledPage]) -> None:
+def test_any_width(page: Page, tiled: Callable[[str], TiledPage]) -> None:
     panel = tiled("quick")
     for width in (360, 1600):
         panel.root.evaluate("(el, width) => { el.style.width = `${width}px`; }", width)
