@@ -3,6 +3,8 @@
 #   make explore          the explorer as a page      PORT=8866  HOST=127.0.0.1  OPEN=1
 #   make lab              the notebooks in JupyterLab  LAB_PORT=8888  OPEN=1
 #   make test             every check and every test   PYTEST_ARGS="-k decay"
+#   make unit             the tests of Python that need no browser   PYTEST_ARGS="-k decay"
+#   make js               the tests of JavaScript that need no browser
 #   make check            the static checks alone
 #   make docs             docs/api.md and the gallery, made anew
 #   make clean            remove what make made
@@ -22,7 +24,7 @@ BROWSER := $(if $(filter-out 0 no false,$(OPEN)),,--no-browser)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help explore lab test check docs clean
+.PHONY: help explore lab test unit js check docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -33,13 +35,21 @@ explore: $(RUNTIME)
 lab: $(RUNTIME)
 	@exec $(BIN)/retnet-viz lab --host $(HOST) --port $(LAB_PORT) $(BROWSER)
 
-test: check
+test: check js
 	@chromium="$$($(BIN)/python tests/browser/chromium.py)" && \
 	  CHROMIUM="$$chromium" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+unit: $(DEVELOPMENT)
+	@$(BIN)/python -m pytest --ignore tests/browser --ignore tests/docs \
+	  --ignore tests/test_notebooks.py $(PYTEST_ARGS)
+
+js: $(DEVELOPMENT)
+	@$(BIN)/node --test --test-reporter dot "tests/js/*.test.js"
 
 check: $(DEVELOPMENT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/biome ci --error-on-warnings .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 

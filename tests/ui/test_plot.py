@@ -1,4 +1,4 @@
-"""The kernel's side of the panels: figures, cursors, tables on request, joined sources."""
+"""The kernel's side of the panels: figures, cursors, tables on request, joined modules."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from retnet_viz import ui
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module, style
 from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.mode_timeline import ModeTimeline
 from retnet_viz.ui.panels.plot import Plot
@@ -81,17 +81,20 @@ def test_any_other_message_is_harmless(message):
     assert answers(Heatmap(lambda cell: "", lambda: [TABLE]), message) == []
 
 
-def test_sources_are_joined_whole_and_in_order():
-    first, second = (
-        (FOLDER / name).read_text(encoding="utf-8")
-        for name in ("panels/common.js", "panels/plot.js")
+def test_a_module_stands_behind_all_that_it_imports():
+    joined = module("panels/heatmap.js")
+    own = (FOLDER / "panels" / "heatmap.js").read_text(encoding="utf-8")
+    assert joined.endswith(
+        own[own.index("// Paint one head") :].replace("\nexport function", "\nfunction")
     )
-    joined = script("panels/common.js", "panels/plot.js")
-    assert joined.startswith(first)
-    assert joined.endswith(second)
-    assert len(joined) == len(first) + len(second) + 1
+    # multiples.js, which heatmap.js imports, needs common.js, which both import: once, and first.
+    places = [joined.index(f"function {name}(") for name in ("cssVariable", "arrange", "paint")]
+    assert places == sorted(places)
+    assert joined.count("function cssVariable(") == 1
     with pytest.raises(FileNotFoundError):
-        script("panels/common.js", "no_such_file.js")
+        module("panels/no_such_file.js")
+    with pytest.raises(FileNotFoundError):
+        style("styles/panels.css", "no_such_file.css")
 
 
 @pytest.mark.parametrize("widget", [Plot, Heatmap, TokenStrip, ModeTimeline])

@@ -1,17 +1,42 @@
-"""The front-end source of a widget, joined from files that share helpers."""
+"""The browser's side of a widget: its ES module and its style sheet, as anywidget takes them."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 _FOLDER = Path(__file__).parents[1]
+_IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
 
 
-def script(*names: str) -> str:
-    """The files `names`, from the folder `ui/`, one after the other as one source.
+def module(name: str) -> str:
+    """The ES module `name`, from the folder `ui/`, with all that it imports in front of it.
 
-    anywidget takes one module and one style sheet per widget, which cannot import files beside
-    them. So `common.js` exports nothing and stands first: `script("panels/common.js", ...)`.
+    anywidget takes one module per widget, which cannot import the files beside it. So each file
+    that is imported stands in it once, without its exports; no two may give a name at the top.
+    Raises FileNotFoundError where a file is missing.
+    """
+    return "\n".join(_joined((_FOLDER / name).resolve(), set()))
+
+
+def _joined(path: Path, seen: set[Path]) -> list[str]:
+    """The sources of a file and of what it imports, each once, in the order of their use."""
+    if path in seen:
+        return []
+    seen.add(path)
+    source = path.read_text(encoding="utf-8")
+    parts = [
+        part
+        for other in _IMPORT.findall(source)
+        for part in _joined((path.parent / other).resolve(), seen)
+    ]
+    return [*parts, _EXPORT.sub("", _IMPORT.sub("", source))]
+
+
+def style(*names: str) -> str:
+    """The style sheets `names`, from the folder `ui/`, one after the other.
+
     Raises FileNotFoundError where a file is missing.
     """
     return "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in names)

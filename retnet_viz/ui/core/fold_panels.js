@@ -1,6 +1,6 @@
 // "Panels": a box with a switch for each panel that can be hidden.
 
-function choosing(model, root) {
+export function choosing(model, root) {
   let box = null;
 
   const hidden = () => new URLSearchParams(model.get("look")).get("hide")?.split(",") ?? [];
@@ -36,7 +36,8 @@ function choosing(model, root) {
   }
 
   function show() {
-    for (const input of box?.querySelectorAll("input") ?? []) input.checked = !hidden().includes(input.name);
+    for (const input of box?.querySelectorAll("input") ?? [])
+      input.checked = !hidden().includes(input.name);
   }
 
   return { toggle: () => (box ? close() : open()), show, close, isOpen: () => Boolean(box) };

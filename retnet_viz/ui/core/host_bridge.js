@@ -1,5 +1,8 @@
 // The page around the panels: theme, keys, links, and a watchdog for a kernel that has died.
 
+import { choosing } from "./fold_panels.js";
+import { inAddress, sharing } from "./share.js";
+
 const EVERY = 5000; // ms between questions to the kernel
 const PATIENCE = 20000; // ms without an answer before the page says so
 
@@ -7,7 +10,10 @@ const PATIENCE = 20000; // ms without an answer before the page says so
 function hostTheme() {
   const marked = document.body.dataset.jpThemeLight;
   if (marked) return marked === "true" ? "light" : "dark";
-  const rgb = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [];
+  const rgb =
+    getComputedStyle(document.body)
+      .backgroundColor.match(/[\d.]+/g)
+      ?.map(Number) ?? [];
   if (rgb.length < 3 || rgb[3] === 0) return "light";
   return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] > 128 ? "light" : "dark";
 }
@@ -15,7 +21,9 @@ function hostTheme() {
 // Whether a key pressed here edits text, so that the browser's own undo is wanted.
 function isEdited(el) {
   if (el.isContentEditable || el.tagName === "TEXTAREA") return true;
-  return el.tagName === "INPUT" && !["range", "checkbox", "radio", "button", "file"].includes(el.type);
+  return (
+    el.tagName === "INPUT" && !["range", "checkbox", "radio", "button", "file"].includes(el.type)
+  );
 }
 
 function render({ model, el }) {
@@ -61,8 +69,7 @@ function render({ model, el }) {
       else if (panels.isOpen()) {
         panels.close();
         box.querySelector(".rv-choose")?.focus();
-      }
-      else if (box.classList.contains("rv-present")) model.send({ do: "leave" });
+      } else if (box.classList.contains("rv-present")) model.send({ do: "leave" });
       else return;
     } else if ((event.ctrlKey || event.metaKey) && !event.altKey && (key === "z" || key === "y")) {
       if (isEdited(event.target)) return;
@@ -78,7 +85,8 @@ function render({ model, el }) {
     if (!links.length && tries > 0) return requestAnimationFrame(() => linkApps(tries - 1));
     const base = document.body.dataset.baseUrl;
     const query = inAddress(model.get("query"));
-    for (const link of links) link.href = `${base}render/${link.dataset.app}${query && "?"}${query}`;
+    for (const link of links)
+      link.href = `${base}render/${link.dataset.app}${query && "?"}${query}`;
   }
 
   // ipywidgets gives its controls no accessible names where the label is a picture or a place.
@@ -87,10 +95,16 @@ function render({ model, el }) {
     const found = (selector) => [...(box?.querySelectorAll(selector) ?? [])];
     const named = [
       ...found(".rv-area-text textarea").map((el) => [el, "Text for the model to read"]),
-      ...found(".rv-area-head .widget-dropdown select").map((el) => [el, /^theme/.test(el.options[0]?.text) ? "Theme" : "Presets"]),
+      ...found(".rv-area-head .widget-dropdown select").map((el) => [
+        el,
+        /^theme/.test(el.options[0]?.text) ? "Theme" : "Presets",
+      ]),
       ...found(".widget-slider").flatMap((slider) => {
         const text = slider.querySelector(".widget-label")?.textContent;
-        return [...slider.querySelectorAll(".noUi-handle, .widget-readout")].map((el) => [el, text]);
+        return [...slider.querySelectorAll(".noUi-handle, .widget-readout")].map((el) => [
+          el,
+          text,
+        ]);
       }),
     ];
     for (const [el, text] of named) el.setAttribute("aria-label", text);
@@ -138,7 +152,8 @@ function render({ model, el }) {
     line.className = "rv-dead";
     line.setAttribute("role", "alert");
     const text = document.createElement("span");
-    text.textContent = "The kernel behind this page does not answer; what you see no longer updates. ";
+    text.textContent =
+      "The kernel behind this page does not answer; what you see no longer updates. ";
     line.append(text);
     const link = document.createElement("a");
     if (document.body.dataset.voila) {

@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets as t
 
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module, style
 
 
 class HostBridge(anywidget.AnyWidget):
@@ -28,8 +28,8 @@ class HostBridge(anywidget.AnyWidget):
     the state as a file.
     """
 
-    _esm = script("core/share.js", "core/fold_panels.js", "core/host_bridge.js")
-    _css = script("styles/pages.css", "styles/present.css")
+    _esm = module("core/host_bridge.js")
+    _css = style("styles/pages.css", "styles/present.css")
     theme = t.Unicode("auto").tag(sync=True)
     shown = t.Unicode("light").tag(sync=True)
     query = t.Unicode("").tag(sync=True)

@@ -1,17 +1,17 @@
 // "Copy link": to the clipboard, or into a field where there is none; or a file where it is too long.
 
-const SHOWN = 4000; // ms that a word of success stays
-const PATIENT = 500; // ms that a link may take before the page says that it is being made
+export const SHOWN = 4000; // ms that a word of success stays
+export const PATIENT = 500; // ms that a link may take before the page says that it is being made
 
 // The query of this page's address with `query` in place of what it says of the state.
-function inAddress(...queries) {
+export function inAddress(...queries) {
   const others = new URLSearchParams(location.search);
   for (const name of ["s", "hide", "present"]) others.delete(name);
   return [others.toString(), ...queries].filter(Boolean).join("&");
 }
 
 // What the button `.rv-copy` of the page `root()` does.
-function sharing(model, root) {
+export function sharing(model, root) {
   let box = null;
   let fades = 0;
   let waits = 0;
@@ -75,7 +75,9 @@ function sharing(model, root) {
   async function give(link) {
     const inVoila = Boolean(document.body.dataset.voila);
     const text = inVoila ? `${location.origin}${location.pathname}?${inAddress(link)}` : `?${link}`;
-    const use = inVoila ? "" : " It belongs behind the address of the dashboard, or into open_link().";
+    const use = inVoila
+      ? ""
+      : " It belongs behind the address of the dashboard, or into open_link().";
     try {
       await navigator.clipboard.writeText(text);
       tell(`Link copied, ${text.length.toLocaleString()} characters.${use}`);

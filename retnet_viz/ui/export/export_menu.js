@@ -1,5 +1,7 @@
 // The menu that saves: the kernel makes files and figures, the browser makes pictures of figures.
 
+import { element } from "../panels/common.js";
+
 const SIZE = { width: 1000, height: 420 }; // pixels of a picture whose figure names none
 
 function render({ model, el }) {
@@ -34,7 +36,9 @@ function render({ model, el }) {
 
   function fill() {
     what.replaceChildren(
-      ...model.get("things").map(([name, label]) => Object.assign(element("option", "", label), { value: name })),
+      ...model
+        .get("things")
+        .map(([name, label]) => Object.assign(element("option", "", label), { value: name })),
     );
     fillKinds();
   }
@@ -42,7 +46,9 @@ function render({ model, el }) {
   function fillKinds() {
     const before = kind.value;
     kind.replaceChildren(
-      ...thing()[2].map((name) => Object.assign(element("option", "", name.toUpperCase()), { value: name })),
+      ...thing()[2].map((name) =>
+        Object.assign(element("option", "", name.toUpperCase()), { value: name }),
+      ),
     );
     if (thing()[2].includes(before)) kind.value = before;
   }
@@ -62,7 +68,8 @@ function render({ model, el }) {
     link.download = name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    const size = blob.size < 1e6 ? `${Math.ceil(blob.size / 1e3)} kB` : `${(blob.size / 1e6).toFixed(1)} MB`;
+    const size =
+      blob.size < 1e6 ? `${Math.ceil(blob.size / 1e3)} kB` : `${(blob.size / 1e6).toFixed(1)} MB`;
     busy(false, `Saved as ${name} (${size}).`);
   }
 
@@ -75,7 +82,10 @@ function render({ model, el }) {
     for (const [i, figure] of figures.entries()) {
       const { data, layout } = JSON.parse(figure);
       const size = { width: SIZE.width, height: layout.height ?? SIZE.height };
-      const url = await Plotly.toImage({ data, layout }, { ...size, format: "svg", imageDataOnly: true });
+      const url = await Plotly.toImage(
+        { data, layout },
+        { ...size, format: "svg", imageDataOnly: true },
+      );
       drawings += url.slice(url.indexOf("<svg")).replace("<svg", `<svg y="${height}"`);
       height += size.height;
       bar.max = figures.length;

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import traitlets as t
 
 from retnet_viz.figures.base.layout import Spec
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module, style
 from retnet_viz.ui.core.background import OutdatedError
 from retnet_viz.ui.export import PICTURES
 from retnet_viz.ui.export.exports import KINDS, File
@@ -36,8 +36,8 @@ class ExportMenu(anywidget.AnyWidget):
     a sentence for the user.
     """
 
-    _esm = script("panels/common.js", "export/export_menu.js")
-    _css = script("export/export_menu.css")
+    _esm = module("export/export_menu.js")
+    _css = style("export/export_menu.css")
     things = t.List().tag(sync=True)
     ready = t.Bool(False).tag(sync=True)
 

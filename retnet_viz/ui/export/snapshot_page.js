@@ -1,6 +1,8 @@
 // A page without a kernel: the explorer's own widgets over an exploration that was written down.
 // It stands behind the widgets' modules (`Heatmap`, `Plot`, `StepPlayer`, `TokenStrip`) in one script.
 
+import { element } from "../panels/common.js";
+
 async function inflated(id) {
   const text = document.getElementById(id).textContent;
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -11,13 +13,16 @@ async function inflated(id) {
 // What a widget's module takes for its model: traits, and a kernel that `answer` stands in for.
 function modelOf(traits, { saved = () => {}, answer = () => [] } = {}) {
   const listeners = [];
-  const fire = (event, ...given) =>
-    listeners.filter(([name]) => name === event).forEach(([, heard]) => heard(...given));
+  const fire = (event, ...given) => {
+    for (const [, heard] of listeners.filter(([name]) => name === event)) heard(...given);
+  };
   const model = {
     get: (name) => traits[name],
     set(name, value) {
       const given = typeof name === "string" ? { [name]: value } : name;
-      const changed = Object.keys(given).filter((key) => String(traits[key]) !== String(given[key]) || typeof given[key] === "object");
+      const changed = Object.keys(given).filter(
+        (key) => String(traits[key]) !== String(given[key]) || typeof given[key] === "object",
+      );
       for (const key of changed) traits[key] = given[key];
       for (const key of changed) fire(`change:${key}`);
       if (changed.length) fire("change");
@@ -29,7 +34,9 @@ function modelOf(traits, { saved = () => {}, answer = () => [] } = {}) {
         if (message) fire("msg:custom", message, buffers);
       });
     },
-    on: (events, heard) => events.split(" ").forEach((event) => listeners.push([event, heard])),
+    on(events, heard) {
+      for (const event of events.split(" ")) listeners.push([event, heard]);
+    },
     off(events, heard) {
       for (const event of events.split(" ")) {
         const at = listeners.findIndex(([name, other]) => name === event && other === heard);
@@ -43,7 +50,9 @@ function modelOf(traits, { saved = () => {}, answer = () => [] } = {}) {
 async function show() {
   const buffer = await inflated("buffer");
   const page = JSON.parse(new TextDecoder().decode(await inflated("content")), (_, value) =>
-    Array.isArray(value?.bytes) ? buffer.subarray(value.bytes[0], value.bytes[0] + value.bytes[1]) : value,
+    Array.isArray(value?.bytes)
+      ? buffer.subarray(value.bytes[0], value.bytes[0] + value.bytes[1])
+      : value,
   );
   globalThis.retnetVizPlotly = Promise.resolve(globalThis.Plotly);
   const { choices, tokens } = page;
@@ -91,7 +100,9 @@ async function show() {
     return [
       `${title}: n = ${n} “${tokens[n]}”, layer ${now.layer}: ${origin}`,
       ["m", "token", ...heads.map((head) => `head ${head}`)],
-      tokens.slice(0, n + 1).map((token, m) => [m, token, ...heads.map((head) => short(value(head, n, m), 4))]),
+      tokens
+        .slice(0, n + 1)
+        .map((token, m) => [m, token, ...heads.map((head) => short(value(head, n, m), 4))]),
     ];
   }
 
@@ -106,27 +117,58 @@ async function show() {
 
   function matrixOf(plane) {
     return modelOf(
-      { cells: new Uint8Array(), colors: page.colors[plane === "decay" ? "magnitude" : "signed"], meta: {}, selected: -1, cell: [], readout: "", tabular: true },
+      {
+        cells: new Uint8Array(),
+        colors: page.colors[plane === "decay" ? "magnitude" : "signed"],
+        meta: {},
+        selected: -1,
+        cell: [],
+        readout: "",
+        tabular: true,
+      },
       {
         saved: ({ selected, cell }) => select(cell.length ? cell[1] : selected, cell),
-        answer: ({ cell, table }) => [table ? { tables: [planeTable(plane)] } : { cell, text: cellText(plane, cell) }],
+        answer: ({ cell, table }) => [
+          table ? { tables: [planeTable(plane)] } : { cell, text: cellText(plane, cell) },
+        ],
       },
     );
   }
 
   const planes = { decay: matrixOf("decay"), retention: matrixOf("retention") };
   const strip = modelOf(
-    { tokens, first: 0, length, shades: new Uint8Array(), weights: new Uint8Array(), colors: page.colors.signed, selected: now.token, title: "", note: "", empty: "" },
+    {
+      tokens,
+      first: 0,
+      length,
+      shades: new Uint8Array(),
+      weights: new Uint8Array(),
+      colors: page.colors.signed,
+      selected: now.token,
+      title: "",
+      note: "",
+      empty: "",
+    },
     { saved: ({ selected }) => select(selected) },
   );
-  const plot = (figure, saved) => modelOf({ figure, clicked: -1, cursor: -1, stale: false }, { saved });
+  const plot = (figure, saved) =>
+    modelOf({ figure, clicked: -1, cursor: -1, stale: false }, { saved });
   const norms = plot({}, ({ clicked }) => clicked >= 0 && select(clicked));
   const next = plot(page.next[now.token]);
   const cost = plot(page.cost);
   const mode = { index: page.stageMode, version: 1 };
   const colors = new Uint8Array([...page.colors.signed, ...page.colors.magnitude]);
   const stage = modelOf(
-    { version: mode.version, meta: {}, token: now.token, told: null, head: page.stages[0].head, playing: false, colors, heads: page.headColors },
+    {
+      version: mode.version,
+      meta: {},
+      token: now.token,
+      told: null,
+      head: page.stages[0].head,
+      playing: false,
+      colors,
+      heads: page.headColors,
+    },
     {
       saved: ({ token }) => select(token),
       answer({ kind, token, version }) {
@@ -150,11 +192,20 @@ async function show() {
   function drawSelection() {
     const chosen = view().selections[now.token];
     const { weights, shades, sentence } = chosen;
-    strip.set({ shades, weights, selected: now.token, title: page.sentences.stripTitles[now.token] });
+    strip.set({
+      shades,
+      weights,
+      selected: now.token,
+      title: page.sentences.stripTitles[now.token],
+    });
     for (const [name, plane] of Object.entries(planes)) {
       const pinned = now.cell.length && choices[now.choice].includes(now.cell[0]);
       const rests = name === "decay" ? view().decaySentence : sentence;
-      plane.set({ selected: now.token, cell: now.cell, readout: pinned ? cellText(name, now.cell) : rests });
+      plane.set({
+        selected: now.token,
+        cell: now.cell,
+        readout: pinned ? cellText(name, now.cell) : rests,
+      });
     }
     norms.set({ cursor: now.token, clicked: -1 });
     next.set({ figure: page.next[now.token] });
@@ -213,7 +264,13 @@ async function show() {
   }
 
   const layer = element("input");
-  Object.assign(layer, { type: "range", min: 0, max: page.views.length - 1, step: 1, value: now.layer });
+  Object.assign(layer, {
+    type: "range",
+    min: 0,
+    max: page.views.length - 1,
+    step: 1,
+    value: now.layer,
+  });
   layer.setAttribute("aria-label", "layer");
   layer.addEventListener("input", () => {
     now.layer = Number(layer.value);
@@ -232,10 +289,15 @@ async function show() {
       now.choice = i;
       drawView();
     }),
-    radios("mode at work", page.stages.map((each) => each.mode), mode.index, (i) => {
-      mode.index = i;
-      drawStage();
-    }),
+    radios(
+      "mode at work",
+      page.stages.map((each) => each.mode),
+      mode.index,
+      (i) => {
+        mode.index = i;
+        drawStage();
+      },
+    ),
   );
   area("agree").innerHTML = page.agreement;
   for (const [name, module, model] of [

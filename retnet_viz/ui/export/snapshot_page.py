@@ -11,7 +11,7 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from retnet_viz.trace import Trace
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module, style
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.export.snapshot import Tell, record
 from retnet_viz.ui.panels.heatmap import Heatmap
@@ -20,7 +20,7 @@ from retnet_viz.ui.panels.step_player import StepPlayer
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
 _TEMPLATE = Path(__file__).with_suffix(".html")
-_MODULES = (Heatmap, Plot, StepPlayer, TokenStrip)
+_WIDGETS = (Heatmap, Plot, StepPlayer, TokenStrip)
 _EXPORT = re.compile(r"^export default \{ render \};\s*$", re.MULTILINE)
 
 
@@ -33,7 +33,7 @@ def page(trace: Trace, state: ExplorerState, theme: str = "light", tell: Tell | 
     """
     written = record(trace, state, theme, tell)
     return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        css=script(
+        css=style(
             "styles/pages.css",
             "styles/panels.css",
             "panels/step_player.css",
@@ -54,11 +54,11 @@ def _packed(content: bytes) -> str:
 
 def _script() -> str:
     """The widgets' modules, each as a constant of its class's name, and the page's own script."""
-    parts = [script("panels/common.js")]
-    for module in _MODULES:
-        source, count = _EXPORT.subn("return { render };", str(module._esm))
+    parts = []
+    for widget in _WIDGETS:
+        source, count = _EXPORT.subn("return { render };", str(widget._esm))
         if count != 1:
-            raise RuntimeError(f"the script of {module.__name__} does not end as it should")
-        parts.append(f"const {module.__name__} = (() => {{\n{source}\n}})();")
-    parts.append(script("export/snapshot_page.js"))
+            raise RuntimeError(f"the script of {widget.__name__} does not end as it should")
+        parts.append(f"const {widget.__name__} = (() => {{\n{source}\n}})();")
+    parts.append(module("export/snapshot_page.js"))
     return "\n".join(parts)

@@ -1,30 +1,30 @@
-// What the widgets share. It exports nothing: `assets.py` joins it in front of a widget's module.
+// What the panels share.
 
 // The bytes of a buffer trait, however the channel wrapped them.
-function bytesOf(model, name) {
+export function bytesOf(model, name) {
   const view = model.get(name);
   return new Uint8Array(view.buffer ?? view, view.byteOffset ?? 0, view.byteLength);
 }
 
 // The value of a style sheet's variable, such as "--rv-ink", where `el` stands.
-function cssVariable(el, name) {
+export function cssVariable(el, name) {
   return getComputedStyle(el).getPropertyValue(name).trim();
 }
 
 // How much larger than usual letters are where `el` stands: they are for a projector.
-function letterScale(el, of = "--rv-type") {
+export function letterScale(el, of = "--rv-type") {
   return Number(cssVariable(el, of)) || 1;
 }
 
 // Black or white, whichever stands out from the shade.
-function inkOn(r, g, b) {
+export function inkOn(r, g, b) {
   return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff";
 }
 
 // A function that asks for `draw` before the next repaint: once, however often it is called. Its
 // `now` draws at once, and so answers what was asked for. Its `soon` does so too, but once a frame:
 // what takes long to draw is begun while the kernel still sends the rest.
-function perFrame(draw) {
+export function perFrame(draw) {
   let frame = 0;
   let drawn = false; // by `soon`, since the last repaint
   const schedule = () => {
@@ -48,7 +48,7 @@ function perFrame(draw) {
 
 // The context of a canvas of so many CSS pixels, sharp on this screen. Setting the size of a canvas
 // clears and reallocates it, so it is set only where it changes.
-function contextOf(canvas, width, height) {
+export function contextOf(canvas, width, height) {
   const ratio = (window.devicePixelRatio || 1) * (canvas.currentCSSZoom || 1);
   const pixels = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== pixels[0]) canvas.width = pixels[0];
@@ -60,14 +60,14 @@ function contextOf(canvas, width, height) {
 }
 
 // Where on a canvas an event is, in the pixels that it is drawn in: it may be shown larger.
-function placeOn(canvas, event) {
+export function placeOn(canvas, event) {
   const box = canvas.getBoundingClientRect();
   const scale = canvas.clientWidth / box.width;
   return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
 }
 
 // An element with a class and a text, never HTML.
-function element(tag, className = "", text = "") {
+export function element(tag, className = "", text = "") {
   const made = document.createElement(tag);
   if (className) made.className = className;
   if (text !== "") made.textContent = text;
@@ -75,7 +75,7 @@ function element(tag, className = "", text = "") {
 }
 
 // A table as the alternative of a drawing; every entry becomes text.
-function tableElement(caption, header, rows) {
+export function tableElement(caption, header, rows) {
   const table = element("table", "rv-table rv-alternative");
   const title = element("caption");
   title.append(element("span", "", caption)); // stays in sight where the table is wide
@@ -101,7 +101,7 @@ function tableElement(caption, header, rows) {
 // A button "table" on the panel `el` that shows the numbers in place of the drawing. `makeTables()`
 // gives tables, each an element or [caption, header, rows], or a promise of them; it runs only while
 // the tables are open, and never twice at once: of many calls of `refresh` the newest is drawn.
-function tableToggle(el, makeTables) {
+export function tableToggle(el, makeTables) {
   const button = element("button", "rv-table-toggle", "table");
   button.type = "button";
   button.title = "Show as a table";

@@ -1,6 +1,8 @@
 // A button that takes a text file, and the page as a place to drop one on. Only as much of a file is
 // read as the kernel asks for: one of 10 GB is told by its size alone.
 
+import { element } from "./common.js";
+
 function render({ model, el }) {
   el.classList.add("rv-file");
   const button = element("button", "rv-file-button", model.get("label"));

@@ -8,7 +8,7 @@ from typing import Any
 import anywidget
 import traitlets as t
 
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module
 
 
 class FilePicker(anywidget.AnyWidget):
@@ -21,7 +21,7 @@ class FilePicker(anywidget.AnyWidget):
     `failed(name, reason)` is called where the page could not read the file.
     """
 
-    _esm = script("panels/common.js", "panels/file_picker.js")
+    _esm = module("panels/file_picker.js")
     label = t.Unicode("Open a text file").tag(sync=True)
     max_bytes = t.Int().tag(sync=True)
     read_bytes = t.Int().tag(sync=True)

@@ -1,10 +1,13 @@
 // Small multiples of the T x T plane on one canvas. Colours come as places in a table; the value
 // that a readout shows is asked of the kernel, which has the numbers themselves.
 
+import { bytesOf, contextOf, cssVariable, letterScale, perFrame, tableToggle } from "./common.js";
+import { arrange, drawLabel, drawLegend, GAP, LABEL, paletteOf, writeTitle } from "./multiples.js";
+
 // Paint one head into an image of at most `limit` pixels a side; `cells` are the places of its
 // length x length cells, all of them on or below the diagonal. Where several cells share a pixel the
 // one farthest from zero is shown, so that a single large weight is never lost.
-function paint(cells, length, palette, signed, limit) {
+export function paint(cells, length, palette, signed, limit) {
   const step = Math.max(1, Math.ceil(length / limit));
   const side = Math.ceil(length / step);
   const image = new ImageData(side, side);
@@ -33,7 +36,7 @@ function paint(cells, length, palette, signed, limit) {
 }
 
 // The places of length x length cells that are the same along each diagonal.
-function spread(places, length) {
+export function spread(places, length) {
   const cells = new Uint8Array(length * length);
   const backwards = places.slice().reverse();
   for (let n = 0; n < length; n++) cells.set(backwards.subarray(length - 1 - n), n * length);
@@ -78,7 +81,13 @@ function render({ model, el }) {
     if (!length || cells.length !== heads.length * size) return false;
     images = heads.map((_, i) => {
       const places = cells.subarray(i * size, (i + 1) * size);
-      const image = paint(diagonal ? spread(places, length) : places, length, palette, signed, 2 * side);
+      const image = paint(
+        diagonal ? spread(places, length) : places,
+        length,
+        palette,
+        signed,
+        2 * side,
+      );
       const bitmap = document.createElement("canvas");
       bitmap.width = bitmap.height = image.width;
       bitmap.getContext("2d").putImageData(image, 0, 0);
@@ -248,7 +257,14 @@ function render({ model, el }) {
   canvas.addEventListener("keydown", (event) => {
     const { length = 0, heads = [] } = model.get("meta");
     if (!length) return;
-    const moves = { ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0], ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1], PageUp: [-1, 0, 0], PageDown: [1, 0, 0] };
+    const moves = {
+      ArrowUp: [0, -1, 0],
+      ArrowDown: [0, 1, 0],
+      ArrowLeft: [0, 0, -1],
+      ArrowRight: [0, 0, 1],
+      PageUp: [-1, 0, 0],
+      PageDown: [1, 0, 0],
+    };
     if (event.key in moves) {
       const start = focus || [0, Math.max(0, model.get("selected")), 0];
       const clamp = (value, top) => Math.min(Math.max(value, 0), top);

@@ -8,7 +8,7 @@ from typing import Any
 import anywidget
 import traitlets as t
 
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module, style
 
 Cell = tuple[int, int, int]
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
@@ -28,8 +28,8 @@ class Heatmap(anywidget.AnyWidget):
     tabular  whether a button shows the plane as tables, which the kernel makes when it is asked
     """
 
-    _esm = script("panels/common.js", "panels/multiples.js", "panels/heatmap.js")
-    _css = script("styles/panels.css")
+    _esm = module("panels/heatmap.js")
+    _css = style("styles/panels.css")
     cells = t.Bytes(b"").tag(sync=True)
     colors = t.Bytes(b"").tag(sync=True)
     meta = t.Dict().tag(sync=True)

@@ -1,6 +1,8 @@
 // The three modes read the same text side by side, on one clock. Pictures are drawn as geometry,
 // block by block and never cell by cell, so that 2,048 tokens cost what 20 do.
 
+import { contextOf, cssVariable, element, tableToggle } from "./common.js";
+
 const LEFT = 18; // pixels beside a picture for the rows whose outputs are given
 const TOP = 15; // pixels above it for its axis
 const STEPS_A_SECOND = 4; // at speed 1, more where the longest run would take over LONGEST seconds
@@ -20,16 +22,20 @@ const ICONS = {
 const TAGLINES = {
   parallel: () => "every cell at once, the masked half too",
   recurrent: () => "one token at a time: no cells, one state",
-  chunkwise: (size) => `${size} ${size === 1 ? "token" : "tokens"} at a time: cells in a chunk, a state between`,
+  chunkwise: (size) =>
+    `${size} ${size === 1 ? "token" : "tokens"} at a time: cells in a chunk, a state between`,
 };
 
 // What a run has done in all after each of its steps.
-function totals(values, add) {
+export function totals(values, add) {
   let total = 0;
-  return values.map((value) => (total = add(total, value)));
+  return values.map((value) => {
+    total = add(total, value);
+    return total;
+  });
 }
 
-function prepare(run) {
+export function prepare(run) {
   const plus = (a, b) => a + b;
   return {
     ...run,
@@ -41,7 +47,7 @@ function prepare(run) {
 }
 
 // How many of the ascending `values` are at most `limit`.
-function countUpTo(values, limit) {
+export function countUpTo(values, limit) {
   let [low, high] = [0, values.length];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -51,9 +57,27 @@ function countUpTo(values, limit) {
   return low;
 }
 
+// -- the clock: a tick is a step of the run with the most steps ----------------------------------
+
+function longest(runs) {
+  return runs.reduce((a, b) => (b.steps > a.steps ? b : a));
+}
+
+// The measured time at which a tick is done; after the last one, that of the slowest run.
+export function timeOfTick(runs, tick) {
+  const run = longest(runs);
+  if (tick >= run.steps) return Math.max(...runs.map(({ timeAfter }) => timeAfter.at(-1)));
+  return tick > 0 ? run.timeAfter[tick - 1] : 0;
+}
+
+// How many ticks are done at a measured time.
+export function tickOfTime(runs, time) {
+  return countUpTo(longest(runs).timeAfter, time * (1 + 1e-9));
+}
+
 // Where a run is: in steps, the step that a tick made is the current one; in measured time, the one
 // that is running.
-function momentOf(run, measured, at) {
+export function momentOf(run, measured, at) {
   const done = measured ? countUpTo(run.timeAfter, at * (1 + 1e-9)) : Math.min(at, run.steps);
   const running = measured ? (at > 0 ? done : -1) : at - 1;
   const current = running < run.steps ? running : -1;
@@ -76,14 +100,14 @@ function momentOf(run, measured, at) {
   };
 }
 
-function digits(value) {
+export function digits(value) {
   if (!value) return "0";
   if (value >= 999.5) return Math.round(value).toLocaleString("en-US");
   return value >= 1e-3 ? value.toPrecision(3) : value.toPrecision(1);
 }
 
 // The four quantities that race, each in one unit for all modes.
-function quantitiesOf(runs) {
+export function quantitiesOf(runs) {
   const most = (read) => Math.max(0, ...runs.map(read));
   const flops = most((run) => run.flopsAfter.at(-1));
   const bytes = most((run) => run.peakAfter.at(-1));
@@ -130,7 +154,7 @@ function quantitiesOf(runs) {
   ];
 }
 
-function withUnit(quantity, value) {
+export function withUnit(quantity, value) {
   if (value === null) return "not measured";
   return `${quantity.write(value)} ${quantity.unitOf?.(value) ?? quantity.unit}`;
 }
@@ -254,11 +278,11 @@ function drawPicture(context, run, moment, length, width, height, ink) {
   context.fillStyle = run.color;
   context.fillRect(x - 5, y, 3, moment.tokens * cell);
 
-  if (current >= 0) drawCurrent(context, run, place(current), { x, y, side, cell }, ink);
+  if (current >= 0) drawCurrent(context, place(current), { x, y, side, cell }, ink);
   if (run.mode !== "parallel") drawState(context, run, moment, { x, y, side, cell }, ink);
 }
 
-function drawCurrent(context, run, box, { x }, ink) {
+function drawCurrent(context, box, { x }, ink) {
   context.lineWidth = 1.5;
   if (box.width) {
     context.strokeStyle = ink.ink;
@@ -366,7 +390,11 @@ function makeColumn(run, quantities) {
     peak.title = "most held so far";
     track.append(bar, peak);
     const value = element("span", "rv-race-value");
-    line.append(element("span", "rv-race-label", quantity.peak ? `${quantity.name} now` : quantity.name), track, value);
+    line.append(
+      element("span", "rv-race-label", quantity.peak ? `${quantity.name} now` : quantity.name),
+      track,
+      value,
+    );
     bars.append(line);
     return { bar, peak, value };
   });
@@ -451,23 +479,9 @@ function render({ model, el }) {
 
   // -- time --------------------------------------------------------------------------------------
 
-  function longest() {
-    return runs.reduce((a, b) => (b.steps > a.steps ? b : a));
-  }
-
-  function timeOfTick(tick) {
-    const run = longest();
-    if (tick >= run.steps) return Math.max(...runs.map(({ timeAfter }) => timeAfter.at(-1)));
-    return tick > 0 ? run.timeAfter[tick - 1] : 0;
-  }
-
-  function tickOfTime(time) {
-    return countUpTo(longest().timeAfter, time * (1 + 1e-9));
-  }
-
   function tick() {
     if (!runs.length) return 0;
-    return measured ? tickOfTime(at) : at;
+    return measured ? tickOfTime(runs, at) : at;
   }
 
   // Steps a second, or milliseconds a second.
@@ -482,8 +496,8 @@ function render({ model, el }) {
     const canMeasure = runs.length > 0 && runs.every((run) => run.timeAfter);
     const now = tick();
     measured = canMeasure && model.get("clock") === "measured time";
-    end = !runs.length ? 0 : measured ? timeOfTick(Infinity) : longest().steps;
-    if (runs.length && was !== measured) at = measured ? timeOfTick(now) : now;
+    end = !runs.length ? 0 : measured ? timeOfTick(runs, Infinity) : longest(runs).steps;
+    if (runs.length && was !== measured) at = measured ? timeOfTick(runs, now) : now;
     for (const [name, button] of clockButtons) {
       button.setAttribute("aria-pressed", String((name === "measured time") === measured));
       button.disabled = name === "measured time" && !canMeasure;
@@ -503,7 +517,7 @@ function render({ model, el }) {
     writing = true;
     model.set("position", tick());
     if (runs.every((run) => run.timeAfter)) {
-      model.set("elapsed", measured ? at : runs.length ? timeOfTick(at) : 0);
+      model.set("elapsed", measured ? at : runs.length ? timeOfTick(runs, at) : 0);
     }
     model.save_changes();
     writing = false;
@@ -709,7 +723,7 @@ function render({ model, el }) {
     transport.inert = !runs.length;
     // The kernel says where this race stands, but one that is playing goes on from where it is.
     measured = false;
-    at = Math.min(model.get("position"), runs.length ? longest().steps : 0);
+    at = Math.min(model.get("position"), runs.length ? longest(runs).steps : 0);
     setClock();
     if (playing) moveTo(measured ? share * end : Math.round(share * end));
     else if (measured) moveTo(model.get("elapsed") || at);
@@ -727,7 +741,7 @@ function render({ model, el }) {
   model.on("change:position", () => {
     if (writing || !runs.length) return;
     const wanted = model.get("position");
-    if (wanted !== tick()) moveTo(measured ? timeOfTick(wanted) : wanted);
+    if (wanted !== tick()) moveTo(measured ? timeOfTick(runs, wanted) : wanted);
     schedule();
   });
   model.on("change:elapsed", () => {

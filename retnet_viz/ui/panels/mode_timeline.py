@@ -13,7 +13,7 @@ import traitlets as t
 from retnet_viz.figures.base.captions import counted, number
 from retnet_viz.figures.base.theme import MODE_COLORS
 from retnet_viz.trace import Schedule
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module, style
 from retnet_viz.ui.core.page_state import CLOCKS
 
 
@@ -121,8 +121,8 @@ class ModeTimeline(anywidget.AnyWidget):
     after every step and scrub; not while it plays.
     """
 
-    _esm = script("panels/common.js", "panels/mode_timeline.js")
-    _css = script("styles/panels.css", "panels/mode_timeline.css")
+    _esm = module("panels/mode_timeline.js")
+    _css = style("styles/panels.css", "panels/mode_timeline.css")
     race = t.Dict().tag(sync=True)
     clock = t.Enum(CLOCKS, CLOCKS[0]).tag(sync=True)
     position = t.Int(0).tag(sync=True)

@@ -1,11 +1,13 @@
 // What the small multiples of a plane share: the title, where squares stand, colours, the legend.
 
-const LABEL = 18; // pixels above each square for its head, where letters have their usual size
-const GAP = 10;
+import { cssVariable, element, letterScale } from "./common.js";
+
+export const LABEL = 18; // pixels above each square for its head, where letters have their usual size
+export const GAP = 10;
 
 // Squares as large as the box allows, each below a line of so many pixels: the best number of columns
 // by trying all.
-function arrange(count, width, height, label) {
+export function arrange(count, width, height, label) {
   let best = { side: 0, columns: 1 };
   for (let columns = 1; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
@@ -18,7 +20,7 @@ function arrange(count, width, height, label) {
 }
 
 // The line above a square: a head's colour and name.
-function drawLabel(context, el, text, color, x, y, side) {
+export function drawLabel(context, el, text, color, x, y, side) {
   const scale = letterScale(el);
   context.fillStyle = color;
   context.fillRect(x, y - 14 * scale, 10 * scale, 10 * scale);
@@ -28,7 +30,7 @@ function drawLabel(context, el, text, color, x, y, side) {
 }
 
 // The colours as pixels of an image, whatever the order of this machine's bytes.
-function paletteOf(colors) {
+export function paletteOf(colors) {
   const bytes = new Uint8Array((colors.length / 3) * 4);
   for (let i = 0; i < colors.length / 3; i++) {
     bytes.set([colors[3 * i], colors[3 * i + 1], colors[3 * i + 2], 255], 4 * i);
@@ -37,7 +39,7 @@ function paletteOf(colors) {
 }
 
 // The first line of a panel: what it shows, and whether the mode computed it.
-function writeTitle(el, { title = "", origin = "", computed = "" }) {
+export function writeTitle(el, { title = "", origin = "", computed = "" }) {
   el.querySelector(".rv-name").textContent = title;
   const said = el.querySelector(".rv-origin");
   said.textContent = said.title = origin;
@@ -45,7 +47,7 @@ function writeTitle(el, { title = "", origin = "", computed = "" }) {
 }
 
 // The legend of a panel: the colours, and the values at its marks.
-function drawLegend(el, colors, signed, ticks = []) {
+export function drawLegend(el, colors, signed, ticks = []) {
   el.querySelector(".rv-ticks").replaceChildren(
     ...ticks.map(([place, text]) => {
       const tick = element("span", "", text);

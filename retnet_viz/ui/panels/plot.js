@@ -1,5 +1,7 @@
 // A host for plotly figures. plotly.js is asked of the kernel once per page, by the first figure.
 
+import { element, letterScale, perFrame, tableToggle } from "./common.js";
+
 function library(model) {
   globalThis.retnetVizPlotly ??= new Promise((resolve, reject) => {
     const receive = (message, buffers) => {
@@ -9,7 +11,9 @@ function library(model) {
       // The bundle looks for a module system to hand itself to; give it one of its own.
       const wrapped = `const module = { exports: {} }; const exports = module.exports; const define = undefined;\n${source}\nexport default module.exports;`;
       const url = URL.createObjectURL(new Blob([wrapped], { type: "text/javascript" }));
-      import(url).then((loaded) => resolve(loaded.default), reject).finally(() => URL.revokeObjectURL(url));
+      import(url)
+        .then((loaded) => resolve(loaded.default), reject)
+        .finally(() => URL.revokeObjectURL(url));
     };
     model.on("msg:custom", receive);
     model.send({ wants: "plotly.js" });
@@ -43,17 +47,20 @@ function titleOf(thing) {
   return plain(thing?.title?.text ?? (typeof thing?.title === "string" ? thing.title : ""));
 }
 
-function entry(value) {
+export function entry(value) {
   if (typeof value !== "number") return plain(value ?? "");
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
 }
 
 // A title that would run under the panel's button is cut; its whole text names the drawing.
-function fitted(title, width) {
+export function fitted(title, width) {
   const text = plain(title?.text ?? "");
   const room = Math.floor((width - 84) / 7.4); // characters of the title's bold 14 pixels
   if (text.length <= room) return title;
-  const escaped = text.slice(0, Math.max(4, room - 1)).replace(/&/g, "&amp;").replace(/</g, "&lt;");
+  const escaped = text
+    .slice(0, Math.max(4, room - 1))
+    .replace(/&/g, "&amp;")
+    .replace(/</g, "&lt;");
   return { ...title, text: `${escaped}…` };
 }
 
@@ -64,20 +71,20 @@ function axisOf(trace, letter, layout) {
 }
 
 // What an axis writes at a place: the text of its tick, if it has one, else the place itself.
-function namer({ tickvals, ticktext }) {
+export function namer({ tickvals, ticktext }) {
   const names = new Map((ticktext ?? []).map((text, i) => [tickvals?.[i], plain(text)]));
   return (place) => names.get(place) ?? entry(place);
 }
 
 // The caption with a note on what of `[most, all, what]` a table leaves out.
-function captioned(caption, ...limits) {
+export function captioned(caption, ...limits) {
   const left = limits
     .filter(([most, all]) => all > most)
     .map(([most, all, what]) => `${all - most} of ${all} ${what}`);
   return left.length ? `${caption} (${left.join(" and ")} are not shown)` : caption;
 }
 
-function heatmapTable(trace, layout, caption) {
+export function heatmapTable(trace, layout, caption) {
   const rows = trace.z ?? [];
   const width = Math.max(0, ...rows.map((row) => row.length));
   const [xAxis, yAxis] = ["x", "y"].map((letter) => axisOf(trace, letter, layout));
@@ -94,7 +101,7 @@ function heatmapTable(trace, layout, caption) {
 }
 
 // One row per place, one column per trace: lines and bars that share an axis share a table.
-function seriesTables(traces, layout, caption) {
+export function seriesTables(traces, layout, caption) {
   const groups = new Map();
   for (const trace of traces) {
     const [along, across] = trace.orientation === "h" ? ["y", "x"] : ["x", "y"];
@@ -148,7 +155,7 @@ function tablesOf({ data = [], layout = {} }) {
 const SYMBOLS = { circle: "●", square: "■", diamond: "◆" };
 
 // The traces that the legend below a figure names; none where plotly draws a legend inside.
-function namedTraces({ data = [], layout = {} }) {
+export function namedTraces({ data = [], layout = {} }) {
   const { orientation, yref } = layout.legend ?? {};
   if (!layout.showlegend || orientation !== "h" || yref !== "container") return [];
   return data.filter(({ name, showlegend }) => name && showlegend !== false);
@@ -175,7 +182,9 @@ function legendBelow(changed) {
 
   function show(figure) {
     const traces = namedTraces(figure);
-    const looks = JSON.stringify(traces.map(({ name, line, marker, mode }) => [name, line, marker, mode]));
+    const looks = JSON.stringify(
+      traces.map(({ name, line, marker, mode }) => [name, line, marker, mode]),
+    );
     if (looks === shown) return;
     shown = looks;
     el.hidden = !traces.length;
@@ -202,7 +211,9 @@ function legendBelow(changed) {
     show,
     // The figure without plotly's legend, and without what is hidden.
     applied: ({ data, layout }) => ({
-      data: data.map((trace) => (hidden.has(groupOf(trace)) ? { ...trace, visible: false } : trace)),
+      data: data.map((trace) =>
+        hidden.has(groupOf(trace)) ? { ...trace, visible: false } : trace,
+      ),
       layout: el.hidden
         ? layout
         : { ...layout, showlegend: false, margin: { ...layout.margin, b: AXIS } },
@@ -266,7 +277,8 @@ async function render({ model, el }) {
   }
 
   const schedule = perFrame(draw);
-  const sizeNow = () => `${drawing.clientWidth} x ${drawing.clientHeight} x ${letterScale(el, "--rv-figure")}`;
+  const sizeNow = () =>
+    `${drawing.clientWidth} x ${drawing.clientHeight} x ${letterScale(el, "--rv-figure")}`;
 
   async function draw() {
     const figure = model.get("figure");

@@ -9,7 +9,7 @@ import traitlets as t
 from plotly.offline import get_plotlyjs
 
 from retnet_viz.figures.base.layout import Spec
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module, style
 
 
 class Plot(anywidget.AnyWidget):
@@ -24,8 +24,8 @@ class Plot(anywidget.AnyWidget):
     a button shows the figure's numbers as a table.
     """
 
-    _esm = script("panels/common.js", "panels/plot.js")
-    _css = script("styles/panels.css")
+    _esm = module("panels/plot.js")
+    _css = style("styles/panels.css")
     figure = t.Dict().tag(sync=True)
     clicked = t.Int(-1).tag(sync=True)
     cursor = t.Int(-1).tag(sync=True)

@@ -1,6 +1,8 @@
 // A question: answers as buttons, or a slider with one; the kernel says whether the choice is right.
 // Buttons, not radio buttons: with those the arrow keys would answer on the way to an answer.
 
+import { element } from "./common.js";
+
 // JupyterLab's own keys rest while this very element has the focus; marking one around it is not
 // enough, as some of its shortcuts are for whatever has the focus.
 function ownKeys(control) {
@@ -40,7 +42,9 @@ function render({ model, el }) {
     input.value = model.get("chosen") ?? Math.round((low + high) / 2);
     input.setAttribute("aria-label", "Your prediction");
     const value = element("output");
-    const tell = () => (value.textContent = Number(input.value).toLocaleString("en"));
+    const tell = () => {
+      value.textContent = Number(input.value).toLocaleString("en");
+    };
     input.addEventListener("input", tell);
     const button = ownKeys(element("button", "rv-answer", "Check"));
     button.type = "button";

@@ -17,7 +17,7 @@ import torch
 import traitlets as t
 
 from retnet_viz.figures.base.captions import number
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module, style
 
 TOLERANCE = 1e-10  # of a float64 computation that does the same in another order
 
@@ -36,8 +36,8 @@ class Question(anywidget.AnyWidget):
     out of date.
     """
 
-    _esm = script("panels/common.js", "panels/quiz.js")
-    _css = script("panels/quiz.css")
+    _esm = module("panels/quiz.js")
+    _css = style("panels/quiz.css")
     question = t.Unicode().tag(sync=True)
     labels = t.List(t.Unicode()).tag(sync=True)
     limits = t.List(t.Int()).tag(sync=True)

@@ -1,6 +1,16 @@
 // The stage plays a schedule. What it draws comes from the kernel as scenes, one per token; scenes
 // are asked for while the stage can be seen, and ahead while it plays.
 
+import {
+  bytesOf,
+  contextOf,
+  cssVariable,
+  element,
+  perFrame,
+  placeOn,
+  tableToggle,
+} from "./common.js";
+
 const AHEAD = 4; // scenes asked for before they are due
 const TELL = 120; // ms between two notes to the kernel of where playing has come to
 const LATE = 50; // ms of lateness that playing makes good
@@ -24,7 +34,8 @@ function render({ model, el }) {
       <input type="range" min="0" value="0" step="1" aria-label="Step">
       <output class="rv-step"></output>
       <label>speed <select aria-label="Speed, steps per second">${SPEEDS.map(
-        (speed) => `<option value="${speed}"${speed === 2 ? " selected" : ""}>${speed} per s</option>`,
+        (speed) =>
+          `<option value="${speed}"${speed === 2 ? " selected" : ""}>${speed} per s</option>`,
       ).join("")}</select></label>
     </div>
     <div class="rv-saying"></div>
@@ -35,8 +46,19 @@ function render({ model, el }) {
     </div>
     <div class="rv-readout" role="status"></div>`;
   const find = (selector) => el.querySelector(selector);
-  const [origin, heads, range, count, speed] = [".rv-origin", ".rv-stage-heads", "input", ".rv-step", "select"].map(find);
-  const [saying, formula, lines, readout] = [".rv-saying", ".rv-formula", ".rv-lines", ".rv-readout"].map(find);
+  const [origin, heads, range, count, speed] = [
+    ".rv-origin",
+    ".rv-stage-heads",
+    "input",
+    ".rv-step",
+    "select",
+  ].map(find);
+  const [saying, formula, lines, readout] = [
+    ".rv-saying",
+    ".rv-formula",
+    ".rv-lines",
+    ".rv-readout",
+  ].map(find);
   const planeCanvas = find(".rv-plane canvas");
   const planeCaption = find(".rv-plane figcaption");
   const playButton = find(".rv-play");
@@ -70,7 +92,11 @@ function render({ model, el }) {
   const put = (node, text) => {
     if (node.textContent !== text) node.textContent = text;
   };
-  const colorOf = (name) => ((colors ??= {})[name] ??= cssVariable(el, `--rv-${name}`));
+  const colorOf = (name) => {
+    colors ??= {};
+    colors[name] ??= cssVariable(el, `--rv-${name}`);
+    return colors[name];
+  };
 
   const meta = () => model.get("meta");
   const stepOf = (n) => Math.floor(n / meta().stride);
@@ -102,7 +128,11 @@ function render({ model, el }) {
       // A text's scenes are asked for again in a moment; keeping all of a long one would fill the page.
       while (scenes.size > 96) scenes.delete(scenes.keys().next().value);
       if (message.token === token) schedule();
-    } else if (message.kind === "probe" && message.token === drawn?.token && String(message.at) === String(probing)) {
+    } else if (
+      message.kind === "probe" &&
+      message.token === drawn?.token &&
+      String(message.at) === String(probing)
+    ) {
       readout.textContent = message.text || resting();
     }
   });
@@ -136,7 +166,8 @@ function render({ model, el }) {
 
   const toStep = (step) => goTo(lastOf(Math.min(Math.max(step, 0), steps() - 1)));
 
-  const period = () => 1000 / (calm.matches ? Math.min(2, Number(speed.value)) : Number(speed.value));
+  const period = () =>
+    1000 / (calm.matches ? Math.min(2, Number(speed.value)) : Number(speed.value));
 
   function tick(now) {
     if (!playing) return;
@@ -221,10 +252,15 @@ function render({ model, el }) {
     lines.replaceChildren(
       ...scene.lines.map((line) => {
         const row = element("div", "rv-line");
-        row.classList.toggle("rv-flat", line.every((part) => typeof part === "string" || !part.rows));
+        row.classList.toggle(
+          "rv-flat",
+          line.every((part) => typeof part === "string" || !part.rows),
+        );
         for (const part of line) {
           if (typeof part === "string") {
-            row.append(element("span", part.length > 5 ? "rv-operator rv-wide" : "rv-operator", part));
+            row.append(
+              element("span", part.length > 5 ? "rv-operator rv-wide" : "rv-operator", part),
+            );
             continue;
           }
           const box = element("figure", "rv-picture");
@@ -265,9 +301,9 @@ function render({ model, el }) {
     const said = length ? `${mode}, layer ${layer}, head ${model.get("head")}` : "";
     put(origin, said);
     heads.hidden = !length;
-    heads.querySelectorAll("button").forEach((button, head) =>
-      button.setAttribute("aria-checked", String(head === model.get("head"))),
-    );
+    for (const [head, button] of heads.querySelectorAll("button").entries()) {
+      button.setAttribute("aria-checked", String(head === model.get("head")));
+    }
     range.disabled = !length;
     for (const button of el.querySelectorAll(".rv-transport button")) button.disabled = !length;
     if (!length) {
@@ -323,19 +359,26 @@ function render({ model, el }) {
       put(name, picture.label);
       put(norm, `‖·‖ ${picture.norm}`);
       put(size, `${axisOf(picture.rows, picture.height)}${axisOf(picture.cols, picture.width)}`);
-      plot.box.title = picture.computed ? "computed by this mode" : "derived from what this mode computed";
+      plot.box.title = picture.computed
+        ? "computed by this mode"
+        : "derived from what this mode computed";
       plot.box.dataset.computed = picture.computed ? "all" : "none";
       plot.canvas.setAttribute("aria-label", `${picture.label}, norm ${picture.norm}`);
       paint(plot.canvas, bytes, picture.at, picture.height, picture.width, picture.signed);
     });
     const operators = scene.lines.flat().filter((part) => typeof part === "string");
-    [...lines.querySelectorAll(".rv-operator")].forEach((sign, i) => put(sign, operators[i]));
+    for (const [i, sign] of lines.querySelectorAll(".rv-operator").entries()) {
+      put(sign, operators[i]);
+    }
     if (probing) askProbe();
     else put(readout, resting());
     tables.refresh();
   }
 
-  const axisOf = (name, size) => (name ? `${size} ${name.startsWith("token") ? "tokens" : name}${name === "d_k" || name === "token n" || name === "token m" ? " ↓ " : ""}` : "");
+  const axisOf = (name, size) =>
+    name
+      ? `${size} ${name.startsWith("token") ? "tokens" : name}${name === "d_k" || name === "token n" || name === "token m" ? " ↓ " : ""}`
+      : "";
 
   function resting() {
     if (!drawn) return "";
@@ -369,7 +412,8 @@ function render({ model, el }) {
     context.save();
     context.clip(stairs);
     context.fillStyle = line;
-    for (const [n0, n1, m0, m1] of plane.done) context.fillRect(at(m0), at(n0), at(m1) - at(m0), at(n1) - at(n0));
+    for (const [n0, n1, m0, m1] of plane.done)
+      context.fillRect(at(m0), at(n0), at(m1) - at(m0), at(n1) - at(n0));
     if (plane.lit && plane.cells) {
       const [n0, n1, m0, m1] = plane.lit;
       paint(scratch, bytes, plane.at, plane.cells[0], plane.cells[1], true);
@@ -386,22 +430,39 @@ function render({ model, el }) {
       const [n0, n1, m0, m1] = plane.lit;
       context.lineWidth = 2;
       context.strokeStyle = ink;
-      context.strokeRect(at(m0) + 1, at(n0) + 1, Math.max(2, at(m1) - at(m0) - 2), Math.max(2, at(n1) - at(n0) - 2));
+      context.strokeRect(
+        at(m0) + 1,
+        at(n0) + 1,
+        Math.max(2, at(m1) - at(m0) - 2),
+        Math.max(2, at(n1) - at(n0) - 2),
+      );
     }
     const row = at(plane.row);
     const thick = Math.max(cell, 3);
     context.lineWidth = 2;
     context.strokeStyle = accent;
-    context.strokeRect(1, Math.min(row, side - thick) + 0.5, Math.max((plane.row - plane.first + 1) * cell - 1, 3), thick - 1);
+    context.strokeRect(
+      1,
+      Math.min(row, side - thick) + 0.5,
+      Math.max((plane.row - plane.first + 1) * cell - 1, 3),
+      thick - 1,
+    );
     if (light.m !== null && light.m >= plane.first && light.m <= plane.row) {
       context.fillStyle = accent;
       context.globalAlpha = 0.75;
       context.fillRect(at(light.m), row, Math.max(cell, 4), thick);
       context.globalAlpha = 1;
     }
-    const window = size < meta().length ? `tokens ${plane.first} to ${plane.last - 1} of ${meta().length.toLocaleString()}` : `${size} × ${size} cells (n ↓, m →)`;
+    const window =
+      size < meta().length
+        ? `tokens ${plane.first} to ${plane.last - 1} of ${meta().length.toLocaleString()}`
+        : `${size} × ${size} cells (n ↓, m →)`;
     const state = plane.built
-      ? plane.done.length ? "colour: this step; grey: earlier; blank: never" : scene.steps > 1 ? "colour: this step; blank: later or never" : "colour: all at once, in this step"
+      ? plane.done.length
+        ? "colour: this step; grey: earlier; blank: never"
+        : scene.steps > 1
+          ? "colour: this step; blank: later or never"
+          : "colour: all at once, in this step"
       : "blank: this mode builds no cells";
     put(planeCaption, `${window}. ${state[0].toUpperCase()}${state.slice(1)}.`);
     planeCanvas.setAttribute("aria-label", `The plane of cells: ${planeCaption.textContent}`);
@@ -412,7 +473,15 @@ function render({ model, el }) {
     const [width, height] = sizeOf(barsCanvas);
     const labelled = bars.slots <= 40 && width / bars.slots >= 16;
     const foot = labelled ? Math.min(54, height * 0.45) : 16;
-    return { bars, width, height, labelled, foot, left: 46, slot: (width - 46) / Math.max(bars.slots, 1) };
+    return {
+      bars,
+      width,
+      height,
+      labelled,
+      foot,
+      left: 46,
+      slot: (width - 46) / Math.max(bars.slots, 1),
+    };
   }
 
   function drawBars() {
@@ -440,7 +509,12 @@ function render({ model, el }) {
       const m = bars.first + i;
       const tall = (value / limit) * (floor - top);
       context.fillStyle = m === light.m ? accent : color;
-      context.fillRect(left + i * slot + 0.5, floor - tall, Math.max(1, slot - Math.min(2, slot / 4)), tall);
+      context.fillRect(
+        left + i * slot + 0.5,
+        floor - tall,
+        Math.max(1, slot - Math.min(2, slot / 4)),
+        tall,
+      );
       if (labelled) {
         context.save();
         context.translate(left + (i + 0.5) * slot, floor + 4);
@@ -473,12 +547,18 @@ function render({ model, el }) {
     lit = lights;
     for (const node of el.querySelectorAll("[data-term]")) {
       const key = node.dataset.term;
-      node.classList.toggle("rv-lit", key === light.term || (light.m !== null && key === `m:${light.m}`));
+      node.classList.toggle(
+        "rv-lit",
+        key === light.term || (light.m !== null && key === `m:${light.m}`),
+      );
     }
     for (const { picture, mark } of plots) {
       const vertical = picture.cols === "token m";
-      const index = light.m === null ? -1 : light.m - (vertical ? picture.colStart : picture.rowStart);
-      const inside = vertical ? index >= 0 && index < picture.width : picture.rows === "token m" && index >= 0 && index < picture.height;
+      const index =
+        light.m === null ? -1 : light.m - (vertical ? picture.colStart : picture.rowStart);
+      const inside = vertical
+        ? index >= 0 && index < picture.width
+        : picture.rows === "token m" && index >= 0 && index < picture.height;
       mark.hidden = !inside;
       if (!inside) continue;
       const [count, start, length, other, span] = vertical
@@ -501,7 +581,8 @@ function render({ model, el }) {
   }
 
   function askProbe() {
-    if (drawn) model.send({ kind: "probe", version: model.get("version"), token: drawn.token, at: probing });
+    if (drawn)
+      model.send({ kind: "probe", version: model.get("version"), token: drawn.token, at: probing });
   }
 
   function probe(at) {
@@ -513,9 +594,20 @@ function render({ model, el }) {
 
   function pointAtEntry({ picture, canvas }, event) {
     const box = canvas.getBoundingClientRect();
-    const row = Math.min(picture.height - 1, Math.max(0, Math.floor(((event.clientY - box.top) / box.height) * picture.height)));
-    const column = Math.min(picture.width - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * picture.width)));
-    const m = picture.cols === "token m" ? picture.colStart + column : picture.rows === "token m" ? picture.rowStart + row : null;
+    const row = Math.min(
+      picture.height - 1,
+      Math.max(0, Math.floor(((event.clientY - box.top) / box.height) * picture.height)),
+    );
+    const column = Math.min(
+      picture.width - 1,
+      Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * picture.width)),
+    );
+    const m =
+      picture.cols === "token m"
+        ? picture.colStart + column
+        : picture.rows === "token m"
+          ? picture.rowStart + row
+          : null;
     shine(picture.term, m);
     probe([picture.term, row, column]);
   }
@@ -539,7 +631,8 @@ function render({ model, el }) {
     const m = plane.first + Math.floor((x - (width - side) / 2) / cell);
     const n = plane.first + Math.floor(y / cell);
     if (m < plane.first || n < plane.first || m >= plane.last || n >= plane.last) return;
-    const inStep = plane.lit && n >= plane.lit[0] && n < plane.lit[1] && m >= plane.lit[2] && m < plane.lit[3];
+    const inStep =
+      plane.lit && n >= plane.lit[0] && n < plane.lit[1] && m >= plane.lit[2] && m < plane.lit[3];
     const term = !plane.lit ? (m === plane.row ? "added" : "faded") : inStep ? "weights" : "cross";
     shine(m > n ? null : term, n === plane.row || !plane.lit ? m : null);
     probe(["plane", n, m]);
@@ -585,10 +678,23 @@ function render({ model, el }) {
   });
   el.addEventListener("keydown", (event) => {
     const on = event.target.tagName;
-    if (on === "SELECT" || (on === "INPUT" && event.key !== " ") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (
+      on === "SELECT" ||
+      (on === "INPUT" && event.key !== " ") ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey
+    )
+      return;
     if (event.target.closest(".rv-tables")) return;
     if (on === "BUTTON" && (event.key === " " || event.key === "Enter")) return; // it presses the button
-    const keys = { ArrowLeft: "back", ArrowRight: "forward", Home: "first", End: "last", " ": "play" };
+    const keys = {
+      ArrowLeft: "back",
+      ArrowRight: "forward",
+      Home: "first",
+      End: "last",
+      " ": "play",
+    };
     if (event.key in keys) act(keys[event.key]);
     else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
       if (playing) pause();
@@ -608,7 +714,8 @@ function render({ model, el }) {
     });
   });
   model.on("msg:custom", (message) => {
-    if (message.kind === "tables") waiting.splice(0).forEach((resolve) => resolve(message.tables));
+    if (message.kind !== "tables") return;
+    for (const resolve of waiting.splice(0)) resolve(message.tables);
   });
 
   const schedule = perFrame(draw);

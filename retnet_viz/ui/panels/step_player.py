@@ -14,7 +14,7 @@ from retnet_viz.figures.base.theme import DIVERGING, SEQUENTIAL, color_table, he
 from retnet_viz.figures.steps.scene import Picture, Scene, scene
 from retnet_viz.trace import Trace
 from retnet_viz.ui.core import messages
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module, style
 
 _KEPT = 16  # scenes that a pointer can still be on while others are asked for
 
@@ -34,8 +34,8 @@ class StepPlayer(anywidget.AnyWidget):
     ahead. So an edit costs nothing here until the stage is looked at.
     """
 
-    _esm = script("panels/common.js", "panels/step_player.js")
-    _css = script("styles/panels.css", "panels/step_player.css")
+    _esm = module("panels/step_player.js")
+    _css = style("styles/panels.css", "panels/step_player.css")
     version = t.Int(0).tag(sync=True)
     meta = t.Dict().tag(sync=True)
     token = t.Int(-1).tag(sync=True)

@@ -2,6 +2,9 @@
 // window is kept here; its picture is asked of the kernel, one at a time. Until it comes the last
 // one is drawn where it belongs now, over that of the whole triangle.
 
+import { bytesOf, contextOf, cssVariable, letterScale, perFrame, tableToggle } from "./common.js";
+import { arrange, drawLabel, drawLegend, GAP, LABEL, paletteOf, writeTitle } from "./multiples.js";
+
 const TITLE = 15; // height of an axis title
 const ROOM = [54, 44]; // pixels for the numbers or tokens along n and along m
 const FINEST = 4; // tokens along a square at the closest
@@ -17,7 +20,7 @@ const span = ([first, stop]) =>
   stop - first > 1 ? `${count(first)}–${count(stop - 1)}` : count(first);
 
 // Pixels for places: of values, and of upper bounds, which have no sign and are drawn in greys.
-function palettes(colors, signed) {
+export function palettes(colors, signed) {
   const greys = new Uint8Array(3 * 256);
   for (let place = 1; place < 256; place++) {
     const share = signed ? Math.abs(place - 128) / 127 : (place - 1) / 254;
@@ -49,7 +52,7 @@ function pictureOf(sent, buffer, colors, signed) {
 }
 
 // The marks along an axis: round numbers, at least `room` pixels apart.
-function marks(start, length, cell, room) {
+export function marks(start, length, cell, room) {
   const least = Math.max(1, room / cell);
   const decade = 10 ** Math.floor(Math.log10(least));
   const step = Math.ceil([1, 2, 5, 10].find((x) => x * decade >= least) * decade);
@@ -61,7 +64,7 @@ function marks(start, length, cell, room) {
 }
 
 // `text` cut to so many pixels.
-function fit(context, text, width) {
+export function fit(context, text, width) {
   if (context.measureText(text).width <= width) return text;
   const letters = [...text];
   while (letters.length && context.measureText(`${letters.join("")}…`).width > width) letters.pop();
@@ -108,7 +111,7 @@ function render({ model, el }) {
   let focus = null; // the cell under the pointer or in the middle: [head index, n, m]
   let reading = false; // one question at a time, as for pictures
   let next = false;
-  let pointers = new Map();
+  const pointers = new Map();
   let grip = null; // where a drag or pinch began
   let slipped = false;
   let before = null; // what a first click may have to give back
@@ -205,7 +208,10 @@ function render({ model, el }) {
 
   // -- drawing ------------------------------------------------------------------------------
 
-  const margins = (height) => ({ left: TITLE + ROOM[0], bottom: TITLE + (height < 260 ? 18 : ROOM[1]) });
+  const margins = (height) => ({
+    left: TITLE + ROOM[0],
+    bottom: TITLE + (height < 260 ? 18 : ROOM[1]),
+  });
 
   function draw() {
     const width = stage.clientWidth;
@@ -213,7 +219,12 @@ function render({ model, el }) {
     if (!width || !height) return;
     const margin = margins(height);
     const label = LABEL * letterScale(el);
-    const layout = arrange(Math.max(1, heads().length), width - margin.left, height - margin.bottom, label);
+    const layout = arrange(
+      Math.max(1, heads().length),
+      width - margin.left,
+      height - margin.bottom,
+      label,
+    );
     const grown = layout.side !== side;
     side = layout.side;
     if (grown) ask();
@@ -339,7 +350,8 @@ function render({ model, el }) {
       }
     }
     const pinned = model.get("cell");
-    if (pinned.length && pinned[0] === head.index) mark(context, x, y, pinned[1], pinned[2], 1, accent);
+    if (pinned.length && pinned[0] === head.index)
+      mark(context, x, y, pinned[1], pinned[2], 1, accent);
     if (focus?.[0] === i) {
       const p = picture?.pixel ?? 1;
       const [n, m] = [focus[1], focus[2]].map((token) => token - (token % p));
@@ -353,7 +365,10 @@ function render({ model, el }) {
     const left = x + (m + tokens / 2 - view.m) * cell - size / 2;
     const top = y + (n + tokens / 2 - view.n) * cell - size / 2;
     // On paper of the other brightness, since the colours are the same in light and dark.
-    for (const [stroke, width] of [[cssVariable(el, "--rv-paper"), 4], [color, 2]]) {
+    for (const [stroke, width] of [
+      [cssVariable(el, "--rv-paper"), 4],
+      [color, 2],
+    ]) {
       context.strokeStyle = stroke;
       context.lineWidth = width;
       context.strokeRect(left, top, size, size);
@@ -435,7 +450,9 @@ function render({ model, el }) {
   function drawInset(context, right, width) {
     const beside = width - right >= 92;
     const size = beside ? Math.min(120, width - right - 12) : Math.round(clamp(side / 4, 34, 110));
-    const corner = beside ? [right + 10, LABEL * letterScale(el)] : [squares[0].x + side - size - 4, squares[0].y + 4];
+    const corner = beside
+      ? [right + 10, LABEL * letterScale(el)]
+      : [squares[0].x + side - size - 4, squares[0].y + 4];
     inset = { x: Math.round(corner[0]), y: Math.round(corner[1]), size };
     const { x, y } = inset;
     context.fillStyle = cssVariable(el, "--rv-paper");
@@ -446,7 +463,13 @@ function render({ model, el }) {
     context.beginPath();
     context.rect(x, y, size, size);
     context.clip();
-    context.drawImage(bitmap, x, y, overview.width * overview.pixel * scale, overview.height * overview.pixel * scale);
+    context.drawImage(
+      bitmap,
+      x,
+      y,
+      overview.width * overview.pixel * scale,
+      overview.height * overview.pixel * scale,
+    );
     context.restore();
     context.strokeStyle = cssVariable(el, "--rv-muted");
     context.lineWidth = 1;
@@ -476,8 +499,12 @@ function render({ model, el }) {
     where.textContent = length ? `n ${span(rows)}, m ${span(cols)} of ${count(length)} tokens` : "";
     const note = failure || (current(picture) ? picture.note : "");
     noted.textContent = noted.title = note;
-    const named = heads().map((head) => head.label).join(", ");
-    const summary = length ? `the ${noun}s of ${count(length)} tokens, ${named}; ${where.textContent}. ` : "";
+    const named = heads()
+      .map((head) => head.label)
+      .join(", ");
+    const summary = length
+      ? `the ${noun}s of ${count(length)} tokens, ${named}; ${where.textContent}. `
+      : "";
     canvas.setAttribute("aria-label", `${title}: ${summary}${note}`);
     canvas.setAttribute(
       "aria-description",
@@ -535,7 +562,11 @@ function render({ model, el }) {
   };
 
   const inInset = ({ px, py }) =>
-    inset && px >= inset.x && py >= inset.y && px < inset.x + inset.size && py < inset.y + inset.size;
+    inset &&
+    px >= inset.x &&
+    py >= inset.y &&
+    px < inset.x + inset.size &&
+    py < inset.y + inset.size;
 
   // The square at a point, or next to it: [its index, share of its side along m, along n].
   function squareAt({ px, py }) {
@@ -603,7 +634,8 @@ function render({ model, el }) {
     if (!slipped && !now.apart && Math.hypot(dx, dy) < CLICK) return;
     slipped = true;
     look(null);
-    const size = now.apart && grip.apart ? (grip.view.span * grip.apart) / now.apart : grip.view.span;
+    const size =
+      now.apart && grip.apart ? (grip.view.span * grip.apart) / now.apart : grip.view.span;
     const tokens = clamp(size, Math.min(FINEST, length), length);
     const [, x, y] = grip.square ?? [0, 0.5, 0.5];
     // What was under the fingers stays there.
@@ -654,7 +686,11 @@ function render({ model, el }) {
       const found = squareAt(spotOf(event));
       if (!found || !length) return;
       const lines = event.deltaMode === 1 ? 16 : 1;
-      const moved = zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.002)), found[1], found[2]);
+      const moved = zoom(
+        Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.002)),
+        found[1],
+        found[2],
+      );
       if (!moved && whole) return; // the page scrolls where there is nothing left to zoom
       event.preventDefault();
       look(cellAt(spotOf(event)));
@@ -693,7 +729,9 @@ function render({ model, el }) {
   });
   tools.addEventListener("click", (event) => {
     const act = event.target.dataset?.act;
-    ({ in: () => zoom(STEP), out: () => zoom(1 / STEP), whole: showWhole, token: showToken })[act]?.();
+    ({ in: () => zoom(STEP), out: () => zoom(1 / STEP), whole: showWhole, token: showToken })[
+      act
+    ]?.();
   });
   status.querySelector("button").addEventListener("click", () => {
     model.send(model.get("status").state === "stopped" ? { resume: true } : { cancel: true });
@@ -704,7 +742,8 @@ function render({ model, el }) {
   function renew() {
     length = model.get("meta").length;
     if (!length) picture = overview = null;
-    if (focus && (focus[0] >= heads().length || Math.max(focus[1], focus[2]) >= length)) focus = null;
+    if (focus && (focus[0] >= heads().length || Math.max(focus[1], focus[2]) >= length))
+      focus = null;
     if (whole) showWhole();
     else turnTo(view.n, view.m, view.span);
     describe();

@@ -21,7 +21,7 @@ from retnet_viz.figures.base.theme import DIVERGING, SEQUENTIAL, color_table, he
 from retnet_viz.figures.reading.planes import SIGNED, TITLES
 from retnet_viz.trace.tiles.band import Progress
 from retnet_viz.trace.tiles.pictures import RESOLUTION, Plane, View
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module, style
 from retnet_viz.ui.panels.heatmap import Cell, Table
 from retnet_viz.ui.panels.tiled_captions import (
     NOUNS,
@@ -107,8 +107,8 @@ class TiledHeatmap(anywidget.AnyWidget):
     readout  what the line below says of the pinned cell
     """
 
-    _esm = script("panels/common.js", "panels/multiples.js", "panels/tiled_heatmap.js")
-    _css = script("styles/panels.css", "panels/tiled_heatmap.css")
+    _esm = module("panels/tiled_heatmap.js")
+    _css = style("styles/panels.css", "panels/tiled_heatmap.css")
     colors = t.Bytes(b"").tag(sync=True)
     meta = t.Dict({"version": 0, "length": 0, "heads": []}).tag(sync=True)
     ready = t.List(t.Int()).tag(sync=True)

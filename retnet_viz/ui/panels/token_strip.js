@@ -1,5 +1,7 @@
 // The tokens as a list box. Spans are kept and changed in place: typing moves nothing but the end.
 
+import { bytesOf, inkOn, perFrame } from "./common.js";
+
 function render({ model, el }) {
   el.classList.add("rv-panel", "rv-strip");
   el.innerHTML = `
@@ -63,7 +65,10 @@ function render({ model, el }) {
         explain(chosen);
         list.setAttribute("aria-activedescendant", chosen.id);
         const top = chosen.offsetTop - list.offsetTop;
-        if (top < list.scrollTop || top + chosen.offsetHeight > list.scrollTop + list.clientHeight) {
+        if (
+          top < list.scrollTop ||
+          top + chosen.offsetHeight > list.scrollTop + list.clientHeight
+        ) {
           list.scrollTop = top - list.clientHeight / 2;
         }
       }
@@ -110,7 +115,14 @@ function render({ model, el }) {
   list.addEventListener("keydown", (event) => {
     const last = model.get("length") - 1;
     const at = model.get("selected");
-    const to = { ArrowLeft: at - 1, ArrowUp: at - 1, ArrowRight: at + 1, ArrowDown: at + 1, Home: 0, End: last }[event.key];
+    const to = {
+      ArrowLeft: at - 1,
+      ArrowUp: at - 1,
+      ArrowRight: at + 1,
+      ArrowDown: at + 1,
+      Home: 0,
+      End: last,
+    }[event.key];
     if (to === undefined) return;
     if (to >= 0 && to <= last) select(to);
     event.preventDefault();

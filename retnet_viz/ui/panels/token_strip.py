@@ -5,7 +5,7 @@ from __future__ import annotations
 import anywidget
 import traitlets as t
 
-from retnet_viz.ui.core.assets import script
+from retnet_viz.ui.core.assets import module
 
 
 class TokenStrip(anywidget.AnyWidget):
@@ -23,7 +23,7 @@ class TokenStrip(anywidget.AnyWidget):
     empty     the sentence that stands where tokens would
     """
 
-    _esm = script("panels/common.js", "panels/token_strip.js")
+    _esm = module("panels/token_strip.js")
     tokens = t.List(t.Unicode()).tag(sync=True)
     first = t.Int(0).tag(sync=True)
     length = t.Int(0).tag(sync=True)
