@@ -21,7 +21,7 @@ import retnet_viz as rv
 LENGTH = 131_072
 KEYS = "and so"
 STRIP, NORMS, NEXT = ".rv-strip", ".rv-area-norms", ".rv-area-next"
-SHORT = [STRIP, NORMS, NEXT, ".rv-area-decay .rv-matrix", ".rv-area-weights .rv-matrix"]
+SHORT = [STRIP, NORMS, NEXT, ".rv-area-decay .rv-heatmap", ".rv-area-weights .rv-heatmap"]
 OPENING = """
 Object.assign(bench, {
   elements: () => document.querySelectorAll(".rv-explorer *").length,

@@ -69,7 +69,7 @@ display(box)
 PAGE = """
 (() => {
   const el = document.querySelector(".rv-tiled");
-  const canvas = el.querySelector(".rv-stage canvas");
+  const canvas = el.querySelector(".rv-canvas-box canvas");
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   const tokens = () => JSON.parse(el.dataset.view)[2];
   async function measure(start, before) {

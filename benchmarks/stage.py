@@ -23,7 +23,7 @@ from itertools import pairwise
 from browser import PAGE, Browser, machine, percentile, serving
 
 APP = "voila/render/modes.ipynb"
-STAGE, STRIP = ".rv-stage-player", ".rv-strip"
+STAGE, STRIP = ".rv-step-player", ".rv-strip"
 CASES = (("Parallel", 8), ("Recurrent", 8), ("Chunkwise", 8), ("Chunkwise", 64))
 LONG = 2048  # tokens from which on the larger chunk size is measured too
 RUNS = 4  # of playing, each in another head
@@ -33,14 +33,14 @@ PLAY_BUDGET = {64: 30}  # steps a second
 
 ON_STAGE = """
 (() => {
-  const stage = () => document.querySelector(".rv-stage-player");
+  const stage = () => document.querySelector(".rv-step-player");
   const range = () => stage().querySelector("input[type=range]");
   const shown = () => `${stage().dataset.step} ${stage().dataset.token}`;
   const count = () => Number(stage().dataset.drawn ?? 0);
   const press = (key) =>
     stage().dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
   const idle = (name, before) => bench.until(() => (bench.drawn(name) === before ? [name] : []));
-  const drawnInAll = () => bench.drawn(".rv-stage-player") + bench.drawn(".rv-strip");
+  const drawnInAll = () => bench.drawn(".rv-step-player") + bench.drawn(".rv-strip");
   async function quiet() {
     for (let [left, before] = [15, drawnInAll()]; left > 0; left--) {
       await bench.frame();
@@ -176,7 +176,7 @@ async def measure(url: str, socket: str, repeat: int, lengths: list[int]) -> lis
         await asyncio.sleep(0.05)
     await browser.run(PAGE)
     await browser.run(ON_STAGE)
-    await browser.run("document.querySelector('.rv-stage-player').scrollIntoView()")
+    await browser.run("document.querySelector('.rv-step-player').scrollIntoView()")
     await browser.run(f"bench.ready({[STAGE, STRIP]})")
     cases = []
     for length in lengths:

@@ -25,9 +25,9 @@ bench.layer = (step) => {
   handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 }
 """
-STRIP, WEIGHTS, NEXT = ".rv-strip", ".rv-area-weights .rv-matrix", ".rv-area-next"
+STRIP, WEIGHTS, NEXT = ".rv-strip", ".rv-area-weights .rv-heatmap", ".rv-area-next"
 # The next token is the same whatever layer is shown.
-LAYER = [STRIP, ".rv-area-decay .rv-matrix", WEIGHTS, ".rv-area-norms"]
+LAYER = [STRIP, ".rv-area-decay .rv-heatmap", WEIGHTS, ".rv-area-norms"]
 ALL = [*LAYER, NEXT]
 
 

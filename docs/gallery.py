@@ -141,12 +141,12 @@ def _parts(page: Page) -> None:
 
 
 def _compare(page: Page) -> None:
-    columns = page.locator(".rv-compare-board .rv-column")
+    columns = page.locator(".rv-compare-page .rv-column")
     expect(columns).to_have_count(3)
     for column in columns.all():
         expect(column.locator(".rv-plot")).not_to_have_class(re.compile("rv-stale"))
         expect(column.locator(".rv-plot")).to_have_attribute("data-drawn", re.compile(r"\d"))
-        expect(column.locator(".rv-matrix")).to_contain_text("reads most of")
+        expect(column.locator(".rv-heatmap")).to_contain_text("reads most of")
 
 
 def _cost(page: Page) -> None:
@@ -249,14 +249,14 @@ APPS = (
             Panel(
                 "stage",
                 "Recurrent mode at one token: the state fades, kᵀv is added, q reads the sum.",
-                ".rv-stage-player",
+                ".rv-step-player",
                 "stage",
             ),
             Panel(
                 "race",
                 "The three modes on one clock: the cells that each has computed, and what that "
                 "took.",
-                ".rv-race",
+                ".rv-timeline",
                 before=_side,
             ),
             Panel(
@@ -326,7 +326,7 @@ APPS = (
                 "pair",
                 "The weights of a head in the model, and in a copy without rotation, decay or "
                 "head norm.",
-                ".rv-view-parts .rv-matrix",
+                ".rv-view-parts .rv-heatmap",
                 "retention",
                 _parts,
             ),

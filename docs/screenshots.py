@@ -76,7 +76,7 @@ def main() -> None:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.goto(f"{url}voila/render/modes.ipynb{query}")
             root = page.locator(".rv-explorer")
-            stage = root.locator(".rv-stage-player")
+            stage = root.locator(".rv-step-player")
             expect(stage).to_have_attribute("data-drawn", re.compile(r"\d"))
             root.get_by_role("button", name=mode.capitalize(), exact=True).click()
             expect(stage.locator(".rv-origin")).to_contain_text(mode)

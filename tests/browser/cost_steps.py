@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 class CostPage(AppPage):
     """Steps and readings of the dashboard that shows what generating costs."""
 
-    selector = ".rv-cost-board"
+    selector = ".rv-cost-page"
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)

@@ -15,8 +15,10 @@ class ExplorerPage(AppPage):
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
-        self.weights = self.root.locator(".rv-area-weights.rv-matrix, .rv-area-weights .rv-matrix")
-        self.decay = self.root.locator(".rv-area-decay .rv-matrix")
+        self.weights = self.root.locator(
+            ".rv-area-weights.rv-heatmap, .rv-area-weights .rv-heatmap"
+        )
+        self.decay = self.root.locator(".rv-area-decay .rv-heatmap")
         self.norms = self.root.locator(".rv-area-norms")
         self.next = self.root.locator(".rv-area-next")
         self.cost = self.root.locator(".rv-area-cost")
@@ -59,7 +61,7 @@ class ExplorerPage(AppPage):
 
     def cell_centre(self, matrix: Locator, n: int, m: int, length: int) -> tuple[float, float]:
         """Where cell (n, m) is on the screen when one head is shown; the square is centred."""
-        box = matrix.locator(".rv-stage canvas").bounding_box()
+        box = matrix.locator(".rv-canvas-box canvas").bounding_box()
         assert box
         side = min(int(box["width"]), int(box["height"]) - 18)
         left = box["x"] + (box["width"] - side) / 2
@@ -68,7 +70,7 @@ class ExplorerPage(AppPage):
     def pixel(self, matrix: Locator, x: float, y: float) -> tuple[int, ...]:
         """The colour of a canvas at a point of the screen."""
         return tuple(
-            matrix.locator(".rv-stage canvas").evaluate(
+            matrix.locator(".rv-canvas-box canvas").evaluate(
                 """(canvas, [x, y]) => {
                     const box = canvas.getBoundingClientRect();
                     const scale = canvas.width / box.width;

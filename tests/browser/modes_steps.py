@@ -16,7 +16,7 @@ class Player:
 
     def __init__(self, page: Page, board: Locator) -> None:
         self.page = page
-        self.root = board.locator(".rv-stage-player")
+        self.root = board.locator(".rv-step-player")
         self.tokens = board.locator(".rv-strip").get_by_role("option")
         self.strip_title = board.locator(".rv-strip .rv-name")
         self.range = self.root.get_by_role("slider", name="Step")
@@ -146,12 +146,12 @@ class Player:
 class ModesPage(AppPage):
     """The board of the modes at work, the same in a dashboard and in a notebook."""
 
-    selector = ".rv-modes-board"
+    selector = ".rv-modes-page"
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self.player = Player(page, self.root)
-        self.race = self.root.locator(".rv-race")
+        self.race = self.root.locator(".rv-timeline")
         self.doing = self.root.locator(".rv-doing")
         self.meter = self.root.locator(".rv-view-side .rv-bar .rv-big")
 
@@ -212,5 +212,5 @@ class ModesPage(AppPage):
         """Until nothing is measured any more in the side by side view."""
         again = self.root.get_by_role("button", name="Measure again", exact=True)
         expect(self.root.locator(".rv-stale")).to_have_count(0, timeout=timeout)
-        expect(self.race.locator(".rv-race-column")).to_have_count(3)
+        expect(self.race.locator(".rv-timeline-column")).to_have_count(3)
         expect(again).to_be_visible()

@@ -18,7 +18,7 @@ PATIENT = 90_000  # milliseconds
 @pytest.fixture
 def board(page: Page, voila_url: str) -> Locator:
     page.goto(f"{voila_url}voila/render/compare.ipynb")
-    root = page.locator(".rv-compare-board")
+    root = page.locator(".rv-compare-page")
     expect(root.locator(".rv-column")).to_have_count(len(KINDS), timeout=PATIENT)
     fill(root, TEXT)
     return root
@@ -39,10 +39,10 @@ def test_the_columns_show_what_each_model_reads(board: Locator) -> None:
     for column, folder in zip(board.locator(".rv-column").all(), KINDS.values(), strict=True):
         found = read(load_model(folder), TEXT)
         expect(column.get_by_role("option", selected=True)).to_have_attribute("data-n", str(n))
-        expect(column.locator(".rv-matrix .rv-name")).to_have_text(found.kind.capitalize())
+        expect(column.locator(".rv-heatmap .rv-name")).to_have_text(found.kind.capitalize())
         row = found.weights(0)[0, n, : n + 1]
         most = int(row.abs().argmax())
-        expect(column.locator(".rv-matrix")).to_contain_text(f"reads most of token {most} ")
+        expect(column.locator(".rv-heatmap")).to_contain_text(f"reads most of token {most} ")
         likeliest = found.model.tokenizer.piece(int(found.logits[n].argmax())).strip()
         expect(column.locator(".rv-plot")).to_contain_text(likeliest)
         expect(column.locator(".rv-plot .gtitle")).to_contain_text(f"n = {n}")
@@ -69,7 +69,7 @@ def test_a_layer_a_head_and_a_text_are_chosen(board: Locator, page: Page) -> Non
     found = read(load_model(KINDS["retnet"]), TEXT)
     n = found.length - 1
     most = int(found.weights(3)[3, n].abs().argmax())
-    expect(first.locator(".rv-matrix")).to_contain_text(f"reads most of token {most} ")
+    expect(first.locator(".rv-heatmap")).to_contain_text(f"reads most of token {most} ")
     boxes = [column.bounding_box() for column in board.locator(".rv-column").all()]
     fill(board, "Once upon a time there was a king")
     assert [column.bounding_box() for column in board.locator(".rv-column").all()] == boxes
@@ -79,12 +79,12 @@ def test_a_layer_a_head_and_a_text_are_chosen(board: Locator, page: Page) -> Non
 
 
 def test_a_matrix_tells_a_cell_in_every_column(board: Locator, page: Page) -> None:
-    canvas = board.locator(".rv-column").first.locator(".rv-matrix canvas").first
+    canvas = board.locator(".rv-column").first.locator(".rv-heatmap canvas").first
     canvas.focus()
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
     for column in board.locator(".rv-column").all():
-        expect(column.locator(".rv-matrix")).to_contain_text(re.compile(r"weight -?[\d.]+"))
+        expect(column.locator(".rv-heatmap")).to_contain_text(re.compile(r"weight -?[\d.]+"))
 
 
 def test_recall_of_the_three_models_is_measured_on_the_page(page: Page, voila_url: str) -> None:

@@ -87,7 +87,7 @@ def test_a_cell_tells_its_numbers_under_the_pointer_and_by_keyboard(
         rf"^Token {last} .* retains most from .* in head 2 "
     )  # the panel's sentence
     expect(readout).to_have_text(at_rest)
-    canvas = anywhere.weights.locator(".rv-stage canvas")
+    canvas = anywhere.weights.locator(".rv-canvas-box canvas")
     canvas.scroll_into_view_if_needed()
 
     def said(n: int, m: int) -> tuple[str, str]:
@@ -150,7 +150,7 @@ def test_dragging_updates_in_place(anywhere: ExplorerPage, model) -> None:
     anywhere.type(TEXT)
     anywhere.choose_mode("chunkwise")
     before = anywhere.boxes()
-    canvas = anywhere.weights.locator(".rv-stage canvas")
+    canvas = anywhere.weights.locator(".rv-canvas-box canvas")
     canvas.evaluate("element => { element.kept = true; }")
     drawn = int(anywhere.weights.get_attribute("data-drawn") or 0)
     anywhere.drag("layer", 1.0)

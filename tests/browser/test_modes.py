@@ -610,7 +610,7 @@ def show_race(board: ModesPage) -> None:
 def test_the_modes_race_on_one_clock(anywhere: ModesPage) -> None:
     show_race(anywhere)
     race, page = anywhere.race, anywhere.page
-    counts = race.locator(".rv-race-count")
+    counts = race.locator(".rv-timeline-count")
     race.focus()
     page.keyboard.press("Home")
     expect(race).to_have_attribute("data-tick", "0")
@@ -622,14 +622,14 @@ def test_the_modes_race_on_one_clock(anywhere: ModesPage) -> None:
     expect(counts).to_have_text(["done: 1 step", "step 3 of 11", "done: 3 steps"])
     race.get_by_role("button", name="Step back (←)").click()
     expect(counts).to_have_text(["done: 1 step", "step 2 of 11", "step 2 of 3"])
-    boxes = race.locator(".rv-race-column").evaluate_all(BOXES)
+    boxes = race.locator(".rv-timeline-column").evaluate_all(BOXES)
     race.get_by_label("Speed").select_option("8")
     race.focus()
     page.keyboard.press("Space")
     expect(race).to_have_attribute("data-tick", "11")
     expect(race).to_have_attribute("data-playing", "false")
     expect(counts).to_have_text(["done: 1 step", "done: 11 steps", "done: 3 steps"])
-    assert race.locator(".rv-race-column").evaluate_all(BOXES) == boxes
+    assert race.locator(".rv-timeline-column").evaluate_all(BOXES) == boxes
     race.get_by_label("Speed").select_option("1")
     race.get_by_role("button", name="Play (space)").click()  # anew from the start
     page.wait_for_function(
@@ -706,7 +706,7 @@ def test_measuring_can_be_cancelled(board: ModesPage, model) -> None:
     expect(board.root.get_by_role("button", name="Measure again", exact=True)).to_be_visible()
     show_race(board)  # a text that is soon measured
     expect(board.doing).to_have_text("")
-    counts = board.race.locator(".rv-race-count")
+    counts = board.race.locator(".rv-timeline-count")
     expect(counts).to_have_text([re.compile("of 1$|1 step$"), re.compile("11"), re.compile("3")])
     again = board.root.get_by_role("button", name="Measure again", exact=True)
     again.click()

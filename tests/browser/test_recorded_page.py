@@ -53,7 +53,7 @@ def offline(browser: Browser, file: Path) -> Iterator[tuple[Page, Observed]]:
 
 def point_at(page: Page, matrix: Locator, n: int, m: int, length: int) -> None:
     """Move the pointer onto a cell of a matrix that shows one head."""
-    box = matrix.locator(".rv-stage canvas").bounding_box()
+    box = matrix.locator(".rv-canvas-box canvas").bounding_box()
     assert box
     side = min(int(box["width"]), int(box["height"]) - 18)
     left = box["x"] + (box["width"] - side) / 2

@@ -403,7 +403,7 @@ def test_pointing_and_dragging_are_exact_in_the_large_view(page: Page, voila_url
     query = ExplorerState(TEXT, heads=(2,), head=2).query()
     page.set_viewport_size({"width": 1280, "height": 800})
     explorer = opened(page, f"{voila_url}?{query}&present=1")
-    canvas = explorer.weights.locator(".rv-stage canvas")
+    canvas = explorer.weights.locator(".rv-canvas-box canvas")
     canvas.scroll_into_view_if_needed()
     x, y, width, height = canvas.evaluate(AT_REST)
     label = 18 * 1.5
@@ -416,13 +416,13 @@ def test_pointing_and_dragging_are_exact_in_the_large_view(page: Page, voila_url
     # The stage is zoomed: a click on its plane selects the token of the row that is pointed at.
     plane = explorer.root.locator(".rv-plane canvas")
     plane.scroll_into_view_if_needed()
-    stage = explorer.root.locator(".rv-stage-player")
+    stage = explorer.root.locator(".rv-step-player")
     expect(stage).to_have_attribute("data-drawn", re.compile(r"\d"))
     x, y, width, height = plane.evaluate(AT_REST)
     side = min(width, height)
     row, column = 3, 1
     cell = side / trace.length
-    readout = explorer.root.locator(".rv-stage-player > .rv-readout")
+    readout = explorer.root.locator(".rv-step-player > .rv-readout")
     at = (x + (width - side) / 2 + (column + 0.5) * cell, y + (row + 0.5) * cell)
     point(page, at, readout, f"n {row} “")
     expect(readout).to_contain_text(f"m {column} “")

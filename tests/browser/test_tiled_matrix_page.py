@@ -72,7 +72,7 @@ class TiledPage:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.root = page.locator(".rv-tiled")
-        self.canvas = self.root.locator(".rv-stage canvas")
+        self.canvas = self.root.locator(".rv-canvas-box canvas")
         self.note = self.root.locator(".rv-tiled-note")
         self.readout = self.root.locator(".rv-readout")
         self.canvas.scroll_into_view_if_needed()

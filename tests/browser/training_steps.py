@@ -11,14 +11,14 @@ from playwright.sync_api import Locator, Page, expect
 class TrainingPage(AppPage):
     """The controls and the panels by name."""
 
-    selector = ".rv-training-board"
+    selector = ".rv-training-page"
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self.status = self.root.locator(".rv-status")
         self.steps = self.root.locator(".rv-steps")
         self.question = self.root.locator(".rv-question")
-        self.matrix = self.root.locator(".rv-matrix")
+        self.matrix = self.root.locator(".rv-heatmap")
         self.curve, self.lags, self.heads, self.gammas = (
             self.root.locator(f".rv-area-{name}") for name in ("curve", "lags", "heads", "gammas")
         )

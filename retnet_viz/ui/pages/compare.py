@@ -184,7 +184,7 @@ class Compare(TextPage):
     # -- building ---------------------------------------------------------------------------
 
     def _build_panels(self) -> list[Any]:
-        self.add_class("rv-compare-board")
+        self.add_class("rv-compare-page")
         self.columns = [
             Column(name, model, getattr(model.config, "n_heads", 1))
             for name, model in self._models.items()

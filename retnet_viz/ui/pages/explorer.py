@@ -126,7 +126,7 @@ class Explorer(TextPage):
 
     def _build_panels(self) -> list[Any]:
         config = self.model.config
-        self.add_class("rv-explorer-board")
+        self.add_class("rv-explorer-page")
         self.heads = [
             w.ToggleButton(description=str(head), tooltip=f"show head {head}")
             for head in range(config.n_heads)

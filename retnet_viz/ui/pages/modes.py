@@ -85,7 +85,7 @@ class Modes(TextPage):
 
     def _build_panels(self) -> list[Any]:
         config = self.model.config
-        self.add_class("rv-modes-board")
+        self.add_class("rv-modes-page")
         self.view = w.ToggleButtons(options=[(name.capitalize(), name) for name in VIEWS])
         self.view.add_class("rv-views")
         self.head = w.ToggleButtons(

@@ -81,7 +81,7 @@ class Training(AppPage):
         self._before: tuple[float, ...] | None = None  # accuracies before a gamma was changed
         self._changed_at = -_SAME_CHANGE
         super().__init__()
-        self.add_class("rv-training-board")
+        self.add_class("rv-training-page")
         self._start()
         self._listen()
 

@@ -44,13 +44,13 @@ export function spread(places, length) {
 }
 
 function render({ model, el }) {
-  el.classList.add("rv-panel", "rv-matrix");
+  el.classList.add("rv-panel", "rv-heatmap");
   el.innerHTML = `
     <div class="rv-title"><span class="rv-name"></span><span class="rv-origin"></span></div>
-    <div class="rv-stage"><canvas tabindex="0" role="application"></canvas></div>
+    <div class="rv-canvas-box"><canvas tabindex="0" role="application"></canvas></div>
     <div class="rv-legend"><canvas height="10" aria-hidden="true"></canvas><div class="rv-ticks"></div></div>
     <div class="rv-readout" role="status"></div>`;
-  const stage = el.querySelector(".rv-stage");
+  const stage = el.querySelector(".rv-canvas-box");
   const canvas = stage.querySelector("canvas");
   const readout = el.querySelector(".rv-readout");
   let images = [];

@@ -350,7 +350,7 @@ function drawState(context, run, moment, { x, y, side, cell }, ink) {
 // -- the widget ----------------------------------------------------------------------------------
 
 function iconButton(name, label, act) {
-  const button = element("button", "rv-race-button");
+  const button = element("button", "rv-timeline-button");
   button.type = "button";
   button.title = label;
   button.setAttribute("aria-label", label);
@@ -365,49 +365,49 @@ function write(node, text) {
 }
 
 function makeColumn(run, quantities) {
-  const root = element("section", "rv-race-column");
+  const root = element("section", "rv-timeline-column");
   root.dataset.mode = run.mode;
   root.style.setProperty("--rv-mode", run.color);
   root.setAttribute("aria-label", `${run.mode} mode`);
-  const head = element("div", "rv-race-head");
-  const count = element("span", "rv-race-count");
-  head.append(element("span", "rv-race-name", run.mode), count);
+  const head = element("div", "rv-timeline-head");
+  const count = element("span", "rv-timeline-count");
+  head.append(element("span", "rv-timeline-name", run.mode), count);
   const size = run.stop_token[0] - run.first_token[0];
-  const tagline = element("div", "rv-race-tagline", TAGLINES[run.mode]?.(size) ?? "");
+  const tagline = element("div", "rv-timeline-tagline", TAGLINES[run.mode]?.(size) ?? "");
   tagline.title = tagline.textContent;
-  const stage = element("div", "rv-race-stage");
+  const stage = element("div", "rv-timeline-picture");
   const canvas = element("canvas");
   canvas.setAttribute("aria-hidden", "true");
   stage.append(canvas);
-  const bars = element("div", "rv-race-bars");
+  const bars = element("div", "rv-timeline-bars");
   const lines = quantities.map((quantity) => {
-    const line = element("div", "rv-race-line");
+    const line = element("div", "rv-timeline-line");
     line.dataset.quantity = quantity.name;
-    const track = element("span", "rv-race-track");
-    const bar = element("span", "rv-race-fill");
-    const peak = element("span", "rv-race-peak");
+    const track = element("span", "rv-timeline-track");
+    const bar = element("span", "rv-timeline-fill");
+    const peak = element("span", "rv-timeline-peak");
     peak.hidden = true;
     peak.title = "most held so far";
     track.append(bar, peak);
-    const value = element("span", "rv-race-value");
+    const value = element("span", "rv-timeline-value");
     line.append(
-      element("span", "rv-race-label", quantity.peak ? `${quantity.name} now` : quantity.name),
+      element("span", "rv-timeline-label", quantity.peak ? `${quantity.name} now` : quantity.name),
       track,
       value,
     );
     bars.append(line);
     return { bar, peak, value };
   });
-  const body = element("div", "rv-race-body");
+  const body = element("div", "rv-timeline-body");
   body.append(stage, bars);
-  const view = element("div", "rv-race-view");
+  const view = element("div", "rv-timeline-view");
   view.append(body);
   root.append(head, tagline, view);
   return { root, count, stage, canvas, lines, drawn: "" };
 }
 
 function render({ model, el }) {
-  el.classList.add("rv-panel", "rv-race");
+  el.classList.add("rv-panel", "rv-timeline");
   el.tabIndex = 0;
   el.setAttribute("role", "group");
   el.setAttribute("aria-label", "The three modes side by side");
@@ -416,27 +416,27 @@ function render({ model, el }) {
   const title = element("div", "rv-title");
   const note = element("span", "rv-origin");
   title.append(element("span", "rv-name", "Side by side"), note);
-  const columnBox = element("div", "rv-race-columns");
-  const transport = element("div", "rv-race-transport");
+  const columnBox = element("div", "rv-timeline-columns");
+  const transport = element("div", "rv-timeline-transport");
   const said = element("p", "rv-sentence");
-  const live = element("div", "rv-race-live");
+  const live = element("div", "rv-timeline-live");
   live.setAttribute("aria-live", "polite");
   el.append(title, columnBox, transport, said, live);
 
   const playButton = iconButton("play", "Play (space)", () => (playing ? pause() : play()));
-  const buttons = element("div", "rv-race-buttons");
+  const buttons = element("div", "rv-timeline-buttons");
   buttons.append(
     iconButton("start", "To the start (Home)", () => jump(0)),
     iconButton("back", "Step back (←)", () => step(-1)),
     playButton,
     iconButton("forward", "Step forward (→)", () => step(1)),
   );
-  const scrub = element("input", "rv-race-scrub");
+  const scrub = element("input", "rv-timeline-scrub");
   scrub.type = "range";
   scrub.min = "0";
   scrub.setAttribute("aria-label", "Moment");
-  const clockText = element("span", "rv-race-clock");
-  const speed = element("select", "rv-race-speed");
+  const clockText = element("span", "rv-timeline-clock");
+  const speed = element("select", "rv-timeline-speed");
   speed.setAttribute("aria-label", "Speed");
   speed.title = "Speed";
   for (const factor of SPEEDS) {
@@ -445,11 +445,11 @@ function render({ model, el }) {
     option.selected = factor === 1;
     speed.append(option);
   }
-  const clocks = element("div", "rv-race-clocks");
+  const clocks = element("div", "rv-timeline-clocks");
   clocks.setAttribute("role", "group");
   clocks.setAttribute("aria-label", "Clock");
   const clockButtons = ["steps", "measured time"].map((name) => {
-    const button = element("button", "rv-race-choice", name);
+    const button = element("button", "rv-timeline-choice", name);
     button.type = "button";
     button.addEventListener("click", () => {
       model.set("clock", name);
@@ -458,7 +458,7 @@ function render({ model, el }) {
     clocks.append(button);
     return [name, button];
   });
-  const pace = element("span", "rv-race-pace");
+  const pace = element("span", "rv-timeline-pace");
   transport.append(buttons, scrub, clockText, speed, clocks, pace);
 
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -618,7 +618,7 @@ function render({ model, el }) {
       const column = columns[i];
       const moment = momentOf(run, measured, at);
       write(column.count, statusOf(run, moment));
-      column.root.classList.toggle("rv-race-done", moment.finished);
+      column.root.classList.toggle("rv-timeline-done", moment.finished);
       quantities.forEach((quantity, j) => {
         const { bar, peak, value } = column.lines[j];
         const now = quantity.now(moment);
@@ -641,7 +641,7 @@ function render({ model, el }) {
       }
     });
     dirty = false;
-    playButton.classList.toggle("rv-race-playing", playing);
+    playButton.classList.toggle("rv-timeline-playing", playing);
     const label = playing ? "Pause (space)" : "Play (space)";
     if (playButton.title !== label) {
       playButton.title = label;

@@ -18,13 +18,13 @@ const READ = 100; // ms that a sentence and a formula stay at least, while playi
 const SPEEDS = [1, 2, 4, 8, 30]; // steps a second
 
 function render({ model, el }) {
-  el.classList.add("rv-panel", "rv-stage-player");
+  el.classList.add("rv-panel", "rv-step-player");
   el.tabIndex = 0;
   el.setAttribute("role", "group");
   el.setAttribute("aria-label", "The mode at work. Space plays, arrow keys step.");
   el.innerHTML = `
     <div class="rv-title"><span class="rv-name">The mode at work</span><span class="rv-origin"></span>
-      <span class="rv-group rv-stage-heads" role="radiogroup" aria-label="Head"></span></div>
+      <span class="rv-group rv-step-heads" role="radiogroup" aria-label="Head"></span></div>
     <div class="rv-transport">
       <button type="button" data-do="first" aria-label="To the first step" title="To the first step (Home)">|◀</button>
       <button type="button" data-do="back" aria-label="Step back" title="Step back (←)">◀</button>
@@ -48,7 +48,7 @@ function render({ model, el }) {
   const find = (selector) => el.querySelector(selector);
   const [origin, heads, range, count, speed] = [
     ".rv-origin",
-    ".rv-stage-heads",
+    ".rv-step-heads",
     "input",
     ".rv-step",
     "select",

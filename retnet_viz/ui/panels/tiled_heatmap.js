@@ -72,7 +72,7 @@ export function fit(context, text, width) {
 }
 
 function render({ model, el }) {
-  el.classList.add("rv-panel", "rv-matrix", "rv-tiled");
+  el.classList.add("rv-panel", "rv-heatmap", "rv-tiled");
   el.innerHTML = `
     <div class="rv-title"><span class="rv-name"></span><span class="rv-origin"></span></div>
     <div class="rv-tiled-tools" role="toolbar" aria-label="Window">
@@ -82,14 +82,14 @@ function render({ model, el }) {
       <button type="button" data-act="token" title="to the selected token (Enter)">to the selected token</button>
       <span class="rv-tiled-window"></span>
     </div>
-    <div class="rv-stage">
+    <div class="rv-canvas-box">
       <canvas tabindex="0" role="application"></canvas>
       <div class="rv-tiled-status" hidden><span role="status"></span><progress max="1"></progress><button type="button"></button></div>
     </div>
     <div class="rv-legend"><canvas height="10" aria-hidden="true"></canvas><div class="rv-ticks"></div></div>
     <div class="rv-tiled-note"></div>
     <div class="rv-readout" role="status"></div>`;
-  const stage = el.querySelector(".rv-stage");
+  const stage = el.querySelector(".rv-canvas-box");
   const canvas = stage.querySelector("canvas");
   const tools = el.querySelector(".rv-tiled-tools");
   const where = el.querySelector(".rv-tiled-window");
