@@ -6,7 +6,7 @@
 #   make unit             the tests of Python that need no browser   PYTEST_ARGS="-k decay"
 #   make js               the tests of JavaScript that need no browser
 #   make check            the static checks alone
-#   make docs             docs/api.md and the gallery, made anew
+#   make docs             the reference, the architecture and the gallery, anew
 #   make clean            remove what make made
 
 PYTHON ?= python3
@@ -55,6 +55,7 @@ check: $(DEVELOPMENT)
 
 docs: $(DEVELOPMENT)
 	@$(BIN)/python docs/api_reference.py
+	@$(BIN)/python docs/architecture.py
 	@chromium="$$($(BIN)/python tests/browser/chromium.py)" && \
 	  CHROMIUM="$$chromium" $(BIN)/python docs/gallery.py
 

@@ -1,0 +1,140 @@
+"""Draw the house: write docs/architecture.md from the code as it is.
+
+    .venv/bin/python docs/architecture.py
+
+The rooms are the packages with their docstrings; the walks are the stacks of a keystroke and of a
+hover, recorded while they happen.
+"""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import retnet_viz as rv
+from retnet_viz.model import RetNet
+from retnet_viz.trace import Trace
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "retnet_viz"
+PAGE = ROOT / "docs" / "architecture.md"
+TEXT = "The old man and the sea"
+ABOUT = """\
+# The house
+
+Made from the code by `docs/architecture.py` (`make docs`); a test keeps it equal to the code.
+
+A text goes down through these layers and comes up as pictures. A layer imports those below it and
+none above; `lint-imports`, a part of `make check`, keeps it so. Inside `ui`, pages compose panels,
+and panels know no page.
+"""
+KEYSTROKE = """\
+## One keystroke
+
+The browser sends what the text box holds. These functions are on the stack when the model begins
+to read, the caller first. What comes back is a `Result` with a trace of the text; `TextPage` draws
+every panel from it, each by a function of `figures`, and the panels send themselves to the browser.
+"""
+HOVER = """\
+## One hover
+
+`heatmap.js` finds the cell under the pointer and asks the kernel for it, one question at a time.
+These functions are on the stack when the trace looks the cell up; the sentence goes back to the
+panel, which shows it below the picture.
+"""
+
+
+def layers() -> list[str]:
+    """The packages from the highest to the lowest, as the import contract has them."""
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = [
+        each
+        for each in content["tool"]["importlinter"]["contracts"]
+        if "containers" not in each and each["type"] == "layers"
+    ]
+    return [name.removeprefix("retnet_viz.") for name in contract["layers"]]
+
+
+def summary(path: Path) -> str:
+    """The first line of a module's docstring."""
+    said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return said.partition("\n")[0]
+
+
+def rooms() -> list[str]:
+    """A line for each layer and for each room in it, with the number of its files."""
+    lines = []
+    for layer in layers():
+        folder = PACKAGE / layer
+        if not folder.is_dir():
+            lines.append(f"{layer + '.py':<34}{summary(PACKAGE / f'{layer}.py')}")
+            continue
+        lines.append(f"{layer + '/':<34}{summary(folder / '__init__.py')}")
+        for room in sorted(each for each in folder.iterdir() if (each / "__init__.py").exists()):
+            files = [each for each in room.glob("*.py") if each.name != "__init__.py"]
+            name = f"    {room.name}/ ({len(files)})"
+            lines.append(f"{name:<34}{summary(room / '__init__.py')}")
+    return lines
+
+
+def walk(watched: type, name: str, act: Callable[[], Any]) -> list[str]:
+    """The functions of this package on the stack when `watched.name` is first called by `act`."""
+    original = getattr(watched, name)
+    stack: list[traceback.FrameSummary] = []
+
+    def watch(*given: Any, **named: Any) -> Any:
+        if not stack:
+            stack.extend(traceback.extract_stack()[:-1])
+        return original(*given, **named)
+
+    setattr(watched, name, watch)
+    try:
+        act()
+    finally:
+        setattr(watched, name, original)
+    paths = [(Path(frame.filename), frame.name) for frame in stack]
+    return [
+        f"{i}. `{path.relative_to(PACKAGE)}`: `{function}`"
+        for i, (path, function) in enumerate(
+            ((path, function) for path, function in paths if PACKAGE in path.parents), 1
+        )
+    ]
+
+
+def page() -> str:
+    """The text of docs/architecture.md."""
+    torch.set_num_threads(1)
+    explorer = rv.explore(rv.load(), TEXT)
+
+    def type_a_key() -> None:
+        explorer.text.value = f"{TEXT},"
+
+    def point_at_a_cell() -> None:
+        explorer.weights._handle_custom_msg({"cell": [0, 2, 1]}, [])
+
+    keystroke = [*walk(RetNet, "forward", type_a_key), "", "Then `model/retnet.py`: `forward`."]
+    hover = [
+        *walk(Trace, "cell", point_at_a_cell),
+        "",
+        "Then `trace/views/observables.py`: `cell`.",
+    ]
+    explorer.stop()
+    parts = [ABOUT, "\n".join(f"    {line}" for line in rooms()), ""]
+    parts += [KEYSTROKE, "\n".join(keystroke), "", HOVER, "\n".join(hover)]
+    return "\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The page of the house is made of the code as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import architecture
+import pytest
+
+from retnet_viz.model import RetNet
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_is_made_of_the_code_as_it_is() -> None:
+    found = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    wanted = architecture.page()
+    assert found == wanted, (
+        "docs/architecture.md is not what the code is now: run python docs/architecture.py"
+    )
+    assert all(f"    {layer}" in found for layer in architecture.layers())
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    assert all(len(line.split(maxsplit=1)) == 2 for line in architecture.rooms())
+
+
+def test_a_walk_is_of_this_package_alone_and_leaves_the_code_as_it_was() -> None:
+    forward = RetNet.forward
+    assert architecture.walk(RetNet, "forward", lambda: None) == []
+    assert RetNet.forward is forward
+    with pytest.raises(ZeroDivisionError):
+        architecture.walk(RetNet, "forward", lambda: 1 / 0)
+    assert RetNet.forward is forward
