@@ -116,7 +116,8 @@ def page() -> str:
         explorer.text.value = f"{TEXT},"
 
     def point_at_a_cell() -> None:
-        explorer.weights._handle_custom_msg({"cell": [0, 2, 1]}, [])
+        question = {"question": 1, "ask": "cell", "about": [0, 2, 1]}
+        explorer.weights._handle_custom_msg(question, [])
 
     keystroke = [*walk(RetNet, "forward", type_a_key), "", "Then `model/retnet.py`: `forward`."]
     hover = [

@@ -277,7 +277,7 @@ class Questions:
 
     def _note(self, payload: str | bytes, change: int) -> None:
         text = payload if isinstance(payload, str) else payload.decode(errors="replace")
-        if '"asker"' in text:
+        if '"pictures"' in text:
             self.asked += change > 0
             self.unanswered += change
             self.most_unanswered = max(self.most_unanswered, self.unanswered)

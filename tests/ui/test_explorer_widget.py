@@ -32,7 +32,7 @@ def ask(matrix, *cell):
     """What the matrix answers when the pointer is on a cell (head, n, m)."""
     answers = []
     matrix.send = lambda content, buffers=None: answers.append(content)
-    matrix._handle_custom_msg({"cell": list(cell)}, [])
+    matrix._handle_custom_msg({"question": 1, "ask": "cell", "about": list(cell)}, [])
     return answers[0]["text"]
 
 
@@ -91,7 +91,7 @@ def test_the_readout_of_a_cell_has_the_numbers_of_that_cell(explorer):
 
 @pytest.mark.parametrize("cell", [[9, 0, 0], [0, 999, 0], [0, 0, -1], [0], "x", None])
 def test_a_question_about_no_cell_is_harmless(explorer, cell):
-    explorer.weights._handle_custom_msg({"cell": cell}, [])
+    explorer.weights._handle_custom_msg({"question": 1, "ask": "cell", "about": cell}, [])
 
 
 def test_one_selection_everywhere(explorer):

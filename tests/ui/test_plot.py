@@ -1,5 +1,6 @@
 """The kernel's side of the panels: figures, cursors, tables on request, joined modules."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -52,8 +53,11 @@ def test_a_matrix_gives_its_tables_when_it_is_asked():
     matrix = Heatmap(lambda cell: f"cell {cell}", lambda: calls.append(1) or [TABLE])
     assert matrix.tabular
     assert calls == []  # tables that nobody looks at are not made
-    assert answers(matrix, {"table": True}) == [{"tables": [TABLE]}]
-    assert answers(matrix, {"cell": [0, 2, 1]}) == [{"cell": [0, 2, 1], "text": "cell (0, 2, 1)"}]
+    assert answers(matrix, {"question": "a-1", "ask": "tables"}) == [
+        {"answers": "a-1", "tables": [TABLE]}
+    ]
+    asked = {"question": "a-2", "ask": "cell", "about": [0, 2, 1]}
+    assert answers(matrix, asked) == [{"answers": "a-2", "text": "cell (0, 2, 1)"}]
     assert calls == [1]
 
 
@@ -61,22 +65,33 @@ def test_a_matrix_without_tables_offers_none():
     matrix = Heatmap(lambda cell: "", colors=b"123")
     assert not matrix.tabular
     assert matrix.colors == b"123"
-    assert answers(matrix, {"table": True}) == []
+    (answer,) = answers(matrix, {"question": 1, "ask": "tables"})
+    assert answer == {"answers": 1, "error": "This panel has no tables."}
 
 
-def test_tables_that_fail_leave_no_page_waiting():
-    def fail():
+@pytest.mark.parametrize(("ask", "about"), [("tables", None), ("cell", [0, 2, 1])])
+def test_what_fails_leaves_no_page_waiting(ask, about, caplog):
+    def fail(*_given):
         raise RuntimeError("no numbers")
 
-    matrix = Heatmap(lambda cell: "", fail)
-    sent = []
-    matrix.send = lambda content, buffers=None: sent.append(content)
-    with pytest.raises(RuntimeError, match="no numbers"):
-        matrix._answer(matrix, {"table": True}, [])
-    assert sent == [{"tables": []}]
+    matrix = Heatmap(fail, fail)
+    with caplog.at_level(logging.CRITICAL):
+        (answer,) = answers(matrix, {"question": 7, "ask": ask, "about": about})
+    assert answer["answers"] == 7
+    assert "RuntimeError: no numbers" in answer["error"]
 
 
-@pytest.mark.parametrize("message", [None, [], "table", {"table": 1}, {"table": None}])
+@pytest.mark.parametrize(
+    ("ask", "about"),
+    [("cell", [0, 1]), ("cell", "x"), ("cell", [0, 1, True]), ("joke", None), ([], 1)],
+)
+def test_a_question_that_means_nothing_is_answered_too(ask, about):
+    matrix = Heatmap(lambda cell: "", lambda: [TABLE])
+    (answer,) = answers(matrix, {"question": 1, "ask": ask, "about": about})
+    assert set(answer) == {"answers", "error"}
+
+
+@pytest.mark.parametrize("message", [None, [], "table", {"table": 1}, {"ask": "tables"}])
 def test_any_other_message_is_harmless(message):
     assert answers(Heatmap(lambda cell: "", lambda: [TABLE]), message) == []
 

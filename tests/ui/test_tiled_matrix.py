@@ -63,17 +63,24 @@ class Page:
         self.widget.settle()
 
     def says(self, **content):
-        self.widget._answer(self.widget, content, [])
+        self.widget._handle_custom_msg(content, [])
         return self.sent[-1] if self.sent else None
+
+    def asks(self, name, about=None):
+        """The answer to a question, and its buffers."""
+        count = len(self.sent)
+        self.widget._handle_custom_msg({"question": count, "ask": name, "about": about}, [])
+        ((answer, buffers),) = self.sent[count:]
+        assert answer.pop("answers") == count
+        return answer, buffers
 
     def window(self, rows, cols, side, overview=False):
         asked = {"rows": rows, "cols": cols, "side": side, "overview": overview}
-        answer, buffers = self.says(asker="me", window=asked)
-        assert answer["asker"] == "me"
+        answer, buffers = self.asks("pictures", asked)
         return answer["pictures"], buffers
 
     def read(self, *spot):
-        return self.says(at=list(spot))[0]["text"]
+        return self.asks("cell", list(spot))[0]["text"]
 
 
 @pytest.fixture
@@ -196,13 +203,13 @@ def test_what_fails_is_answered_with_a_sentence(page, caplog):
     page.show(plane_of(), [0])
     for asked in ({}, {"rows": "x", "cols": [0, 1], "side": 3}):
         with caplog.at_level(logging.CRITICAL):
-            answer, buffers = page.says(asker="me", window=asked)
-        assert answer["pictures"] == buffers == []
-        assert "could not be drawn" in answer["error"]
-    page.says(asker="me", window={"rows": [0, 9], "cols": [0, 9], "side": 9})
+            answer, buffers = page.asks("pictures", asked)
+        assert buffers == []
+        assert "could not be computed" in answer["error"]
+    page.window([0, 9], [0, 9], 9)
     for spot in ([0, LENGTH, 0], [1, 0, 0], [0, -1, 0], [0, 0], "0", [0, 1.5, 0], [True, 0, 0]):
+        assert page.asks("cell", spot)[0] == {"error": "This cell is not shown any more."}
         sent = len(page.sent)
-        page.says(at=spot)
         page.says(pin=spot)
         assert len(page.sent) == sent
         assert page.widget.cell == []
@@ -292,7 +299,7 @@ def test_a_picture_of_an_older_plane_is_not_read(page):
     assert "largest" in page.read(1, 50, 49)
     page.show(plane_of(seed=1), [0, 1])
     assert page.read(1, 50, 49) == described((1, 50, 49))
-    assert page.says(table=True)[0] == {"tables": []}
+    assert page.asks("tables")[0] == {"tables": []}
 
 
 def test_tables_have_the_numbers_of_the_window(page):
@@ -300,7 +307,7 @@ def test_tables_have_the_numbers_of_the_window(page):
     whole = dense(plane)
     page.show(plane, [0, 2], pieces=pieces)
     page.window([90, 110], [80, 100], 40)
-    tables = page.says(table=True)[0]["tables"]
+    tables = page.asks("tables")[0]["tables"]
     assert [caption.split(",")[0] for caption, _, _ in tables] == ["Head 0", "Head 2"]
     for head, (_, header, rows) in zip([0, 2], tables, strict=True):
         assert header == ["n \\ m", *(f"{m} “·<{m}>”" for m in range(80, 100))]
@@ -314,7 +321,7 @@ def test_tables_have_the_numbers_of_the_window(page):
                 else:
                     assert float(text) == pytest.approx(whole[head, n, m], rel=0.01)
     page.window([0, LENGTH], [0, LENGTH], 400)
-    for _, header, rows in page.says(table=True)[0]["tables"]:
+    for _, header, rows in page.asks("tables")[0]["tables"]:
         assert len(rows) <= TABLE
         assert len(header) <= TABLE + 1
         assert rows[0][0] == "0–7"
@@ -472,13 +479,13 @@ def test_a_newer_plane_ends_the_preparation_of_the_older(page):
 
 
 def test_a_window_asked_for_before_anything_is_ready_is_answered(page):
-    answer, buffers = page.says(asker="me", window={"rows": [0, 1], "cols": [0, 1], "side": 9})
-    assert answer == {"asker": "me", "version": 0, "pictures": []}
+    answer, buffers = page.asks("pictures", {"rows": [0, 1], "cols": [0, 1], "side": 9})
+    assert answer == {"version": 0, "pictures": []}
     assert buffers == []
     page.show(None)
     assert page.widget.meta["length"] == 0
     assert page.window([0, 1], [0, 1], 9)[0] == []
-    assert page.says(table=True)[0] == {"tables": []}
+    assert page.asks("tables")[0] == {"tables": []}
 
 
 def test_what_cannot_be_prepared_is_said_and_logged(page, caplog):

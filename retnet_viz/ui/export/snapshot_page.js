@@ -128,8 +128,10 @@ async function show() {
       },
       {
         saved: ({ selected, cell }) => select(cell.length ? cell[1] : selected, cell),
-        answer: ({ cell, table }) => [
-          table ? { tables: [planeTable(plane)] } : { cell, text: cellText(plane, cell) },
+        answer: ({ question, ask, about }) => [
+          ask === "tables"
+            ? { answers: question, tables: [planeTable(plane)] }
+            : { answers: question, text: cellText(plane, about) },
         ],
       },
     );

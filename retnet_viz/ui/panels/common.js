@@ -126,13 +126,17 @@ export function tableToggle(el, makeTables) {
     try {
       while (stale && open) {
         stale = false;
-        const made = await makeTables();
+        let why = "Nothing to show yet.";
+        const made = await Promise.resolve(makeTables()).catch((error) => {
+          why = error.message;
+          return [];
+        });
         if (!open) break;
         const { scrollTop, scrollLeft } = tables;
         tables.replaceChildren(
           ...made.map((table) => (table instanceof Node ? table : tableElement(...table))),
         );
-        if (!made.length) tables.append(element("p", "rv-empty", "Nothing to show yet."));
+        if (!made.length) tables.append(element("p", "rv-empty", why));
         tables.scrollTo(scrollLeft, scrollTop);
       }
     } finally {

@@ -3,6 +3,7 @@
 
 import { bytesOf, contextOf, cssVariable, letterScale, perFrame, tableToggle } from "./common.js";
 import { arrange, drawLabel, drawLegend, GAP, LABEL, paletteOf, writeTitle } from "./multiples.js";
+import { newestOnly, requests } from "./request.js";
 
 // Paint one head into an image of at most `limit` pixels a side; `cells` are the places of its
 // length x length cells, all of them on or below the diagonal. Where several cells share a pixel the
@@ -57,20 +58,11 @@ function render({ model, el }) {
   let squares = [];
   let side = 0;
   let focus = null; // the cell under the pointer or the cursor keys: [head index, n, m]
-  let waiting = false; // one question to the kernel at a time; the newest replaces the waiting one
-  let next = null;
   let legendOf = ""; // what the legend was drawn for
   let stale = true; // the images must be painted anew
-  let receiveTables = null;
+  const request = requests(model);
   const toggle = model.get("tabular")
-    ? tableToggle(
-        el,
-        () =>
-          new Promise((resolve) => {
-            receiveTables = resolve;
-            model.send({ table: true });
-          }),
-      )
+    ? tableToggle(el, async () => (await request("tables")).tables)
     : null;
 
   function paintAll() {
@@ -208,15 +200,14 @@ function render({ model, el }) {
     return [model.get("meta").heads[spot[0]].index, spot[1], spot[2]];
   }
 
-  function ask() {
+  const ask = newestOnly(async () => {
     if (!focus) return;
-    if (waiting) {
-      next = focus;
-      return;
-    }
-    waiting = true;
-    model.send({ cell: named(focus) });
-  }
+    const cell = named(focus);
+    const { text } = await request("cell", cell).catch(({ message }) => ({ text: message }));
+    if (!focus || String(named(focus)) !== String(cell)) return;
+    readout.setAttribute("aria-live", "polite");
+    readout.textContent = readout.title = text;
+  });
 
   function look(spot) {
     if (String(spot) === String(focus)) return;
@@ -234,18 +225,6 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  model.on("msg:custom", (message) => {
-    if (message.tables) return receiveTables?.(message.tables);
-    waiting = false;
-    if (focus && String(named(focus)) === String(message.cell)) {
-      readout.setAttribute("aria-live", "polite");
-      readout.textContent = readout.title = message.text;
-    }
-    if (next) {
-      next = null;
-      ask();
-    }
-  });
   canvas.addEventListener("pointermove", (event) => look(at(event)));
   canvas.addEventListener("pointerleave", () => look(null));
   canvas.addEventListener("blur", () => look(null));

@@ -9,6 +9,7 @@ import anywidget
 import traitlets as t
 
 from retnet_viz.ui.core.assets import module, style
+from retnet_viz.ui.core.questions import Answer, Unanswerable, answer_questions
 
 Cell = tuple[int, int, int]
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
@@ -51,22 +52,20 @@ class Heatmap(anywidget.AnyWidget):
         super().__init__(tabular=tables is not None, **traits)
         self._describe = describe
         self._tables = tables
-        self.on_msg(self._answer)
+        answer_questions(self, {"cell": self._cell, "tables": self._make_tables})
 
     def mark(self, selected: int, cell: Cell | None, readout: str) -> None:
         """Mark the row of a token (-1 for none) and the pinned cell, and say what `cell` holds."""
         with self.hold_sync():
             self.selected, self.cell, self.readout = selected, list(cell or ()), readout
 
-    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if not isinstance(content, dict):
-            return
-        if content.get("table") is True and self._tables is not None:
-            made: list[Table] = []
-            try:
-                made = list(self._tables())
-            finally:  # the page waits for an answer
-                self.send({"tables": made})
-        cell = content.get("cell")
-        if isinstance(cell, list) and len(cell) == 3 and all(isinstance(i, int) for i in cell):
-            self.send({"cell": cell, "text": self._describe((cell[0], cell[1], cell[2]))})
+    def _cell(self, cell: Any) -> Answer:
+        """What stands in the cell [head, n, m]."""
+        if not (isinstance(cell, list) and len(cell) == 3 and all(type(i) is int for i in cell)):
+            raise Unanswerable("That is no cell.")
+        return {"text": self._describe((cell[0], cell[1], cell[2]))}
+
+    def _make_tables(self, _about: Any) -> Answer:
+        if self._tables is None:
+            raise Unanswerable("This panel has no tables.")
+        return {"tables": list(self._tables())}

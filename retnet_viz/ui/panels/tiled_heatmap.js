@@ -4,6 +4,7 @@
 
 import { bytesOf, contextOf, cssVariable, letterScale, perFrame, tableToggle } from "./common.js";
 import { arrange, drawLabel, drawLegend, GAP, LABEL, paletteOf, writeTitle } from "./multiples.js";
+import { newestOnly, requests } from "./request.js";
 
 const TITLE = 15; // height of an axis title
 const ROOM = [54, 44]; // pixels for the numbers or tokens along n and along m
@@ -96,7 +97,6 @@ function render({ model, el }) {
   const noted = el.querySelector(".rv-tiled-note");
   const readout = el.querySelector(".rv-readout");
   const status = el.querySelector(".rv-tiled-status");
-  const asker = Math.random().toString(36).slice(2); // a widget may be shown twice
   let view = { n: 0, m: 0, span: 0 }; // the window: rows from n, columns from m, tokens along each
   let whole = true;
   let length = 0;
@@ -105,26 +105,15 @@ function render({ model, el }) {
   let inset = null; // where the overview stands
   let picture = null;
   let overview = null;
-  let waiting = false; // for a picture; `late` if the window has moved since it was asked for
-  let late = false;
   let failure = "";
   let focus = null; // the cell under the pointer or in the middle: [head index, n, m]
-  let reading = false; // one question at a time, as for pictures
-  let next = false;
   const pointers = new Map();
   let grip = null; // where a drag or pinch began
   let slipped = false;
   let before = null; // what a first click may have to give back
   let patience = 0;
-  let receiveTables = null;
-  const toggle = tableToggle(
-    el,
-    () =>
-      new Promise((resolve) => {
-        receiveTables = resolve;
-        model.send({ table: true });
-      }),
-  );
+  const request = requests(model);
+  const toggle = tableToggle(el, async () => (await request("tables")).tables);
 
   const heads = () => model.get("meta").heads;
   const current = (drawn) => drawn?.version === model.get("meta").version;
@@ -164,36 +153,38 @@ function render({ model, el }) {
     turnTo(selected + 0.5 - size / 2, m + 0.5 - size / 2, size);
   }
 
-  function ask() {
+  // One picture at a time: where the window has moved meanwhile, the next is of where it is then.
+  const ask = newestOnly(async () => {
     if (!side || !model.get("ready").length) return;
-    late = waiting;
-    if (waiting) return;
-    waiting = true;
     // As many tokens wherever the window stands, so that the tokens per pixel stay as they are.
     const tokens = Math.min(length, Math.ceil(view.span) + 1);
     const window_ = (start) => {
       const first = Math.min(Math.floor(start), length - tokens);
       return [first, first + tokens];
     };
-    model.send({
-      asker,
-      window: {
-        rows: window_(view.n),
-        cols: window_(view.m),
-        side: Math.round(side * (window.devicePixelRatio || 1)) + 2,
-        overview: !current(overview) || overview.heads.length < model.get("ready").length,
-      },
-    });
-  }
+    try {
+      receive(
+        await request("pictures", {
+          rows: window_(view.n),
+          cols: window_(view.m),
+          side: Math.round(side * (window.devicePixelRatio || 1)) + 2,
+          overview: !current(overview) || overview.heads.length < model.get("ready").length,
+        }),
+      );
+      failure = "";
+    } catch (error) {
+      failure = error.message;
+    }
+    say();
+    schedule();
+  });
 
-  function receive(message, buffers) {
-    waiting = false;
+  function receive(answer) {
     const { signed, version } = model.get("meta");
-    failure = message.error ?? "";
-    if (message.version === version && message.pictures.length) {
+    if (answer.version === version && answer.pictures.length) {
       const colors = bytesOf(model, "colors");
-      const [main, all] = message.pictures.map((sent, i) => ({
-        ...pictureOf(sent, buffers[i], colors, signed),
+      const [main, all] = answer.pictures.map((sent, i) => ({
+        ...pictureOf(sent, answer.buffers[i], colors, signed),
         version,
       }));
       picture = main;
@@ -201,9 +192,7 @@ function render({ model, el }) {
       if (focus) read();
       toggle.refresh();
     }
-    if (late || message.version !== version) ask();
-    say();
-    schedule();
+    if (answer.version !== version) ask();
   }
 
   // -- drawing ------------------------------------------------------------------------------
@@ -250,7 +239,7 @@ function render({ model, el }) {
     el.dataset.view = JSON.stringify([view.n, view.m, view.span]);
     el.dataset.squares = JSON.stringify(squares.map(({ x, y }) => [x, y, side]));
     el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
-    if (!waiting && current(picture)) el.dataset.sharp = el.dataset.drawn; // not moved or scaled
+    if (!ask.running && current(picture)) el.dataset.sharp = el.dataset.drawn; // not moved or scaled
   }
 
   function drawHead(context, head, i, x, y) {
@@ -586,13 +575,12 @@ function render({ model, el }) {
 
   const named = (spot) => [heads()[spot[0]].index, spot[1], spot[2]];
 
-  function read() {
+  const read = newestOnly(async () => {
     if (!focus) return;
-    next = reading;
-    if (reading) return;
-    reading = true;
-    model.send({ at: named(focus) });
-  }
+    const cell = named(focus);
+    const { text } = await request("cell", cell).catch(({ message }) => ({ text: message }));
+    if (focus && String(named(focus)) === String(cell)) readout.textContent = readout.title = text;
+  });
 
   function look(spot) {
     if (String(spot) === String(focus)) return;
@@ -752,16 +740,6 @@ function render({ model, el }) {
     schedule();
   }
 
-  model.on("msg:custom", (message, buffers) => {
-    if (message.tables) return receiveTables?.(message.tables);
-    if (message.pictures && message.asker === asker) return receive(message, buffers);
-    if (!message.at) return;
-    reading = false;
-    if (focus && String(named(focus)) === String(message.at)) {
-      readout.textContent = readout.title = message.text;
-    }
-    if (next) read();
-  });
   model.on("change:meta change:colors", renew);
   model.on("change:ready", ask);
   model.on("change:status", showStatus);

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import anywidget
@@ -22,6 +21,7 @@ from retnet_viz.figures.reading.planes import SIGNED, TITLES
 from retnet_viz.trace.tiles.band import Progress
 from retnet_viz.trace.tiles.pictures import RESOLUTION, Plane, View
 from retnet_viz.ui.core.assets import module, style
+from retnet_viz.ui.core.questions import Answer, Unanswerable, answer_questions
 from retnet_viz.ui.panels.heatmap import Cell, Table
 from retnet_viz.ui.panels.tiled_captions import (
     NOUNS,
@@ -128,7 +128,15 @@ class TiledHeatmap(anywidget.AnyWidget):
         self._writing = threading.RLock()
         self._thread: threading.Thread | None = None
         self.observe(self._read_cell, "cell")
-        self.on_msg(self._answer)
+        self.on_msg(self._act)
+        answer_questions(
+            self,
+            {
+                "pictures": self._make_pictures,
+                "cell": self._make_readout,
+                "tables": lambda _: {"tables": self._tables()},
+            },
+        )
 
     def show(
         self,
@@ -308,42 +316,36 @@ class TiledHeatmap(anywidget.AnyWidget):
 
     # -- what the page asks -----------------------------------------------------------------
 
-    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
+    def _act(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        """Do what the page says."""
         if not isinstance(content, dict):
             return
-        answers: dict[str, Callable[[Any], None]] = {
-            "window": partial(self._send_pictures, content.get("asker")),
-            "at": self._send_readout,
+        acts: dict[str, Callable[[Any], None]] = {
             "pin": self._pin,
             "restore": self._restore,
-            "table": self._send_tables,
             "cancel": lambda _: self.cancel(),
             "resume": lambda _: self.resume(),
         }
-        for name, answer in answers.items():
+        for name, act in acts.items():
             if name in content:
-                answer(content[name])
+                act(content[name])
 
-    def _send_pictures(self, asker: Any, asked: Any) -> None:
-        """Send the window that is asked for, and the whole triangle where that is wanted too."""
-        answer: dict[str, Any] = {"asker": asker, "version": self.meta["version"], "pictures": []}
-        buffers: list[bytes] = []
-        try:
-            shown = self._shown
-            if shown is not None and shown.ready:
-                whole = range(shown.plane.length)
-                rows, cols = (_within(asked[axis], whole) for axis in ("rows", "cols"))
-                side = _side(asked["side"], len(shown.ready))
-                with self._turns:
-                    pictures = [self._picture(shown, rows, cols, side)]
-                    if asked.get("overview"):
-                        pictures.append(self._picture(shown, whole, whole, OVERVIEW, keep=False))
-                answer["pictures"] = [description for description, _ in pictures]
-                buffers = [places for _, places in pictures]
-        except Exception as error:
-            logging.getLogger(__name__).exception("A window could not be drawn")
-            answer["error"] = f"This could not be drawn ({type(error).__name__}: {error})."
-        self.send(answer, buffers=buffers)  # always: the page waits for it
+    def _make_pictures(self, asked: Any) -> Answer:
+        """The window that is asked for, and the whole triangle where that is wanted too."""
+        version, shown = self.meta["version"], self._shown
+        if shown is None or not shown.ready:
+            return {"version": version, "pictures": []}
+        whole = range(shown.plane.length)
+        rows, cols = (_within(asked[axis], whole) for axis in ("rows", "cols"))
+        side = _side(asked["side"], len(shown.ready))
+        with self._turns:
+            pictures = [self._picture(shown, rows, cols, side)]
+            if asked.get("overview"):
+                pictures.append(self._picture(shown, whole, whole, OVERVIEW, keep=False))
+        return (
+            {"version": version, "pictures": [description for description, _ in pictures]},
+            [places for _, places in pictures],
+        )
 
     def _picture(
         self, shown: _Shown, rows: range, cols: range, side: int, keep: bool = True
@@ -375,9 +377,10 @@ class TiledHeatmap(anywidget.AnyWidget):
             "names": [token_names(shown.pieces, tokens) for tokens in (first.rows, first.cols)],
         }, b"".join(place.tobytes() for place in places)
 
-    def _send_readout(self, spot: Any) -> None:
-        if self._has(spot):
-            self.send({"at": spot, "text": self._read(*spot)})
+    def _make_readout(self, spot: Any) -> Answer:
+        if not self._has(spot):  # the text got shorter, or the head was hidden meanwhile
+            raise Unanswerable("This cell is not shown any more.")
+        return {"text": self._read(*spot)}
 
     def _pin(self, spot: Any) -> None:
         """Pin the cell that is pointed at, or the largest of its pixel; again, and it is free."""
@@ -394,13 +397,6 @@ class TiledHeatmap(anywidget.AnyWidget):
         if (not cell or self._has(cell)) and type(selected) is int:
             with self._writing, self.hold_trait_notifications():
                 self.cell, self.selected = cell, selected
-
-    def _send_tables(self, _asked: Any) -> None:
-        made: list[Table] = []
-        try:
-            made = self._tables()
-        finally:  # the page waits for an answer
-            self.send({"tables": made})
 
     def _has(self, spot: Any) -> bool:
         """Whether `spot` is [head, n, m] of a head that is shown."""
