@@ -1,10 +1,10 @@
 // Questions to the kernel: each is answered, refused with a reason, or given up after a while.
 
-const PATIENCE = 20000; // ms
+const GIVE_UP = 20000; // ms
 
 // A function `request(name, about)` that asks the kernel of `model`. It gives a promise of the answer,
 // with its `buffers`, which fails with an Error where the kernel says why not or nothing at all.
-export function requests(model, patience = PATIENCE) {
+export function requests(model, patience = GIVE_UP) {
   const page = Math.random().toString(36).slice(2); // a widget may be shown twice
   const open = new Map();
   let count = 0;
