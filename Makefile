@@ -40,7 +40,7 @@ test: check js
 	  CHROMIUM="$$chromium" $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 unit: $(DEVELOPMENT)
-	@$(BIN)/python -m pytest --ignore tests/browser --ignore tests/docs \
+	@$(BIN)/python -m pytest -n auto --ignore tests/browser --ignore tests/docs \
 	  --ignore tests/test_notebooks.py $(PYTEST_ARGS)
 
 js: $(DEVELOPMENT)
