@@ -38,8 +38,8 @@ lab: $(RUNTIME)
 # The browser's tests by themselves, when all cores are theirs. 5: PYTEST_ARGS choose none of a part.
 test: check js
 	@chromium="$$($(BIN)/python tests/browser/chromium.py)" && export CHROMIUM="$$chromium" && \
-	  { $(BIN)/python -m pytest -n auto --ignore tests/browser $(PYTEST_ARGS) || [ $$? = 5 ]; } && \
-	  { $(BIN)/python -m pytest tests/browser $(PYTEST_ARGS) || [ $$? = 5 ]; }
+	  { $(BIN)/python -m pytest -n auto -m "not browser" $(PYTEST_ARGS) || [ $$? = 5 ]; } && \
+	  { $(BIN)/python -m pytest -m browser $(PYTEST_ARGS) || [ $$? = 5 ]; }
 
 unit: $(DEVELOPMENT)
 	@$(BIN)/python -m pytest -n auto --ignore tests/browser --ignore tests/docs \

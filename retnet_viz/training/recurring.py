@@ -65,9 +65,9 @@ class RecurringRows:
         """
         longest = round(SHORT * (SPANS[1] / SHORT) ** grown)
         make: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
-            "random": lambda: self._spans(self._random, length + 1, longest, generator),
-            "shuffled": lambda: self._spans(self._shuffled, length + 1, longest, generator),
-            "span": lambda: self._spans(self._window, length + 1, longest, generator),
+            "random": lambda: self._spans(self._random, False, length + 1, longest, generator),
+            "shuffled": lambda: self._spans(self._shuffled, False, length + 1, longest, generator),
+            "span": lambda: self._spans(self._window, True, length + 1, longest, generator),
             "sentence": lambda: self._sentence(length + 1, generator),
             "name": lambda: self._name(length + 1, generator),
         }
@@ -82,11 +82,15 @@ class RecurringRows:
     def _spans(
         self,
         make: Callable[[int, Generator], Tensor],
+        has_order: bool,
         length: int,
         longest: int,
         generator: Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Spans one after the other, each PASSES times, and what the loss counts of them."""
+        """Spans one after the other, each PASSES times, and what the loss counts of them.
+
+        Of tokens that have an order, the first pass too.
+        """
         parts: list[Tensor] = []
         counted: list[Tensor] = []
         size = 0
@@ -96,7 +100,7 @@ class RecurringRows:
             parts.append(span.repeat(passes))
             # The first token of the second pass comes unforeseen, too.
             is_foretold = torch.arange(len(parts[-1])) > len(span)
-            counted.append(is_foretold | (make == self._window))
+            counted.append(is_foretold | has_order)
             size += len(parts[-1])
         return torch.cat(parts)[:length], torch.cat(counted)[:length]
 

@@ -72,10 +72,10 @@ class TrainingConfig:
     done, with its schedule finished; 0 sets no such end. Raises ValueError on what no run can have.
 
     The first `copy_steps` steps read nothing but random tokens that come again, in spans that grow:
-    copying is learned in a tenth of the tokens that it takes where stories are read beside. From
-    there on each row is with the chance `recurring` one in which something comes again (see the
-    module `recurring`), of one of `recurring_kinds`; in `recurring_steps` steps the chance goes to
-    `recurring_end` in a straight line.
+    copying is learned sooner than where stories are read beside. From there on each row is with the
+    chance `recurring` one in which something comes again (see the module `recurring`), of one of
+    `recurring_kinds`; in `recurring_steps` steps the chance goes to `recurring_end` in a straight
+    line.
     """
 
     data: str

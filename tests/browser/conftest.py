@@ -20,9 +20,19 @@ HOME_HOSTS = {"127.0.0.1", "localhost"}
 expect.set_options(timeout=30_000)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the browser's tests last: the others are faster, and want no event loop around them."""
-    items.sort(key=lambda item: Path(__file__).parent in item.path.parents)
+    """Run the browser's tests last: the others are faster, and want no event loop around them.
+
+    They are marked, so that `make test` can choose them before anything is left out.
+    """
+
+    def needs_browser(item: pytest.Item) -> bool:
+        return Path(__file__).parent in item.path.parents
+
+    items.sort(key=needs_browser)
+    for item in filter(needs_browser, items):
+        item.add_marker("browser")
 
 
 @pytest.fixture(scope="session")

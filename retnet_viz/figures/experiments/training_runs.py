@@ -68,7 +68,8 @@ def recall_over_tokens(
 ) -> Spec:
     """What is recalled (% of what was asked) over the tokens read: two lines per run.
 
-    `columns` are two of `lab.quality.RECALLED`: the first is a solid line, the second a dotted one.
+    `columns` are two of RECALLED (experiments.learning.training_runs): the first is a solid line,
+    the second a dotted one.
     `layout.meta.sentence` says it in words. Raises ValueError where a run's log has no recall.
     """
     lacking = [run.name for run in runs.values() if not set(columns) <= run.recalled.keys()]
