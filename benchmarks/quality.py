@@ -35,12 +35,12 @@ SHORT = "--steps 600 --warmup 100 --validate-every 100 --validation-tokens 30000
 # goes slowly: where stories come all at once, what was learned of copying is lost within 200 steps.
 SHIPPED = (
     "--batch-size 4 --context 512 --schedule stable --warmup 100 --optimizer muon "
-    "--copy-steps 500 --recurring 1 --recurring-end 0.2 --recurring-steps 2500 "
-    "--recurring-kinds random,span,sentence,name"
+    "--copy-steps 500 --recurring 1 --recurring-end 0.3 --recurring-steps 2500 "
+    "--recurring-kinds random,span,sentence,word,name --chunk-size 128"
 )
 KINDS = {
     # what a model without queries has no use for: see the sweep
-    "retnet": "--model retnet --angles half_turn --rotation-base 1000 --initial-weights positive",
+    "retnet": "--model retnet --initial-weights positive",
     "transformer": (
         "--model transformer --angles half_turn --rotation-base 1000 --initial-weights positive"
     ),
@@ -118,9 +118,9 @@ GROUPS = {
         for muon, rest in RATES
     },
     "baselines": {
-        "retnet": "--model retnet",
-        "transformer": "--model transformer",
-        "mamba": "--model mamba",
+        kind: f"{options} {SHIPPED} --steps 9800 --muon-learning-rate 0.006 --learning-rate 0.002 "
+        "--validate-every 400 --validation-tokens 100000"
+        for kind, options in KINDS.items()
     },
     "ablations": {
         "retnet": SHORT,

@@ -8,13 +8,16 @@ these rows it is. The kinds, of which each row has one, drawn by the seed:
     span       stretches of stories
     sentence   a story in which sentences come again, LAGS tokens later, half of them with a word or
                two replaced by words from elsewhere, the same ones each time
-    name       a story in which someone's name is replaced by an invented one
+    word       a story in which words that come again are replaced by words from elsewhere, each by
+               the same one wherever it stands
+    name       a story in which the names that come again are replaced by invented ones
 
 A span of the first three kinds stands there PASSES times, then comes another one: where a single
 span fills the row, it is enough to know which tokens it has, and nothing is learned of their order.
 A span is of SPANS tokens, while it grows at the beginning of a run of at most SHORT or a few more:
 a model learns to copy over short distances first, and long ones from there. What
-nothing foretells, the first pass over tokens in no order, is not counted by the loss.
+nothing foretells, the first pass over tokens in no order and the first of the words from elsewhere
+in a row of "word", is not counted by the loss.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ LAGS = (8, 256)
 SENTENCES = (4, 40)  # tokens of a sentence that may come again
 _AGAIN = 0.4  # how often a sentence is followed by one that stood before
 _CHANGED = 0.6  # how often a sentence gets words from elsewhere
+_REPLACED = 0.8  # how often a word that comes again is replaced by one from elsewhere
+_FREQUENT = 1e-3  # of a corpus's tokens: a word that is one of these says little of what is told
 _TRIES = 20  # at finding what is asked for in a corpus that may not have it
 _SENTENCE_END = re.compile(r"""[.!?]["'”’_)]*\s*$|\n\n""")
 _WORD = re.compile(r" [^\W\d_]{3,}$")
@@ -55,6 +60,8 @@ class RecurringRows:
         written = [tokenizer.decode([token]) for token in range(tokenizer.vocab_size)]
         self._ends_sentence = torch.tensor([bool(_SENTENCE_END.search(each)) for each in written])
         self._is_word = torch.tensor([bool(_WORD.match(each)) for each in written])
+        share = torch.bincount(ids.long(), minlength=len(written)) / max(1, len(ids))
+        self._tells = self._is_word & (share < _FREQUENT)
 
     def draw(
         self, kind: str, length: int, generator: Generator, grown: float = 1.0
@@ -69,6 +76,7 @@ class RecurringRows:
             "shuffled": lambda: self._spans(self._shuffled, False, length + 1, longest, generator),
             "span": lambda: self._spans(self._window, True, length + 1, longest, generator),
             "sentence": lambda: self._sentence(length + 1, generator),
+            "word": lambda: self._word(length + 1, generator),
             "name": lambda: self._name(length + 1, generator),
         }
         row, counted = make[kind]()
@@ -148,16 +156,29 @@ class RecurringRows:
                 return token
         return otherwise
 
+    def _word(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        window = self._window(length, generator)
+        counted = torch.ones(length, dtype=torch.bool)
+        words, times = window[self._tells[window]].unique(return_counts=True)
+        elsewhere = self._tells.nonzero().flatten()
+        row = window.clone()
+        for word in words[times > 1].tolist():
+            if _chance(_REPLACED, generator):
+                at = window == word
+                row[at] = elsewhere[_between(0, len(elsewhere) - 1, generator)]
+                counted[at.nonzero()[0]] = False
+        return row, counted
+
     def _name(self, length: int, generator: Generator) -> tuple[Tensor, Tensor]:
         for _ in range(_TRIES):
             # A longer window, since the invented name may have fewer tokens.
             text = self.tokenizer.decode(self._window(length * 5 // 4, generator).tolist())
             found = _NAME.findall(text)
-            names = sorted({name for name in found if found.count(name) > 1})
+            again = sorted({name for name in found if found.count(name) > 1})
+            names = {name: invented_name(generator) for name in again}
             if not names:
                 continue
-            name = names[_between(0, len(names) - 1, generator)]
-            renamed = re.sub(rf"\b{name}\b", invented_name(generator), text)
+            renamed = re.sub(rf"\b({'|'.join(names)})\b", lambda each: names[each[0]], text)
             row = torch.tensor(self.tokenizer.encode(renamed)[:length])
             if len(row) == length:
                 return row, torch.ones(length, dtype=torch.bool)
@@ -165,7 +186,7 @@ class RecurringRows:
 
 
 COPIED = "random"  # the kind that teaches copying and nothing else
-KINDS = (COPIED, "shuffled", "span", "sentence", "name")
+KINDS = (COPIED, "shuffled", "span", "sentence", "word", "name")
 
 
 def invented_name(generator: Generator) -> str:
