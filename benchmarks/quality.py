@@ -39,11 +39,9 @@ SHIPPED = (
     "--recurring-kinds random,span,sentence,word,name --chunk-size 128"
 )
 KINDS = {
-    # what a model without queries has no use for: see the sweep
+    # a Mamba has no queries that could begin as keys
     "retnet": "--model retnet --initial-weights positive",
-    "transformer": (
-        "--model transformer --angles half_turn --rotation-base 1000 --initial-weights positive"
-    ),
+    "transformer": "--model transformer --initial-weights positive",
     "mamba": "--model mamba",
 }
 RATES = ((0.003, 0.001), (0.006, 0.002), (0.012, 0.004))  # Muon's, and that of the rest
