@@ -110,8 +110,9 @@ GROUPS = {
         "muon-rate-0.02": but(muon_learning_rate="0.02"),
     },
     "rates": {
-        f"{kind}-{muon}": f"{options} {SHIPPED} --steps 2000 --muon-learning-rate {muon} "
-        f"--learning-rate {rest} --validate-every 200 --validation-tokens 60000 --sample-tokens 0"
+        f"{kind}-{muon}": f"{options} {SHIPPED} --steps 2000 --recurring-steps 1000 "
+        f"--muon-learning-rate {muon} --learning-rate {rest} --validate-every 200 "
+        "--validation-tokens 60000 --sample-tokens 0"
         for kind, options in KINDS.items()
         for muon, rest in RATES
     },
