@@ -126,8 +126,11 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--recurring-end", type=float, default=0.0, help=f"{recurring}, later")
     parser.add_argument("--recurring-steps", type=int, default=0, help="from the one to the other")
     parser.add_argument(
+        "--recurring-last", type=float, help=f"{recurring}, while a stable run's rate falls"
+    )
+    parser.add_argument(
         "--recurring-kinds",
-        default="random,shuffled,span,sentence,name",
+        default="random,shuffled,span,sentence,word,name",
         help="of these rows, with commas between",
     )
     parser.add_argument(

@@ -190,6 +190,8 @@ def _provenance(
     if config.recurring_steps:
         settled = config.copy_steps + config.recurring_steps
         recurring += f" from step {settled:,} on, {100 * config.recurring:.0f} % before"
+    if config.recurring_last is not None:
+        recurring += f", {100 * config.recurring_last:.0f} % while the rate falls"
     if config.copy_steps:
         recurring += f"; all of the first {config.copy_steps:,} steps, of random tokens"
     return Provenance(

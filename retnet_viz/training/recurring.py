@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Generator, Tensor
@@ -61,7 +61,9 @@ class RecurringRows:
         self._ends_sentence = torch.tensor([bool(_SENTENCE_END.search(each)) for each in written])
         self._is_word = torch.tensor([bool(_WORD.match(each)) for each in written])
         share = torch.bincount(ids.long(), minlength=len(written)) / max(1, len(ids))
-        self._tells = self._is_word & (share < _FREQUENT)
+        # Of a small corpus each token is a large share.
+        usual = share[self._is_word & (share > 0)].median().nan_to_num().item()
+        self._tells = self._is_word & (share <= max(_FREQUENT, usual))
 
     def draw(
         self, kind: str, length: int, generator: Generator, grown: float = 1.0
@@ -178,7 +180,7 @@ class RecurringRows:
             names = {name: invented_name(generator) for name in again}
             if not names:
                 continue
-            renamed = re.sub(rf"\b({'|'.join(names)})\b", lambda each: names[each[0]], text)
+            renamed = _replaced(text, names)
             row = torch.tensor(self.tokenizer.encode(renamed)[:length])
             if len(row) == length:
                 return row, torch.ones(length, dtype=torch.bool)
@@ -196,6 +198,11 @@ def invented_name(generator: Generator) -> str:
         for _ in range(_between(2, 3, generator))
     ]
     return "".join(syllables).capitalize()
+
+
+def _replaced(text: str, names: Mapping[str, str]) -> str:
+    """The text with each of these names, wherever it stands, replaced by its other one."""
+    return re.sub(rf"\b({'|'.join(names)})\b", lambda found: names[found[0]], text)
 
 
 def _again(span: Tensor, length: int) -> Tensor:

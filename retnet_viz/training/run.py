@@ -55,7 +55,8 @@ FIXED = (  # what a resume may not change: the numbers would be those of no run 
     "seed",
     "precision",
 )
-LENGTH = ("steps", "decay_share")  # of a run; a stable one may change them until its rate falls
+# The end of a run: a stable one may change it until its rate falls.
+ENDING = ("steps", "decay_share", "recurring_last")
 
 
 class TrainingError(RuntimeError):
@@ -75,7 +76,8 @@ class TrainingConfig:
     copying is learned sooner than where stories are read beside. From there on each row is with the
     chance `recurring` one in which something comes again (see the module `recurring`), of one of
     `recurring_kinds`; in `recurring_steps` steps the chance goes to `recurring_end` in a straight
-    line.
+    line. While the rate of a stable run falls it is `recurring_last`, if that is given: of what is
+    read then a model keeps most.
     """
 
     data: str
@@ -101,6 +103,7 @@ class TrainingConfig:
     recurring: float = 0.0
     recurring_end: float = 0.0
     recurring_steps: int = 0
+    recurring_last: float | None = None
     recurring_kinds: str = ",".join(KINDS)
     seed: int = 0
     precision: str = "auto"
@@ -131,9 +134,10 @@ class TrainingConfig:
         for name in ("weight_decay", "minutes"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        for name in ("recurring", "recurring_end", "decay_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a share, from 0 to 1, not {getattr(self, name)}")
+        for name in ("recurring", "recurring_end", "recurring_last", "decay_share"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"{name} is a share, from 0 to 1, not {share}")
         for name, allowed in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
@@ -174,6 +178,9 @@ class TrainingConfig:
         """The chance with which a row of this step is one in which something comes again."""
         if step < self.copy_steps:
             return 1.0
+        is_falling = self.schedule == "stable" and step >= decay_start(self.steps, self.decay_share)
+        if is_falling and self.recurring_last is not None:
+            return self.recurring_last
         late = step - self.copy_steps
         done = min(1.0, late / self.recurring_steps) if self.recurring_steps else 1.0
         return self.recurring + (self.recurring_end - self.recurring) * done
@@ -296,7 +303,7 @@ def load_run(
     moments = dict(Weights([folder / "optimizer.safetensors"]))
     content = read_json(folder / "training.json")
     earlier, progress, trained_on = _parse(content, folder)
-    names = FIXED if _may_change_length(earlier, config, progress) else (*LENGTH, *FIXED)
+    names = FIXED if _may_change_ending(earlier, config, progress) else (*ENDING, *FIXED)
     for name in names:
         if getattr(earlier, name) != getattr(config, name):
             raise CheckpointError(
@@ -323,7 +330,7 @@ def _parse(content: dict[str, Any], folder: Path) -> tuple[TrainingConfig, Progr
         ) from error
 
 
-def _may_change_length(earlier: TrainingConfig, later: TrainingConfig, progress: Progress) -> bool:
+def _may_change_ending(earlier: TrainingConfig, later: TrainingConfig, progress: Progress) -> bool:
     """Whether the run is one whose rate has not fallen yet, in either plan."""
     return earlier.schedule == "stable" and all(
         progress.step <= decay_start(plan.total(progress), plan.decay_share)

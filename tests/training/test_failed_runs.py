@@ -121,6 +121,7 @@ def test_a_run_does_not_start_over_a_checkpoint_and_resumes_only_from_one(
         ({"seed": 10**20}, "seed must be a number of 31 bits"),
         ({"minutes": -1}, "minutes must be 0 or more, not -1"),
         ({"recurring": 1.5}, "recurring is a share, from 0 to 1, not 1.5"),
+        ({"recurring_last": 1.1}, "recurring_last is a share, from 0 to 1, not 1.1"),
         ({"recurring_end": -0.1}, "recurring_end is a share, from 0 to 1, not -0.1"),
         ({"decay_share": "nan"}, "decay_share is a share, from 0 to 1, not nan"),
         ({"copy_steps": -1}, "copy_steps must be 0 or more"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -158,6 +159,26 @@ def test_a_corpus_without_names_or_sentences_still_gives_rows(tokenizer: Tokeniz
         assert inputs.shape == (LENGTH,)
 
 
+def test_a_word_is_replaced_wherever_it_stands_and_its_first_place_is_not_counted(
+    rows: RecurringRows,
+) -> None:
+    replaced = 0
+    for start in range(0, 400, 80):
+        story = rows.ids[start : start + 81].long()
+        generator = torch.Generator().manual_seed(start)
+        rows._window = lambda length, _, story=story: story[:length]  # type: ignore[method-assign]
+        inputs, targets = rows.draw("word", 80, generator)
+        row = torch.cat([inputs, torch.where(targets == UNCOUNTED, story[1:], targets)[-1:]])
+        for word in story[row != story].unique().tolist():
+            at = (story == word).nonzero().flatten()
+            assert len(at) > 1
+            assert len(row[at].unique()) == 1
+            assert at[0] == 0 or targets[at[0] - 1] == UNCOUNTED
+            replaced += 1
+        assert (targets == UNCOUNTED).sum() <= len(story[row != story].unique())
+    assert replaced
+
+
 def test_names_of_training_are_not_those_that_recall_is_asked_for() -> None:
     generator = torch.Generator().manual_seed(0)
     invented = {invented_name(generator) for _ in range(5000)}
@@ -172,6 +193,13 @@ def test_the_share_of_recurring_rows_falls_over_its_steps(rows: RecurringRows) -
     )  # fmt: skip
     assert [config.recurring_share(step) for step in (0, 19, 20, 70, 120, 5000)] == pytest.approx(
         [1, 1, 0.8, 0.5, 0.2, 0.2]
+    )
+
+    last = dataclasses.replace(
+        config, schedule="stable", steps=200, decay_share=0.25, recurring_last=0.6
+    )
+    assert [last.recurring_share(step) for step in (120, 149, 150, 199)] == pytest.approx(
+        [0.2, 0.2, 0.6, 0.6]
     )
 
     def share(step: int) -> float:
