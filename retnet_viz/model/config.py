@@ -1,4 +1,4 @@
-"""What a RetNet is made of: sizes, decays, rotation and what the paper leaves out in turn."""
+"""What a RetNet is made of: its sizes, decays and rotation, and the parts that can be left out."""
 
 from __future__ import annotations
 
