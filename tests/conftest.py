@@ -36,7 +36,7 @@ def tiny_tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def tiny_model() -> ModelFactory:
-    """Makes a small RetNet: float64 unless told otherwise, other fields as in RetNetConfig.
+    """Makes a small RetNet: float64 unless told otherwise, other fields as in RetNetConfig, flat.
 
     Its weights, those of the norms too, are larger than at the start of a training run, so that
     every part of the model is felt in the logits.
@@ -46,7 +46,7 @@ def tiny_model() -> ModelFactory:
         *, seed: int = 0, std: float = 0.3, dtype: torch.dtype = torch.float64, **fields: object
     ) -> RetNet:
         shape = {"vocab_size": 300, "d_model": 16, "n_layers": 2, "n_heads": 2}
-        model = RetNet(RetNetConfig(**{**shape, **fields}))
+        model = RetNet(RetNetConfig.from_dict({**shape, **fields}))
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in model.parameters():

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retnet_viz.baselines.scan import scan
-from retnet_viz.model.config import check_positive, check_switch, check_whole, known
+from retnet_viz.model.checks import check_names, check_positive, check_switch, check_whole
 from retnet_viz.model.language_model import LanguageModel, Output, check_ids
 from retnet_viz.model.observe import publish
 
@@ -61,7 +61,8 @@ class MambaConfig:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> MambaConfig:
         """The config with these fields; an unknown field is a ConfigError, not ignored."""
-        return cls(**known(cls, fields))
+        check_names(fields, cls.__dataclass_fields__)
+        return cls(**fields)
 
 
 class LayerState(NamedTuple):

@@ -19,15 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retnet_viz.model import ConfigError, LanguageModel, Output
-from retnet_viz.model.config import (
-    ANGLES,
+from retnet_viz.model.checks import (
     check_choice,
     check_heads,
+    check_names,
     check_positive,
     check_switch,
     check_whole,
-    known,
 )
+from retnet_viz.model.config import ANGLES
 from retnet_viz.model.language_model import check_ids
 from retnet_viz.model.observe import publish
 from retnet_viz.model.position import rotate, rotation_angles
@@ -77,7 +77,8 @@ class TransformerConfig:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> TransformerConfig:
         """The config with these fields; an unknown field is a ConfigError, not ignored."""
-        return cls(**known(cls, fields))
+        check_names(fields, cls.__dataclass_fields__)
+        return cls(**fields)
 
 
 class KVCache:

@@ -19,7 +19,7 @@ import torch
 
 from retnet_viz.baselines import MambaConfig, TransformerConfig
 from retnet_viz.model import RetNetConfig
-from retnet_viz.model.config import GATED
+from retnet_viz.model.variant import GATED
 
 Config = RetNetConfig | TransformerConfig | MambaConfig
 RETNET, TRANSFORMER, MAMBA = KINDS = ("RetNet", "Transformer", "Mamba")
@@ -70,8 +70,8 @@ def _retnet(config: RetNetConfig) -> Counts:
     gates = 1 if config.gate == "swish" else 0
     queries, shared = config.n_heads * config.head_dim, config.key_heads / config.n_heads
     retention = d * queries + int(d * (queries + values) * shared) + (1 + gates) * d * values
-    ffn = (3 if config.feed_forward in GATED else 2) * d * config.ffn_dim
-    norm = 2 * d if config.norm == "layer" else d
+    ffn = (3 if config.variant.feed_forward in GATED else 2) * d * config.ffn_dim
+    norm = 2 * d if config.variant.norm == "layer" else d
     state = layers * config.n_heads * config.head_dim * config.value_dim
     return _counted(
         config,

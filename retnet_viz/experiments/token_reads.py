@@ -24,7 +24,7 @@ from retnet_viz.baselines.hidden_attention import decay, hidden_attention
 from retnet_viz.model import LanguageModel, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace, trace
-from retnet_viz.trace.views.observables import check_ids
+from retnet_viz.trace.passes.full_pass import check_ids
 
 
 @dataclass(eq=False)  # tensors do not compare to a truth value

@@ -1,4 +1,4 @@
-"""What a RetNet is made of: the few switches that name the published variants."""
+"""What a RetNet is made of: its sizes, decays and rotation, and the parts that can be left out."""
 
 from __future__ import annotations
 
@@ -9,46 +9,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from retnet_viz.model.checks import (
+    ConfigError,
+    check_choice,
+    check_heads,
+    check_names,
+    check_positive,
+    check_switch,
+    check_whole,
+)
+from retnet_viz.model.variant import PAPER, Variant
+
 DECAY_SCHEDULES = ("paper", "torchscale")
 ROTATIONS = ("interleaved", "half", "none")
 ANGLES = ("inclusive", "rope", "half_turn")
-SCALED = ("k", "q")
-NORMS = ("layer", "rms")
 HEAD_NORMS = ("layer", "rms", "none")
 GATES = ("swish", "none")
-NORM_PLACES = ("before", "after")
-GATED = {"swiglu": "swish", "geglu": "gelu", "reglu": "relu"}  # with the activation of the gate
-FEED_FORWARDS = ("gelu", "swish", "relu", *GATED)
-FFN_NORMS = ("none", "layer", "rms")
-
-
-class ConfigError(ValueError):
-    """A configuration that no model can have; the message names the field."""
 
 
 @dataclass(frozen=True)
 class RetNetConfig:
-    """Shape and variant of a RetNet. The defaults are those of the paper, section 2 and 3.1.
+    """Shape of a RetNet. The defaults are those of the paper, section 2 and 3.1.
 
     `decay` names a schedule of the per-head decay gamma, or lists one gamma per head:
     "paper" is `1 - 2**(-5-h)` (equation 8), "torchscale" is the authors' later
     `1 - exp(linspace(ln 1/32, ln 1/512, H))`.
     `rotation` says which components of q and k form a pair that turns with the position:
-    neighbours ("interleaved", the paper's complex numbers), the two halves ("half"), or none.
-    `norm` is the normalisation before each block, `head_norm` the one of each head's output
-    (the paper's GroupNorm with one group per head; it has no weights). head_norm "none" leaves the
-    heads as retention gave them, and gate "none" lets them through as they are: the ablations
-    without GroupNorm and without the swish gate of section 3.6.
-
-    The rest is what published codes do otherwise. `key_factor` is d_k * H / d_model. Each of
-    `n_kv_heads` heads of keys and values serves equally many of the n_heads heads of queries.
-    `angles`: see `position.rotation_angles`. `scaled` is what carries d_k**-0.5. `decay_norm`
-    divides each head's output by the root of the row sum of D before `head_norm`, which is felt
-    through norm_eps alone; `head_norm_weights` are weights per component after `head_norm`, common
-    to all heads. `norm_place` "after" is post-norm, x' = Norm(f(x) + residual_scale * x), without a
-    norm at the end. The embedding is multiplied by `embedding_scale` and, with `embedding_norm`,
-    normalised. `feed_forward` is an activation, or a gated one: swiglu, geglu, reglu; without a
-    gate it can have biases (`ffn_bias`) and a norm of its inner values (`ffn_norm`).
+    neighbours ("interleaved", the paper's complex numbers), the two halves ("half"), or none. By
+    which angles it turns, `rotation_base` and `angles` say; see `position.rotation_angles`.
+    `head_norm` is the normalisation of each head's output (the paper's GroupNorm with one group per
+    head; it has no weights). head_norm "none" leaves the heads as retention gave them, and gate
+    "none" lets them through as they are: the ablations without GroupNorm and without the swish gate
+    of section 3.6.
+    `variant` is what published codes do otherwise.
     """
 
     vocab_size: int = 4096
@@ -60,63 +53,23 @@ class RetNetConfig:
     decay: str | tuple[float, ...] = "paper"
     rotation: str = "interleaved"
     rotation_base: float = 10000.0
-    norm: str = "layer"
+    angles: str = "inclusive"
     head_norm: str = "layer"
     gate: str = "swish"
     norm_eps: float = 1e-6
-    feed_forward: str = "gelu"
     tie_embeddings: bool = True
-    key_factor: float = 1.0
-    n_kv_heads: int | None = None  # n_heads
-    angles: str = "inclusive"
-    scaled: str = "k"
-    decay_norm: bool = False
-    head_norm_weights: bool = False
-    norm_place: str = "before"
-    residual_scale: float = 1.0
-    embedding_scale: float = 1.0
-    embedding_norm: bool = False
-    ffn_bias: bool = False
-    ffn_norm: str = "none"
+    variant: Variant = PAPER
 
     def __post_init__(self) -> None:
         check_whole(self, "vocab_size", "d_model", "n_layers", "n_heads")
         check_heads(self.d_model, self.n_heads)
         check_positive(self, "value_factor", "ffn_factor", "rotation_base", "norm_eps")
-        check_positive(self, "key_factor", "residual_scale", "embedding_scale")
-        if self.head_dim < 1 or not _is_near(self._key_width, self.head_dim):
-            raise ConfigError(
-                f"key_factor {self.key_factor} times {self.d_model // self.n_heads} "
-                "is not a whole number of 1 or more"
-            )
-        if self.value_dim < 1 or not _is_near(self.head_dim * self.value_factor, self.value_dim):
-            raise ConfigError(
-                f"value_factor {self.value_factor} times head_dim {self.head_dim} "
-                "is not a whole number of 1 or more"
-            )
-        if self.ffn_dim < 1:
-            raise ConfigError(f"ffn_factor {self.ffn_factor} leaves no feed-forward width")
-        if self.n_kv_heads is not None:
-            check_whole(self, "n_kv_heads")
-            if self.n_heads % self.n_kv_heads:
-                raise ConfigError(
-                    f"n_heads {self.n_heads} does not divide among n_kv_heads {self.n_kv_heads}"
-                )
+        self._check_widths()
         check_choice(self, "rotation", ROTATIONS)
         check_choice(self, "angles", ANGLES)
-        check_choice(self, "scaled", SCALED)
-        check_choice(self, "norm_place", NORM_PLACES)
-        check_choice(self, "ffn_norm", FFN_NORMS)
-        check_choice(self, "norm", NORMS)
         check_choice(self, "head_norm", HEAD_NORMS)
         check_choice(self, "gate", GATES)
-        check_choice(self, "feed_forward", FEED_FORWARDS)
-        for name in ("tie_embeddings", "decay_norm", "head_norm_weights"):
-            check_switch(self, name)
-        check_switch(self, "embedding_norm")
-        check_switch(self, "ffn_bias")
-        if self.feed_forward in GATED and (self.ffn_bias or self.ffn_norm != "none"):
-            raise ConfigError(f"a gated feed_forward ({self.feed_forward}) has no bias and no norm")
+        check_switch(self, "tie_embeddings")
         if self.rotation != "none" and self.head_dim % 2:
             raise ConfigError(f"rotation turns pairs, so head_dim {self.head_dim} must be even")
         if not isinstance(self.decay, str):
@@ -127,6 +80,24 @@ class RetNetConfig:
                 f"not {self.decay!r}"
             )
 
+    def _check_widths(self) -> None:
+        if self.head_dim < 1 or not _is_near(self._key_width, self.head_dim):
+            raise ConfigError(
+                f"key_factor {self.variant.key_factor} times {self.d_model // self.n_heads} "
+                "is not a whole number of 1 or more"
+            )
+        if self.value_dim < 1 or not _is_near(self.head_dim * self.value_factor, self.value_dim):
+            raise ConfigError(
+                f"value_factor {self.value_factor} times head_dim {self.head_dim} "
+                "is not a whole number of 1 or more"
+            )
+        if self.ffn_dim < 1:
+            raise ConfigError(f"ffn_factor {self.ffn_factor} leaves no feed-forward width")
+        if self.n_heads % self.key_heads:
+            raise ConfigError(
+                f"n_heads {self.n_heads} does not divide among n_kv_heads {self.key_heads}"
+            )
+
     @property
     def head_dim(self) -> int:
         """d_k, the width of one head's queries and keys."""
@@ -134,12 +105,12 @@ class RetNetConfig:
 
     @property
     def _key_width(self) -> float:
-        return self.key_factor * (self.d_model // self.n_heads)
+        return self.variant.key_factor * (self.d_model // self.n_heads)
 
     @property
     def key_heads(self) -> int:
         """Heads of keys and of values."""
-        return self.n_kv_heads or self.n_heads
+        return self.variant.n_kv_heads or self.n_heads
 
     @property
     def value_dim(self) -> int:
@@ -164,57 +135,18 @@ class RetNetConfig:
         return 1 - torch.exp(exponents)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON holds them."""
-        return asdict(self)
+        """The fields as JSON holds them, those of the variant beside the others."""
+        fields = asdict(self)
+        variant = fields.pop("variant")
+        return {**fields, **variant}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> RetNetConfig:
         """The config with these fields; an unknown field is a ConfigError, not ignored."""
-        return cls(**known(cls, fields))
-
-
-def check_whole(config: Any, *names: str) -> None:
-    """Raise ConfigError unless these fields are whole numbers of 1 or more."""
-    for name in names:
-        value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{name} must be a whole number of 1 or more, not {value!r}")
-
-
-def check_positive(config: Any, *names: str) -> None:
-    """Raise ConfigError unless these fields are finite numbers above 0."""
-    for name in names:
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ConfigError(f"{name} must be a number, not {value!r}")
-        if not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"{name} must be a finite number above 0, not {value!r}")
-
-
-def check_choice(config: Any, name: str, allowed: tuple[str, ...]) -> None:
-    """Raise ConfigError unless this field is one of the `allowed`."""
-    if getattr(config, name) not in allowed:
-        raise ConfigError(f"{name} must be one of {allowed}, not {getattr(config, name)!r}")
-
-
-def check_switch(config: Any, name: str) -> None:
-    """Raise ConfigError unless this field is true or false."""
-    if not isinstance(getattr(config, name), bool):
-        raise ConfigError(f"{name} must be true or false, not {getattr(config, name)!r}")
-
-
-def check_heads(d_model: int, n_heads: int) -> None:
-    """Raise ConfigError unless the width divides into heads."""
-    if d_model % n_heads:
-        raise ConfigError(f"d_model {d_model} does not divide into n_heads {n_heads} equal heads")
-
-
-def known(config: type[Any], fields: dict[str, Any]) -> dict[str, Any]:
-    """`fields`, or ConfigError where `config` has no field of such a name."""
-    unknown = sorted(set(fields) - set(config.__dataclass_fields__))
-    if unknown:
-        raise ConfigError(f"unknown fields in the model's config: {', '.join(unknown)}")
-    return fields
+        names = cls.__dataclass_fields__.keys() - {"variant"}
+        check_names(fields, names | Variant.__dataclass_fields__.keys())
+        variant = Variant(**{name: fields[name] for name in fields.keys() - names})
+        return cls(**{name: fields[name] for name in fields.keys() & names}, variant=variant)
 
 
 def _is_near(width: float, whole: int) -> bool:

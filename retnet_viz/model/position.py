@@ -68,18 +68,6 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, layout: str) -> Tensor:
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
 
-def decay_sums(gamma: Tensor, start: int, length: int) -> Tensor:
-    """Row sums of D, (H, T) float64: sum over m <= n of gamma**(n-m), n = start .. start + T - 1.
-
-    gamma (H,) float64. From 1 - gamma**(n+1), which the exponents of 1 - 2**-12 leave few digits
-    of; a gamma of 1 sums up to n + 1.
-    """
-    count = torch.arange(start + 1, start + length + 1, dtype=torch.float64, device=gamma.device)
-    log_gamma = gamma.log()[:, None]
-    sums = torch.expm1(count * log_gamma) / torch.expm1(log_gamma)
-    return torch.where(log_gamma == 0, count, sums)
-
-
 def decay_powers(gamma: Tensor, exponents: Tensor, dtype: torch.dtype) -> Tensor:
     """gamma_h ** exponents for every head: gamma (H,) float64, exponents (...) -> (H, ...).
 

@@ -1,11 +1,13 @@
 """RetNet: a stack of multi-scale retention and feed-forward blocks (arXiv:2307.08621, section 2).
 
+What a `variant` does differs in published codes (see `variant.Variant`); a comment beside it says
+what it does in the paper.
+
 Shapes: B batch, T tokens, H heads, d = d_model, d_k = d / H, d_v = value_factor * d_k.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,18 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retnet_viz.model.config import GATED, RetNetConfig
-from retnet_viz.model.inplace import plus, swish, times
+from retnet_viz.model.config import RetNetConfig
+from retnet_viz.model.inplace import swish, times
 from retnet_viz.model.language_model import LanguageModel, Output, check_ids
 from retnet_viz.model.observe import overwritable, publish
-from retnet_viz.model.position import decay_sums, rotate, rotation_angles, sharing_decays
+from retnet_viz.model.position import rotate, rotation_angles, sharing_decays
 from retnet_viz.model.retention import MODES, retain
+from retnet_viz.model.variant import VariantFeedForward, make_norm
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "swish": swish,
-    "relu": F.relu,
-}
 LONGEST_CHUNK = 2**31 - 1
 SEGMENT = 1024  # tokens whose activations a processor's cache holds, nearly
 
@@ -61,11 +59,6 @@ class Place(NamedTuple):
         return cls(cos.to(like.dtype), sin.to(like.dtype), start)
 
 
-def make_norm(kind: str, width: int, eps: float) -> nn.Module:
-    """A normalisation over the last axis, with a weight per component."""
-    return nn.LayerNorm(width, eps=eps) if kind == "layer" else nn.RMSNorm(width, eps=eps)
-
-
 class MultiScaleRetention(nn.Module):
     """MSR(X) = (swish(X W_G) * Norm(heads)) W_O, each head with its own gamma (equation 8)."""
 
@@ -78,8 +71,8 @@ class MultiScaleRetention(nn.Module):
         self.v_proj = nn.Linear(d, config.key_heads * config.value_dim, bias=False)
         self.g_proj = nn.Linear(d, inner, bias=False) if config.gate == "swish" else None
         self.out_proj = nn.Linear(inner, d, bias=False)
-        weight = nn.Parameter(torch.ones(config.value_dim)) if config.head_norm_weights else None
-        self.head_norm_weight = weight
+        has_weight = config.variant.head_norm_weights
+        self.head_norm_weight = nn.Parameter(torch.ones(config.value_dim)) if has_weight else None
         # A plain attribute, not a buffer: model.to(bfloat16) must not round 1 - 2**-12 to 1.
         self.gamma = config.gammas()
 
@@ -92,22 +85,13 @@ class MultiScaleRetention(nn.Module):
         chunk_size: int,
     ) -> tuple[Tensor, Tensor]:
         """x (B, T, d) -> what the heads retain for each token (B, T, d), and the state after."""
-        config = self.config
-        q, k, v = (
-            projection(x).unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, H, T, width)
-            for projection, heads in (
-                (self.q_proj, config.n_heads),
-                (self.k_proj, config.key_heads),
-                (self.v_proj, config.key_heads),
-            )
-        )
-        if config.scaled == "k":
-            k = times(k, config.head_dim**-0.5)
-        else:
-            q = times(q, config.head_dim**-0.5)
+        config, variant = self.config, self.config.variant
+        q = _split(self.q_proj(x), config.head_dim)
+        k = _split(self.k_proj(x), config.head_dim)
+        v = _split(self.v_proj(x), config.value_dim)
+        q, k = variant.scale(q, k)  # k / sqrt(d_k)
         q, k = (rotate(qk, place.cos, place.sin, layout=config.rotation) for qk in (q, k))
-        if config.key_heads < config.n_heads:
-            k, v = (kv.repeat_interleave(config.n_heads // config.key_heads, 1) for kv in (k, v))
+        k, v = (variant.share(kv, config.n_heads) for kv in (k, v))  # as they are
         publish("retention.q", q)
         publish("retention.k", k)
         publish("retention.v", v)
@@ -125,14 +109,12 @@ class MultiScaleRetention(nn.Module):
         The tokens stand at the positions from `start` on. With head_norm "none" the outputs are as
         they were: a head that decays slowly sums up more tokens and speaks louder.
         """
-        config = self.config
-        if config.decay_norm:
-            sums = decay_sums(self.gamma, start, heads.shape[-2]).to(heads.device)
-            heads = heads / sums.sqrt().to(heads.dtype)[..., None]
+        config, weight = self.config, self.head_norm_weight
+        heads = config.variant.divide(heads, self.gamma, start)  # as they are
         if config.head_norm == "none":
-            return heads if self.head_norm_weight is None else heads * self.head_norm_weight
+            return heads if weight is None else heads * weight
         # A token's heads lie in one place in memory after the chunkwise form.
-        heads, weight = heads.transpose(-3, -2), self.head_norm_weight
+        heads = heads.transpose(-3, -2)
         if config.head_norm == "layer":
             normed = F.layer_norm(heads, heads.shape[-1:], weight, eps=config.norm_eps)
         else:
@@ -140,47 +122,36 @@ class MultiScaleRetention(nn.Module):
         return normed.transpose(-3, -2)
 
 
+def _split(x: Tensor, width: int) -> Tensor:
+    """x (B, T, H * width) as its heads (B, H, T, width)."""
+    heads: Tensor = x.unflatten(-1, (-1, width))
+    return heads.transpose(1, 2)
+
+
 class FeedForward(nn.Module):
-    """FFN(X) = gelu(X W_1) W_2 (section 2.3), or the gated swish form of later codes."""
+    """FFN(X) = gelu(X W_1) W_2 (section 2.3)."""
 
     def __init__(self, config: RetNetConfig) -> None:
         super().__init__()
-        d, inner, bias = config.d_model, config.ffn_dim, config.ffn_bias
-        is_gated = config.feed_forward in GATED
-        self.activation = ACTIVATIONS[GATED.get(config.feed_forward, config.feed_forward)]
-        self.up_proj = nn.Linear(d, inner, bias=bias)
-        self.gate_proj = nn.Linear(d, inner, bias=False) if is_gated else None
-        has_norm = config.ffn_norm != "none"
-        self.norm = make_norm(config.ffn_norm, inner, config.norm_eps) if has_norm else None
-        self.down_proj = nn.Linear(inner, d, bias=bias)
+        self.up_proj = nn.Linear(config.d_model, config.ffn_dim, bias=False)
+        self.down_proj = nn.Linear(config.ffn_dim, config.d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, d) -> (B, T, d), each token by itself."""
-        if self.gate_proj is None:
-            inner = self.activation(self.up_proj(x))
-        else:
-            inner = times(self.activation(self.gate_proj(x)), self.up_proj(x))
-        if self.norm is not None:
-            inner = self.norm(inner)
-        output: Tensor = self.down_proj(inner)
+        output: Tensor = self.down_proj(F.gelu(self.up_proj(x)))
         return output
 
 
 class RetNetBlock(nn.Module):
-    """Y = MSR(Norm(X)) + X,  X' = FFN(Norm(Y)) + Y (equation 9), or with the norms after the sums.
-
-    norm_place "after": Y = Norm(MSR(X) + a X),  X' = Norm(FFN(Y) + a Y), a = residual_scale, as in
-    DeepNet (Wang et al. 2022, arXiv:2203.00555, section 3).
-    """
+    """Y = MSR(Norm(X)) + X,  X' = FFN(Norm(Y)) + Y (equation 9)."""
 
     def __init__(self, config: RetNetConfig) -> None:
         super().__init__()
-        self.is_post_norm = config.norm_place == "after"
-        self.residual_scale = config.residual_scale
-        self.retention_norm = make_norm(config.norm, config.d_model, config.norm_eps)
+        self.variant = variant = config.variant
+        self.retention_norm = make_norm(variant.norm, config.d_model, config.norm_eps)
         self.retention = MultiScaleRetention(config)
-        self.ffn_norm = make_norm(config.norm, config.d_model, config.norm_eps)
-        self.ffn = FeedForward(config)
+        self.ffn_norm = make_norm(variant.norm, config.d_model, config.norm_eps)
+        self.ffn = FeedForward(config) if variant.has_paper_ffn else VariantFeedForward(config)
 
     def forward(
         self,
@@ -191,20 +162,14 @@ class RetNetBlock(nn.Module):
         chunk_size: int,
     ) -> tuple[Tensor, Tensor]:
         """x (B, T, d) -> (B, T, d), and the state of the retention after the last token."""
+        read, add = self.variant.read, self.variant.add  # the norm and the plus of equation 9
         retained, state = self.retention(self.retention_input(x), place, state, mode, chunk_size)
-        x = self._plus_residual(retained, x)
-        if self.is_post_norm:
-            x = self.retention_norm(x)
-            return self.ffn_norm(self._plus_residual(self.ffn(x), x)), state
-        return self._plus_residual(self.ffn(self.ffn_norm(x)), x), state
+        y = add(self.retention_norm, retained, x)  # retained + x
+        return add(self.ffn_norm, self.ffn(read(self.ffn_norm, y)), y), state
 
     def retention_input(self, x: Tensor) -> Tensor:
         """What the retention reads of a layer's input x (B, T, d)."""
-        normed: Tensor = x if self.is_post_norm else self.retention_norm(x)
-        return normed
-
-    def _plus_residual(self, output: Tensor, x: Tensor) -> Tensor:
-        return plus(output, x if self.residual_scale == 1 else self.residual_scale * x)
+        return self.variant.read(self.retention_norm, x)
 
 
 class RetNet(LanguageModel[RetNetState]):
@@ -217,10 +182,10 @@ class RetNet(LanguageModel[RetNetState]):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(RetNetBlock(config) for _ in range(config.n_layers))
-        norm = (config.norm, config.d_model, config.norm_eps)
-        self.embedding_norm = make_norm(*norm) if config.embedding_norm else None
+        variant, norm = config.variant, (config.variant.norm, config.d_model, config.norm_eps)
+        self.embedding_norm = make_norm(*norm) if variant.embedding_norm else None
         # After the last block; of post-norm blocks that one's own norm does.
-        self.norm = make_norm(*norm) if config.norm_place == "before" else nn.Identity()
+        self.norm = make_norm(*norm) if variant.norm_place == "before" else nn.Identity()
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.draw_matrices(writing=("out_proj.weight", "down_proj.weight"))
         if config.tie_embeddings:
@@ -266,8 +231,8 @@ class RetNet(LanguageModel[RetNetState]):
     def embed(self, ids: Tensor) -> Tensor:
         """What the first layer reads of token ids (...): (..., d)."""
         x: Tensor = self.embedding(ids)
-        if self.config.embedding_scale != 1:
-            x = x * self.config.embedding_scale
+        if self.config.variant.embedding_scale != 1:
+            x = x * self.config.variant.embedding_scale
         return x if self.embedding_norm is None else self.embedding_norm(x)
 
     def _read(

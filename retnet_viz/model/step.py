@@ -8,29 +8,21 @@ results are written where the last step's were, every view is made once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retnet_viz.model.config import GATED, RetNetConfig
+from retnet_viz.model.config import RetNetConfig
 from retnet_viz.model.position import rotate, rotation_angles
-from retnet_viz.model.retnet import ACTIVATIONS, RetNet, RetNetBlock, RetNetState
+from retnet_viz.model.retnet import RetNet, RetNetBlock, RetNetState
+from retnet_viz.model.variant import ACTIVATIONS, GATED, PAPER, VariantFeedForward
 
 _ANGLES = 1024  # positions whose angles are made at once
-# What only `RetNet.forward` computes, with the values that leave it out.
-_PLAIN = {
-    "n_kv_heads": (None,),
-    "decay_norm": (False,),
-    "head_norm_weights": (False,),
-    "norm_place": ("before",),
-    "residual_scale": (1.0,),
-    "embedding_scale": (1.0,),
-    "embedding_norm": (False,),
-    "ffn_bias": (False,),
-    "ffn_norm": ("none",),
-}
+# The fields of a variant that are covered; what the others name, only `RetNet.forward` computes.
+_COVERED = ("norm", "key_factor", "scaled", "feed_forward")
 
 
 class Stepper:
@@ -44,7 +36,8 @@ class Stepper:
     @staticmethod
     def covers(config: RetNetConfig) -> bool:
         """Whether a model of this config can be stepped; else take `RetNet.forward`."""
-        return all(getattr(config, name) in plain for name, plain in _PLAIN.items())
+        variant = config.variant
+        return variant == replace(PAPER, **{name: getattr(variant, name) for name in _COVERED})
 
     @torch.inference_mode()
     def __init__(
@@ -115,26 +108,23 @@ class _Layer:
         self.retention_norm, self.ffn_norm = _norm(block.retention_norm), _norm(block.ffn_norm)
         self.normalize = _head_norm(self.config)
         parts = [retention.q_proj.weight, retention.k_proj.weight, retention.v_proj.weight]
-        carrying = "qk".index(self.config.scaled)
+        carrying = "qk".index(self.config.variant.scaled)
         parts[carrying] = parts[carrying] * d_k**-0.5
         if retention.g_proj is not None:
             parts += [retention.g_proj.weight]
         self.projections = torch.cat(parts)
         self.out = retention.out_proj.weight.clone()
-        up = (
-            [ffn.up_proj.weight]
-            if ffn.gate_proj is None
-            else [ffn.gate_proj.weight, ffn.up_proj.weight]
-        )
+        kind = self.config.variant.feed_forward
+        self.activation = ACTIVATIONS[GATED.get(kind, kind)]
+        gate_proj = ffn.gate_proj if isinstance(ffn, VariantFeedForward) else None
+        self.is_gated = gate_proj is not None
+        up = [ffn.up_proj.weight] if gate_proj is None else [gate_proj.weight, ffn.up_proj.weight]
         self.up, self.down = torch.cat(up), ffn.down_proj.weight.clone()
         # gelu(u) = (w + w erf(w)) / sqrt(2) with w = u / sqrt(2): F.gelu takes several times as
         # long on a vector. Weights of 16 bits would be rounded once more.
-        self.has_scaled_gelu = self.config.feed_forward == "gelu" and self.up.dtype.itemsize > 2
+        self.has_scaled_gelu = kind == "gelu" and self.up.dtype.itemsize > 2
         if self.has_scaled_gelu:
             self.up, self.down = self.up * 0.5**0.5, self.down * 0.5**0.5
-        self.is_gated = ffn.gate_proj is not None
-        name = self.config.feed_forward
-        self.activation = ACTIVATIONS[GATED.get(name, name)]
         self.is_wider = self.state.dtype != self.up.dtype  # the state, where weights have 16 bits
         self.decay = retention.gamma.to(self.state)[:, None, None]
 

@@ -7,7 +7,8 @@ from retnet_viz.trace.passes.live import Live, Recomputed, live
 from retnet_viz.trace.views.agreement import Agreement
 from retnet_viz.trace.views.cost import Cost
 from retnet_viz.trace.views.equations import ChunkTerms, ParallelTerms, RecurrentTerms, terms
-from retnet_viz.trace.views.observables import Cell, Trace, trace
+from retnet_viz.trace.views.observables import Trace, trace
+from retnet_viz.trace.views.plane import Cell
 from retnet_viz.trace.views.steps import Schedule, Step, schedule
 
 __all__ = [

@@ -65,7 +65,7 @@ def expect_same(model: RetNet, made: Made, limit: float = 1e-5) -> None:
         assert (found[-1] - wanted).abs().max() <= limit * wanted.abs().max()
         for state, other in zip(output.state.layers, states, strict=True):
             assert state is not None
-            if model.config.scaled == "q":
+            if model.config.variant.scaled == "q":
                 other = other.to(state)
             assert (state[0].double() - other).abs().max() <= limit * other.abs().max()
     if dtype == torch.float64:

@@ -42,7 +42,9 @@ from retnet_viz.model import RetNetConfig
 
 WHOLE = st.integers(1, 3)
 RETNETS = st.builds(
-    lambda heads, width, **fields: RetNetConfig(d_model=2 * heads * width, n_heads=heads, **fields),
+    lambda heads, width, **fields: RetNetConfig.from_dict(
+        {"d_model": 2 * heads * width, "n_heads": heads, **fields}
+    ),
     heads=WHOLE,
     width=WHOLE,
     vocab_size=st.integers(2, 40),

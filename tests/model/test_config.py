@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from retnet_viz.model import ConfigError, RetNetConfig
+from retnet_viz.model import ConfigError, RetNetConfig, Variant
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,13 @@ from retnet_viz.model import ConfigError, RetNetConfig
         ({"head_norm": ["layer"]}, "head_norm"),
         ({"head_norm": None}, "head_norm"),
         ({"feed_forward": "tanh"}, "feed_forward"),
+        ({"feed_forward": "swiglu", "ffn_bias": True}, "swiglu.* has no bias and no norm"),
+        ({"key_factor": 0.3}, "key_factor 0.3 times 64 is not a whole number"),
+        ({"n_kv_heads": 3}, "n_heads 4 does not divide among n_kv_heads 3"),
+        ({"n_kv_heads": 0}, "n_kv_heads must be a whole number"),
+        ({"residual_scale": -1}, "residual_scale must be a finite number above 0"),
+        ({"decay_norm": 1}, "decay_norm must be true or false"),
+        ({"norm_place": "between"}, "norm_place must be one of"),
         ({"tie_embeddings": "false"}, "tie_embeddings"),
         ({"d_model": 12, "n_heads": 4}, "head_dim 3 must be even"),
         ({"decay": "slow"}, "decay"),
@@ -48,12 +55,22 @@ from retnet_viz.model import ConfigError, RetNetConfig
 )
 def test_a_bad_field_is_refused_by_name(fields: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        RetNetConfig(**fields)
+        RetNetConfig.from_dict(fields)
 
 
 def test_a_field_that_no_config_has_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="dropout, n_experts"):
         RetNetConfig.from_dict({"n_experts": 8, "d_model": 64, "dropout": 0.1})
+    with pytest.raises(ConfigError, match="unknown fields in the model's config: variant"):
+        RetNetConfig.from_dict({"variant": {"norm": "rms"}})
+
+
+def test_json_holds_the_fields_of_the_variant_beside_the_others() -> None:
+    config = RetNetConfig(d_model=64, variant=Variant(norm="rms", n_kv_heads=2))
+    fields = config.to_dict()
+    assert (fields["d_model"], fields["norm"], fields["n_kv_heads"]) == (64, "rms", 2)
+    assert not any(isinstance(value, dict) for value in fields.values())
+    assert RetNetConfig.from_dict({"norm": "rms", "n_kv_heads": 2, "d_model": 64}) == config
 
 
 @pytest.mark.parametrize(
@@ -64,8 +81,8 @@ def test_a_field_that_no_config_has_is_refused_by_name() -> None:
             vocab_size=7, d_model=6, n_heads=3, decay=(0.9, 1 - 2**-40, 1.0), head_norm="none"
         ),
         RetNetConfig(
-            decay="torchscale", rotation="half", norm="rms", head_norm="rms",
-            feed_forward="swiglu", tie_embeddings=False, value_factor=1, norm_eps=1e-5,
+            decay="torchscale", rotation="half", head_norm="rms", tie_embeddings=False,
+            value_factor=1, norm_eps=1e-5, variant=Variant(norm="rms", feed_forward="swiglu"),
         ),
     ],
 )  # fmt: skip

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from retnet_viz.model import MODES, RetNet, RetNetState, position
 from retnet_viz.model import retnet as retnet_module
-from retnet_viz.model.config import FEED_FORWARDS, GATED
 from retnet_viz.model.observe import listening
 from retnet_viz.model.retnet import Place
+from retnet_viz.model.variant import FEED_FORWARDS, GATED
 from retnet_viz.trace.views.cost import measure
 
 ModelFactory = Callable[..., RetNet]
@@ -24,7 +24,7 @@ ModelFactory = Callable[..., RetNet]
 
 @st.composite
 def variants(draw: st.DrawFn) -> dict[str, Any]:
-    """The fields of a random RetNetConfig."""
+    """The fields of a random RetNetConfig and its Variant."""
     heads = draw(st.integers(1, 3))
     gammas = st.lists(st.floats(0.2, 1.0), min_size=heads, max_size=heads)
     feed_forward = draw(st.sampled_from(FEED_FORWARDS))
@@ -70,7 +70,8 @@ def random_ids(batch: int, length: int, vocab: int = 23, seed: int = 0) -> Tenso
 
 def literal_logits(model: RetNet, ids: list[int]) -> Tensor:
     """The model's equations 8 and 9 for one text, head by head and token by token, in float64."""
-    c, weights = model.config, {n: p.detach().double() for n, p in model.named_parameters()}
+    c, form = model.config, model.config.variant
+    weights = {n: p.detach().double() for n, p in model.named_parameters()}
     weights.setdefault("head.weight", weights["embedding.weight"])
 
     def norm(x: Tensor, kind: str, name: str = "") -> Tensor:
@@ -101,12 +102,12 @@ def literal_logits(model: RetNet, ids: list[int]) -> Tensor:
             return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
         return x * torch.sigmoid(x) if kind == "swish" else x.clamp(min=0)
 
-    post = c.norm_place == "after"
-    x = c.embedding_scale * weights["embedding.weight"][ids]
-    x = norm(x, c.norm, "embedding_norm") if c.embedding_norm else x
+    post = form.norm_place == "after"
+    x = form.embedding_scale * weights["embedding.weight"][ids]
+    x = norm(x, form.norm, "embedding_norm") if form.embedding_norm else x
     for layer in range(c.n_layers):
         w = {n.removeprefix(f"blocks.{layer}."): p for n, p in weights.items()}
-        y = x if post else norm(x, c.norm, f"blocks.{layer}.retention_norm")
+        y = x if post else norm(x, form.norm, f"blocks.{layer}.retention_norm")
         q, k, v = (y @ w[f"retention.{p}_proj.weight"].T for p in "qkv")
         heads = []
         for h, gamma in enumerate(c.gammas().tolist()):
@@ -118,29 +119,29 @@ def literal_logits(model: RetNet, ids: list[int]) -> Tensor:
             for n in range(len(ids)):
                 decays = [gamma ** (n - m) for m in range(n + 1)]
                 row = sum(decays[m] * (q_h[n] @ k_h[m]) * v[m, values] for m in range(n + 1))
-                rows.append(row / math.sqrt(sum(decays)) if c.decay_norm else row)
+                rows.append(row / math.sqrt(sum(decays)) if form.decay_norm else row)
             heads.append(norm(torch.stack(rows), c.head_norm))
-            if c.head_norm_weights:
+            if form.head_norm_weights:
                 heads[-1] = heads[-1] * w["retention.head_norm_weight"]
         gated = torch.cat(heads, dim=-1)
         if c.gate == "swish":
             gate = y @ w["retention.g_proj.weight"].T
             gated = gate * torch.sigmoid(gate) * gated
-        x = c.residual_scale * x + gated @ w["retention.out_proj.weight"].T
-        x = norm(x, c.norm, f"blocks.{layer}.retention_norm") if post else x
-        y = x if post else norm(x, c.norm, f"blocks.{layer}.ffn_norm")
+        x = form.residual_scale * x + gated @ w["retention.out_proj.weight"].T
+        x = norm(x, form.norm, f"blocks.{layer}.retention_norm") if post else x
+        y = x if post else norm(x, form.norm, f"blocks.{layer}.ffn_norm")
         up = y @ w["ffn.up_proj.weight"].T + w.get("ffn.up_proj.bias", 0)
-        if c.feed_forward in GATED:
-            kind = {"swiglu": "swish", "geglu": "gelu", "reglu": "relu"}[c.feed_forward]
+        if form.feed_forward in GATED:
+            kind = {"swiglu": "swish", "geglu": "gelu", "reglu": "relu"}[form.feed_forward]
             inner = active(y @ w["ffn.gate_proj.weight"].T, kind) * up
         else:
-            inner = active(up, c.feed_forward)
-        if c.ffn_norm != "none":
-            inner = norm(inner, c.ffn_norm, f"blocks.{layer}.ffn.norm")
+            inner = active(up, form.feed_forward)
+        if form.ffn_norm != "none":
+            inner = norm(inner, form.ffn_norm, f"blocks.{layer}.ffn.norm")
         inner = inner @ w["ffn.down_proj.weight"].T + w.get("ffn.down_proj.bias", 0)
-        x = c.residual_scale * x + inner
-        x = norm(x, c.norm, f"blocks.{layer}.ffn_norm") if post else x
-    return (x if post else norm(x, c.norm, "norm")) @ weights["head.weight"].T
+        x = form.residual_scale * x + inner
+        x = norm(x, form.norm, f"blocks.{layer}.ffn_norm") if post else x
+    return (x if post else norm(x, form.norm, "norm")) @ weights["head.weight"].T
 
 
 @given(fields=variants(), seed=st.integers(0, 99))

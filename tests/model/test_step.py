@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from retnet_viz.model import RetNet, RetNetState, Stepper, generate
 from retnet_viz.model import step as step_module
-from retnet_viz.model.config import FEED_FORWARDS, HEAD_NORMS, NORMS, ROTATIONS
+from retnet_viz.model.config import HEAD_NORMS, ROTATIONS
 from retnet_viz.model.observe import listening
+from retnet_viz.model.variant import FEED_FORWARDS, NORMS
 
 ModelFactory = Callable[..., RetNet]
 TEXT = torch.tensor([[5, 17, 200, 3, 3, 80, 9, 1, 250, 40, 2, 66]])

@@ -112,7 +112,7 @@ def _layer(config: RetNetConfig, weights: dict[str, Array], x: Array) -> Literal
     y = x + (gate * normed) @ weights["retention.out_proj.weight"].T
     z = _norm(config, weights, "ffn_norm", y)
     inner = z @ weights["ffn.up_proj.weight"].T
-    if config.feed_forward == "swiglu":
+    if config.variant.feed_forward == "swiglu":
         inner = _swish(z @ weights["ffn.gate_proj.weight"].T) * inner
     else:
         inner = inner * (1 + np.vectorize(math.erf)(inner / math.sqrt(2))) / 2
@@ -140,8 +140,8 @@ def _turned(config: RetNetConfig, x: Array) -> Array:
 
 
 def _norm(config: RetNetConfig, weights: dict[str, Array], name: str, x: Array) -> Array:
-    x = _unit(config.norm, config, x) * weights[f"{name}.weight"]
-    return x + weights[f"{name}.bias"] if config.norm == "layer" else x
+    x = _unit(config.variant.norm, config, x) * weights[f"{name}.weight"]
+    return x + weights[f"{name}.bias"] if config.variant.norm == "layer" else x
 
 
 def _unit(kind: str, config: RetNetConfig, x: Array) -> Array:

@@ -47,7 +47,7 @@ def projections(model: RetNet, length: int) -> int:
     """Operations of all matrix products with weights, the same in every mode."""
     c = model.config
     inner = c.n_heads * c.value_dim
-    ffn = (3 if c.feed_forward == "swiglu" else 2) * c.d_model * c.ffn_dim
+    ffn = (3 if c.variant.feed_forward == "swiglu" else 2) * c.d_model * c.ffn_dim
     layer = 2 * c.d_model**2 + 3 * c.d_model * inner + ffn
     return 2 * length * (c.n_layers * layer + c.d_model * c.vocab_size)
 

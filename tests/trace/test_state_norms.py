@@ -12,7 +12,7 @@ from torch import Tensor
 
 from retnet_viz.model import RetNet
 from retnet_viz.trace import trace
-from retnet_viz.trace.views import observables
+from retnet_viz.trace.views import states
 from retnet_viz.trace.views.cost import Meter
 from retnet_viz.trace.views.state_norms import state_norms
 
@@ -104,7 +104,7 @@ def test_only_a_mode_without_the_states_derives_them_so(
         seen.append(k.shape[1])
         return state_norms(k, v, gamma)
 
-    monkeypatch.setattr(observables, "state_norms", spy)
+    monkeypatch.setattr(states, "state_norms", spy)
     found = trace(tiny_model(), torch.arange(30), mode, 4)
     first, again = found.state_norm(1), found.state_norm(1)
     assert seen == [30] * calls

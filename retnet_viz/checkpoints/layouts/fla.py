@@ -12,7 +12,7 @@ from typing import Any
 
 from retnet_viz.checkpoints.layouts.layout import Fields, Layout
 from retnet_viz.checkpoints.weights import Weights
-from retnet_viz.model import RetNetConfig
+from retnet_viz.model import RetNetConfig, Variant
 
 
 def _recognises(fields: Mapping[str, Any]) -> bool:
@@ -34,21 +34,25 @@ def _config_of(fields: Fields, _weights: Weights) -> RetNetConfig:
         d_model=width,
         n_layers=fields.whole("num_hidden_layers", 24),
         n_heads=heads,
-        n_kv_heads=None if shared == heads else shared,
-        key_factor=keys,
         value_factor=values / keys,
         ffn_factor=_inner_width(fields, width) / width,
-        feed_forward="swiglu",
         rotation="half",
         angles="rope",
-        scaled="q",
-        norm="rms",
-        norm_eps=fields.number("norm_eps", 1e-6),
         head_norm="rms",
-        # True where nothing is said; the code's layer takes a null for false.
-        head_norm_weights=fields.switch("elementwise_affine", "elementwise_affine" not in fields),
         gate="swish" if fields.switch("use_output_gate", True) else "none",
+        norm_eps=fields.number("norm_eps", 1e-6),
         tie_embeddings=fields.switch("tie_word_embeddings", False),
+        variant=Variant(
+            norm="rms",
+            key_factor=keys,
+            n_kv_heads=None if shared == heads else shared,
+            scaled="q",
+            # True where nothing is said; the code's layer takes a null for false.
+            head_norm_weights=fields.switch(
+                "elementwise_affine", "elementwise_affine" not in fields
+            ),
+            feed_forward="swiglu",
+        ),
     )
 
 

@@ -17,9 +17,9 @@ import torch
 from retnet_viz.checkpoints.errors import CheckpointError
 from retnet_viz.checkpoints.layouts.layout import Fields, Layout
 from retnet_viz.checkpoints.weights import Weights
-from retnet_viz.model import RetNetConfig
-from retnet_viz.model.config import GATED, ConfigError
+from retnet_viz.model import ConfigError, RetNetConfig, Variant
 from retnet_viz.model.position import rotation_angles
+from retnet_viz.model.variant import GATED
 
 ACTIVATIONS = {"swish": "swish", "silu": "swish", "gelu": "gelu", "relu": "relu"}
 
@@ -72,18 +72,20 @@ def decoder_config(
         ffn_factor=fields.whole("decoder_ffn_embed_dim", 1280) / width,
         decay=_decay(fields, weights, f"{prefix}retnet_rel_pos.decay", heads),
         rotation="interleaved",
-        norm=norm,
-        norm_eps=fields.number("layernorm_eps", 1e-6),
         head_norm=norm,
-        decay_norm=True,
-        norm_place="before" if is_pre_norm else "after",
-        residual_scale=(2.0 * layers) ** 0.25 if is_deep else 1.0,
-        embedding_scale=1.0 if fields.switch("no_scale_embedding", True) else math.sqrt(width),
-        embedding_norm=fields.switch("layernorm_embedding", False),
-        feed_forward=gated if is_gated else active,
-        ffn_bias=not is_gated,
-        ffn_norm=inner_norm if has_inner_norm and not is_gated else "none",
+        norm_eps=fields.number("layernorm_eps", 1e-6),
         tie_embeddings=tied,
+        variant=Variant(
+            norm=norm,
+            norm_place="before" if is_pre_norm else "after",
+            residual_scale=(2.0 * layers) ** 0.25 if is_deep else 1.0,
+            decay_norm=True,
+            feed_forward=gated if is_gated else active,
+            ffn_bias=not is_gated,
+            ffn_norm=inner_norm if has_inner_norm and not is_gated else "none",
+            embedding_scale=1.0 if fields.switch("no_scale_embedding", True) else math.sqrt(width),
+            embedding_norm=fields.switch("layernorm_embedding", False),
+        ),
     )
 
 

@@ -32,7 +32,8 @@ from retnet_viz.trace.passes.external_tensors import (
     Observed,
     Vocabulary,
 )
-from retnet_viz.trace.views.observables import Trace, check_ids
+from retnet_viz.trace.passes.full_pass import check_ids
+from retnet_viz.trace.views.observables import Trace
 
 SUFFIX = ".safetensors"
 FORMAT, VERSION = "retnet_viz trace", 1

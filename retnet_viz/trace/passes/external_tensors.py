@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from retnet_viz.checkpoints.weights import FLOATS
 from retnet_viz.model import Output, RetNet, RetNetState
-from retnet_viz.model.config import check_whole, known
+from retnet_viz.model.checks import check_names, check_whole
 from retnet_viz.model.observe import publish
 from retnet_viz.model.position import sharing_decays
 from retnet_viz.model.retention import retain
@@ -52,7 +52,8 @@ class ExternalConfig:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> ExternalConfig:
         """The config with these fields; an unknown field is a ConfigError, not ignored."""
-        return cls(**known(cls, fields))
+        check_names(fields, cls.__dataclass_fields__)
+        return cls(**fields)
 
 
 class Vocabulary:

@@ -20,10 +20,11 @@ from retnet_viz.model import RetNet
 from retnet_viz.model.retnet import check_call
 from retnet_viz.trace.passes.budget import check_memory, foreseen
 from retnet_viz.trace.passes.capture import LayerRecord
+from retnet_viz.trace.passes.full_pass import check_ids
 from retnet_viz.trace.passes.growable_buffer import GrowableBuffer
 from retnet_viz.trace.passes.incremental import IncrementalPass, Progress, WholePass
 from retnet_viz.trace.passes.segments import Change, Segments
-from retnet_viz.trace.views.observables import Trace, check_ids
+from retnet_viz.trace.views.observables import Trace
 
 
 @dataclass(frozen=True)

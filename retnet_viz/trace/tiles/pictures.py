@@ -25,7 +25,7 @@ from torch import Tensor
 from retnet_viz.model.position import decay_matrix, decay_powers
 from retnet_viz.trace.tiles.band import BLOCK, Band, Progress, round_down
 from retnet_viz.trace.tiles.window import TILE, Window
-from retnet_viz.trace.views.observables import Cell
+from retnet_viz.trace.views.plane import Cell
 
 KINDS = ("retention", "scores", "decay")
 RESOLUTION = 1 / 254  # half a step of a linear signed scale of 255 colours, as raster() draws

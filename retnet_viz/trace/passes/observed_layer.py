@@ -1,0 +1,54 @@
+"""One layer of an observed pass: what it published, and by which mode.
+
+Shapes: T tokens, H heads, d_k and d_v the widths of a head's keys and values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from retnet_viz.trace.passes.capture import LayerRecord, Record
+
+
+@dataclass(frozen=True)
+class ObservedLayer:
+    """Layer `index` of the pass that `whole` records, with gamma (H,) float64.
+
+    What is derived of a layer is derived from this. Reading it raises RuntimeError where the record
+    is outdated.
+    """
+
+    whole: Record
+    index: int
+    gamma: Tensor
+    mode: str
+    chunk_size: int
+    length: int
+
+    @property
+    def record(self) -> LayerRecord:
+        """What was kept of this layer."""
+        self.whole.check()
+        return self.whole.layers[self.index]
+
+    @property
+    def q(self) -> Tensor:
+        """(H, T, d_k), queries after rotation."""
+        return self.record["retention.q"][0]
+
+    @property
+    def k(self) -> Tensor:
+        """(H, T, d_k), keys after rotation."""
+        return self.record["retention.k"][0]
+
+    @property
+    def v(self) -> Tensor:
+        """(H, T, d_v), values."""
+        return self.record["retention.v"][0]
+
+    @property
+    def output(self) -> Tensor:
+        """(T, d), what the layer hands to the next."""
+        return self.record["layer.output"][0]
