@@ -15,15 +15,15 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 import pytest
-from explorer_steps import ExplorerPage
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
-from lab_steps import open_notebook, run_all_cells
 from playwright.sync_api import Page, Route, expect
-from serving import COMMAND, serving
 from voila.execute import VoilaExecutor
 
 from retnet_viz.server.app_errors import tell_in_terminal
 from retnet_viz.server.websocket import PromptWebsocketConnection
+from tests.support.explorer_steps import ExplorerPage
+from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.serving import COMMAND, serving
 
 WIDGETS = "#rendered_cells .jupyter-widgets"
 
