@@ -10,15 +10,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import nbformat
 import psutil
 import pytest
-from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from playwright.sync_api import Page, Route, expect
 
-from retnet_viz.server.websocket import PromptWebsocketConnection
 from tests.support.explorer_steps import ExplorerPage
 from tests.support.lab_steps import open_notebook, run_all_cells
 from tests.support.serving import COMMAND, serving
@@ -157,24 +154,6 @@ def test_a_closed_page_ends_its_kernel(page: Page, voila_url: str) -> None:
     assert status(f"{voila_url}api/kernels/{kernel}") == 200
     page.goto("about:blank")
     assert soon(lambda: status(f"{voila_url}api/kernels/{kernel}") == 404)
-
-
-def test_the_websocket_sends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[object] = []
-
-    class Connection(PromptWebsocketConnection):
-        websocket_handler = SimpleNamespace(set_nodelay=calls.append)
-
-        def __init__(self) -> None:
-            """Without a kernel."""
-
-    async def connect(self: ZMQChannelsWebsocketConnection) -> None:
-        calls.append("connect")
-
-    monkeypatch.setattr(ZMQChannelsWebsocketConnection, "connect", connect)
-    with pytest.raises(StopIteration):  # driven by hand: the browser's event loop is running
-        Connection().connect().send(None)
-    assert calls == [True, "connect"]
 
 
 def test_jupyterlab_runs_a_notebook(page: Page, lab_url: str, lab_folder: Path) -> None:

@@ -6,7 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from guide import Step, copy_of_the_checkout, follow, run, steps
+from guide import Step, follow, run, steps
+
+from tests.support.checkout import copy_of_the_checkout
 
 GUIDE = steps("add_a_panel.md")
 
