@@ -37,7 +37,7 @@ lab: $(RUNTIME)
 
 # The browser's tests by themselves, when all cores are theirs. 5: PYTEST_ARGS choose none of a part.
 test: check js
-	@chromium="$$($(BIN)/python tests/browser/chromium.py)" && export CHROMIUM="$$chromium" && \
+	@chromium="$$($(BIN)/python -m tests.support.chromium)" && export CHROMIUM="$$chromium" && \
 	  { $(BIN)/python -m pytest -n auto -m "not browser" $(PYTEST_ARGS) || [ $$? = 5 ]; } && \
 	  { $(BIN)/python -m pytest -m browser $(PYTEST_ARGS) || [ $$? = 5 ]; }
 
@@ -56,10 +56,10 @@ check: $(DEVELOPMENT)
 	$(BIN)/lint-imports --no-cache
 
 docs: $(DEVELOPMENT)
-	@$(BIN)/python docs/api_reference.py
-	@$(BIN)/python docs/architecture.py
-	@chromium="$$($(BIN)/python tests/browser/chromium.py)" && \
-	  CHROMIUM="$$chromium" $(BIN)/python docs/gallery.py
+	@$(BIN)/python -m docs.api_reference
+	@$(BIN)/python -m docs.architecture
+	@chromium="$$($(BIN)/python -m tests.support.chromium)" && \
+	  CHROMIUM="$$chromium" $(BIN)/python -m docs.gallery
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

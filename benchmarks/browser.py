@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -22,9 +20,8 @@ from typing import Any
 
 from tornado.websocket import websocket_connect
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "browser"))
-from chromium import find  # noqa: E402
+from tests.support.chromium import OPTIONS, find
+from tests.support.serving import serving
 
 WORDS = "the king said to the old man that he would go down to the river and see what was there "
 
@@ -123,11 +120,10 @@ class Browser:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[str, str]]:
+def browsing() -> Iterator[tuple[str, str]]:
     """The address of a server of the apps, and the debugging socket of a browser's page."""
     with ExitStack() as stack:
-        server, url = _start_server()
-        stack.callback(end, server)
+        url = stack.enter_context(serving("explore", "--no-browser", "--port", "0"))
         folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         browser, socket = start_browser(folder)
         stack.callback(end, browser)
@@ -139,26 +135,12 @@ def end(process: subprocess.Popen[Any]) -> None:
     process.wait(30)
 
 
-def _start_server() -> tuple[subprocess.Popen[str], str]:
-    command = [str(Path(sys.executable).with_name("retnet-viz")), "explore"]
-    server = subprocess.Popen(
-        [*command, "--no-browser", "--port", "0"], stdout=subprocess.PIPE, text=True
-    )
-    assert server.stdout
-    for line in server.stdout:
-        if found := re.search(r"http://\S+", line):
-            return server, found[0]
-    raise RuntimeError("the server did not start")
-
-
 def start_browser(folder: str) -> tuple[subprocess.Popen[bytes], str]:
     browser = subprocess.Popen(
         [
             find(),
             "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
+            *OPTIONS,
             "--remote-debugging-port=0",
             f"--user-data-dir={folder}",
             "--window-size=1280,800",

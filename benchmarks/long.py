@@ -1,6 +1,6 @@
 """How long a text file of 131,072 tokens takes to open in the explorer, in a real browser.
 
-    .venv/bin/python benchmarks/long.py [--repeat 3]
+    .venv/bin/python -m benchmarks.long [--repeat 3]
 
 Gives a file to the page's file control and waits until the text is read, until every panel of the
 chosen layer is drawn, and until the matrix is. Then types at the end of the text, opens another
@@ -14,9 +14,8 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from browser import PAGE, WORDS, Browser, machine, serving, summary
-
 import retnet_viz as rv
+from benchmarks.browser import PAGE, WORDS, Browser, browsing, machine, summary
 
 LENGTH = 131_072
 KEYS = "and so"
@@ -121,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
-    with serving() as (url, socket), tempfile.TemporaryDirectory() as folder:
+    with browsing() as (url, socket), tempfile.TemporaryDirectory() as folder:
         asyncio.run(measure(url, socket, options.repeat, Path(folder)))
 
 

@@ -1,6 +1,6 @@
 """How long the plane of a long text takes from a gesture to its sharp picture, in a real browser.
 
-    .venv/bin/python benchmarks/pan.py [--length 131072] [--trips 6] [--scale linear]
+    .venv/bin/python -m benchmarks.pan [--length 131072] [--trips 6] [--scale linear]
 
 Serves a page with the first layer's retention plane of a text that the shipped model read, all
 heads in a panel of 1,280 x 700 pixels. Each trip zooms from the whole triangle to single cells, by
@@ -25,8 +25,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import nbformat
-from browser import WORDS, Browser, end, machine, percentile, start_browser
 
+from benchmarks.browser import WORDS, Browser, end, machine, percentile, start_browser
 from retnet_viz.figures.base.scale import SCALES
 
 BUDGETS = 200, 400  # milliseconds, median and 95th percentile

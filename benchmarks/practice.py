@@ -1,6 +1,6 @@
 """How long Training live's tasks take to be learned: seconds of training on one thread.
 
-.venv/bin/python benchmarks/practice.py
+.venv/bin/python -m benchmarks.practice
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How fast the mode at work plays, steps and is scrubbed, in a real browser.
 
-    .venv/bin/python benchmarks/stage.py [--repeat 30] [--lengths 64 512 2048]
+    .venv/bin/python -m benchmarks.stage [--repeat 30] [--lengths 64 512 2048]
 
 Starts the server of the apps and a headless Chromium of 1280 x 800, opens the modes' dashboard at
 its step by step view, and moves the stage inside the page: plays at 30 steps a second, steps by
@@ -20,7 +20,7 @@ import statistics
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from browser import PAGE, Browser, machine, percentile, serving
+from benchmarks.browser import PAGE, Browser, browsing, machine, percentile
 
 APP = "voila/render/modes.ipynb"
 STAGE, STRIP = ".rv-step-player", ".rv-strip"
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="+", default=[64, 512, 2048], help="tokens")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    with serving() as (url, socket):
+    with browsing() as (url, socket):
         cases = asyncio.run(measure(url, socket, options.repeat, options.lengths))
     # On a machine that has other work to do the figures say little.
     print(f"{machine()}, {os.cpu_count()} cores, load before {load:.1f}")

@@ -1,6 +1,6 @@
 """How fast the retention plane of a long text is drawn: what is computed, without a browser.
 
-    .venv/bin/python benchmarks/tiles.py [--length 131072] [--repeat 40] [--threads 2] [--slow]
+    .venv/bin/python -m benchmarks.tiles [--length 131072] [--repeat 40] [--threads 2] [--slow]
 
 Makes random q and k (d_k = 64) for heads with the decays of the paper, prepares each head once, and
 asks for pictures of 800 x 800 pixels: of the whole triangle, of three zooms at random places along
@@ -18,8 +18,8 @@ import statistics
 import time
 
 import torch
-from browser import machine, percentile
 
+from benchmarks.browser import machine, percentile
 from retnet_viz.trace.tiles.pictures import Plane
 
 PIXELS = 800

@@ -1,6 +1,6 @@
 """How long the explorer takes from an edit to repainted panels, in a real browser.
 
-    .venv/bin/python benchmarks/ui.py [--repeat 30]
+    .venv/bin/python -m benchmarks.ui [--repeat 30]
 
 Starts the dashboard and a headless Chromium, opens the page, and makes edits inside the page: a
 keystroke, a step of the layer slider, a switch of the mode. A measurement ends when every panel
@@ -16,7 +16,7 @@ import asyncio
 import json
 import time
 
-from browser import PAGE, Browser, machine, serving, summary
+from benchmarks.browser import PAGE, Browser, browsing, machine, summary
 
 LAYER_SLIDER = """
 bench.layer = (step) => {
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=30)
     parser.add_argument("--lengths", type=int, nargs="+", default=[64, 512], help="tokens")
     options = parser.parse_args()
-    with serving() as (url, socket):
+    with browsing() as (url, socket):
         rows = asyncio.run(measure(url, socket, options.repeat, options.lengths))
     print(machine())
     print(f"{'milliseconds':44} {'median':>8} {'p95':>8}   runs")

@@ -1,6 +1,6 @@
 """Write docs/api.md, the reference of the public names, from the docstrings.
 
-.venv/bin/python docs/api_reference.py
+.venv/bin/python -m docs.api_reference
 """
 
 from __future__ import annotations

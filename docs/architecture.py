@@ -1,6 +1,6 @@
 """Draw the house: write docs/architecture.md from the code as it is.
 
-    .venv/bin/python docs/architecture.py
+    .venv/bin/python -m docs.architecture
 
 The rooms are the packages with their docstrings; the walks are the stacks of a keystroke and of a
 hover, recorded while they happen.

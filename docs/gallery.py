@@ -1,7 +1,7 @@
 """Take a picture of every app and of every panel, and write docs/gallery.md, which shows them.
 
 make test                                # once: it installs what this needs
-.venv/bin/python docs/gallery.py         # or some apps alone: docs/gallery.py cost compare
+.venv/bin/python -m docs.gallery         # or some apps alone: -m docs.gallery cost compare
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "browser"))
-from chromium import find  # noqa: E402
-from cost_steps import CostPage  # noqa: E402
-from explorer_steps import ExplorerPage  # noqa: E402
-from modes_steps import ModesPage  # noqa: E402
-from serving import serving  # noqa: E402
-from training_steps import TrainingPage  # noqa: E402
+from tests.support.chromium import launch
+from tests.support.cost_steps import CostPage
+from tests.support.explorer_steps import ExplorerPage
+from tests.support.modes_steps import ModesPage
+from tests.support.serving import serving
+from tests.support.training_steps import TrainingPage
 
+ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "gallery.md"
 IMAGES = ROOT / "docs" / "images" / "gallery"
 PATIENT = 600_000  # milliseconds: the machine may be busy, and what is measured takes its time
@@ -525,10 +524,7 @@ def main(chosen: list[str]) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     expect.set_options(timeout=PATIENT)
     with serving("explore", "--no-browser", "--port", "0") as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find(),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        browser = launch(playwright)
         for app in APPS:
             if not chosen or app.name in chosen:
                 take(browser, url, app)

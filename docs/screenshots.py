@@ -1,13 +1,12 @@
 """Take the pictures of the README from the running explorer.
 
 make test                                   # once: it installs what this needs
-.venv/bin/python docs/screenshots.py        # writes docs/images/*.png
+.venv/bin/python -m docs.screenshots        # writes docs/images/*.png
 """
 
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,14 +14,12 @@ import torch
 from playwright.sync_api import Page, expect, sync_playwright
 
 import retnet_viz as rv
+from tests.support.chromium import launch
+from tests.support.explorer_steps import ExplorerPage
+from tests.support.serving import serving
+from tests.support.training_steps import TrainingPage
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "browser"))
-from chromium import find  # noqa: E402
-from explorer_steps import ExplorerPage  # noqa: E402
-from serving import serving  # noqa: E402
-from training_steps import TrainingPage  # noqa: E402
-
 MODES = (
     # file name, width, height, query, mode, view
     ("modes.png", 1280, 800, "", "recurrent", "Step by step"),
@@ -45,10 +42,7 @@ TRAINING = (
 def main() -> None:
     """Write every picture of SHOTS, MODES and TRAINING."""
     with serving("explore", "--no-browser", "--port", "0") as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find(),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        browser = launch(playwright)
         for name, width, height, query, preset, mode in SHOTS:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.goto(url + query)

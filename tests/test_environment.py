@@ -12,6 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from setuptools import find_packages
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
@@ -40,6 +41,12 @@ def test_every_dependency_is_pinned_to_a_version_that_it_allows(dependency: str)
 
 def test_the_build_uses_the_pinned_setuptools() -> None:
     assert PROJECT["build-system"]["requires"] == [f"setuptools=={RUNTIME['setuptools']}"]
+
+
+def test_the_build_takes_the_package_alone() -> None:
+    """Not the tests, the documentation and the benchmarks, which are packages too."""
+    found = find_packages(str(CHECKOUT), **PROJECT["tool"]["setuptools"]["packages"]["find"])
+    assert {name.split(".")[0] for name in found} == {"retnet_viz"}
 
 
 def test_conda_installs_the_pinned_versions() -> None:

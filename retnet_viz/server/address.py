@@ -20,10 +20,10 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
     Raises:
         AddressError: the port is taken or forbidden, or this machine does not have the address.
     """
+    if not 0 <= port <= 65535:  # the system would take its last 16 bits
+        raise AddressError(f"a port is a number from 0 to 65535, not {port}.")
     try:
         return bind_sockets(port, host)
-    except OverflowError:
-        raise AddressError(f"a port is a number from 0 to 65535, not {port}.") from None
     except socket.gaierror:
         raise AddressError(f"there is no host named {host!r}.") from None
     except OSError as error:

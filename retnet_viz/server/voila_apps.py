@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import shutil
-import signal
 import socket
 import time
 import webbrowser
@@ -21,15 +20,14 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from traitlets.config import Config
 from voila.app import Voila
-from voila.request_info_handler import RequestInfoSocketHandler
 from voila.tornado.contentshandler import VoilaContentsHandler
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
 
 from retnet_viz.server.address import is_loopback, reachable_host
-from retnet_viz.server.app_errors import tell_in_terminal
 from retnet_viz.server.folders import APPS
 from retnet_viz.server.kernels import OwnKernelSpecManager
+from retnet_viz.server.voila_internals import is_warm, tell_in_terminal
 from retnet_viz.server.websocket import PromptWebsocketConnection
 from retnet_viz.trace.passes.budget import available_memory
 
@@ -117,10 +115,9 @@ class ExplorerServer(Voila):  # type: ignore[misc]
     opens_browser: bool
 
     def initialize(self, argv: list[str] | None = None) -> None:
-        """Configure the server; SIGTERM then ends it as an interrupt does."""
+        """Configure the server; SIGTERM then stops its loop, as an interrupt does."""
         super().initialize(argv)
         self.ioloop = IOLoop.current()
-        signal.signal(signal.SIGTERM, self._handle_signal_stop)
 
     def setup_template_dirs(self) -> None:
         """Look for templates here first."""
@@ -197,16 +194,5 @@ class ExplorerServer(Voila):  # type: ignore[misc]
 
     async def _until_warm(self, notebook: str) -> None:
         deadline = time.monotonic() + WARM_UP_SECONDS
-        while not self._is_warm(notebook) and time.monotonic() < deadline:
+        while time.monotonic() < deadline and not is_warm(self.kernel_manager, notebook):
             await asyncio.sleep(0.05)
-
-    def _is_warm(self, notebook: str) -> bool:
-        """Whether the kernel started ahead has run the notebook, or waits in it for a visitor."""
-        pool = self.kernel_manager._pools.get(notebook, [])
-        if not pool:  # a visitor has already taken it
-            return True
-        if not pool[0].done():
-            return False
-        kernel = pool[0].result()
-        waiting = kernel["kernel_id"] in RequestInfoSocketHandler._waiters
-        return waiting or bool(kernel["task"].done())

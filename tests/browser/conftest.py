@@ -9,9 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from chromium import find
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from serving import serving
+
+from tests.support.chromium import launch
+from tests.support.serving import serving
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOME_HOSTS = {"127.0.0.1", "localhost"}
@@ -68,10 +69,7 @@ def lab_url(lab_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find(),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        browser = launch(playwright)
         yield browser
         browser.close()
 

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 from conftest import leave
-from cost_steps import CostPage
-from explorer_steps import ExplorerPage
-from page_steps import read_rows
 from playwright.sync_api import Browser, Page, expect
 
 from retnet_viz.experiments.cost_model import (
@@ -29,6 +26,9 @@ from retnet_viz.ui.core import link
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.pages.cost import shipped_models
 from retnet_viz.ui.pages.cost_state import CostState
+from tests.support.cost_steps import CostPage
+from tests.support.explorer_steps import ExplorerPage
+from tests.support.page_steps import read_rows
 
 REACH = 1024
 LONG = 60_000  # ms: the machine may be busy

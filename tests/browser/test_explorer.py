@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from explorer_steps import ExplorerPage
-from lab_steps import open_notebook, run_all_cells
 from playwright.sync_api import Browser, Page, expect
 
 import retnet_viz as rv
 from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.figures.base.tokens import visible
+from tests.support.explorer_steps import ExplorerPage
+from tests.support.lab_steps import open_notebook, run_all_cells
 
 TEXT = "The king had three sons, and the youngest"
 OTHER = "The queen sat down"

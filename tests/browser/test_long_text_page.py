@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from explorer_steps import ExplorerPage
 from playwright.sync_api import Page, expect
 
 import retnet_viz as rv
+from tests.support.explorer_steps import ExplorerPage
 
 WORDS = "The king said to the old man that he would go down to the river and see what was there. "
 PATIENT = 90_000  # milliseconds

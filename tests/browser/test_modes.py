@@ -13,9 +13,6 @@ import nbformat
 import pytest
 import torch
 from conftest import leave
-from explorer_steps import ExplorerPage
-from lab_steps import open_notebook, run_all_cells
-from modes_steps import ModesPage, Player
 from playwright.sync_api import Browser, Page, expect
 
 import retnet_viz as rv
@@ -23,6 +20,9 @@ from retnet_viz.experiments import chunk_curve, variant
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.figures.steps.formula import number
 from retnet_viz.ui.core.page_state import ExplorerState
+from tests.support.explorer_steps import ExplorerPage
+from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.modes_steps import ModesPage, Player
 
 TEXT = "The king had three sons, and the youngest"
 TOKENS = ["The", "·king", "·had", "·three", "·s", "ons", ",", "·and", "·the", "·young", "est"]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import find
 
 import retnet_viz as rv
 from retnet_viz.ui.export import PANELS, ImageError, Painter, View
+from tests.support.chromium import find
 
 TEXT = "the cat and the dog"
 

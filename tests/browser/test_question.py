@@ -6,8 +6,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab_steps import open_notebook, run_all_cells
 from playwright.sync_api import Locator, Page, expect
+
+from tests.support.lab_steps import open_notebook, run_all_cells
 
 CODE = """
 import ipywidgets

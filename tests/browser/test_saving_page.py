@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explorer_steps import ExplorerPage
 from playwright.sync_api import Browser, Page, expect
 
 import retnet_viz as rv
+from tests.support.explorer_steps import ExplorerPage
 
 TEXT = "the cat and the dog"
 

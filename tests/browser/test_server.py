@@ -10,20 +10,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import nbformat
 import psutil
 import pytest
-from explorer_steps import ExplorerPage
-from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
-from lab_steps import open_notebook, run_all_cells
 from playwright.sync_api import Page, Route, expect
-from serving import COMMAND, serving
-from voila.execute import VoilaExecutor
 
-from retnet_viz.server.app_errors import tell_in_terminal
-from retnet_viz.server.websocket import PromptWebsocketConnection
+from tests.support.explorer_steps import ExplorerPage
+from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.serving import COMMAND, serving
 
 WIDGETS = "#rendered_cells .jupyter-widgets"
 
@@ -159,41 +154,6 @@ def test_a_closed_page_ends_its_kernel(page: Page, voila_url: str) -> None:
     assert status(f"{voila_url}api/kernels/{kernel}") == 200
     page.goto("about:blank")
     assert soon(lambda: status(f"{voila_url}api/kernels/{kernel}") == 404)
-
-
-def test_the_reason_of_a_failing_app_is_in_the_terminal_and_not_on_the_page(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(
-        VoilaExecutor, "strip_code_cell_errors", VoilaExecutor.strip_code_cell_errors
-    )
-    tell_in_terminal()
-    output = nbformat.v4.new_output(
-        "error", ename="ValueError", evalue="why", traceback=["the line", "ValueError: why"]
-    )
-    cell = nbformat.v4.new_code_cell("1/0", outputs=[output], execution_count=1)
-    executor = VoilaExecutor(nbformat.v4.new_notebook(), show_tracebacks=False)
-    executor.strip_code_cell_errors(cell)
-    assert "ValueError: why" in capsys.readouterr().err
-    assert "why" not in str(cell["outputs"])
-
-
-def test_the_websocket_sends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[object] = []
-
-    class Connection(PromptWebsocketConnection):
-        websocket_handler = SimpleNamespace(set_nodelay=calls.append)
-
-        def __init__(self) -> None:
-            """Without a kernel."""
-
-    async def connect(self: ZMQChannelsWebsocketConnection) -> None:
-        calls.append("connect")
-
-    monkeypatch.setattr(ZMQChannelsWebsocketConnection, "connect", connect)
-    with pytest.raises(StopIteration):  # driven by hand: the browser's event loop is running
-        Connection().connect().send(None)
-    assert calls == [True, "connect"]
 
 
 def test_jupyterlab_runs_a_notebook(page: Page, lab_url: str, lab_folder: Path) -> None:

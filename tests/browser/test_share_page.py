@@ -8,9 +8,6 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from explorer_steps import ExplorerPage
-from lab_steps import open_notebook, run_all_cells
-from modes_steps import ModesPage
 from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 import retnet_viz as rv
@@ -18,6 +15,9 @@ from retnet_viz.figures.base.tokens import visible
 from retnet_viz.model import RetNetConfig
 from retnet_viz.ui import ExplorerState
 from retnet_viz.ui.core import link
+from tests.support.explorer_steps import ExplorerPage
+from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.modes_steps import ModesPage
 
 TEXT = "The king had three sons"
 # A text that does not pack into 2,000 characters.

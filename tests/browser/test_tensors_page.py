@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explorer_steps import ExplorerPage
-from lab_steps import open_notebook, run_all_cells
 from playwright.sync_api import Page, expect
+
+from tests.support.explorer_steps import ExplorerPage
+from tests.support.lab_steps import open_notebook, run_all_cells
 
 WORDS = ["the", "cat", "and", "the", "dog", ",", "the", "cat", "and", "the", "<b>dog</b>"]
 T = len(WORDS)

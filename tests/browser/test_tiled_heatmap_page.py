@@ -10,12 +10,12 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from lab_steps import open_notebook, run_all_cells
 from playwright.sync_api import Page, WebSocket, expect
 
 from retnet_viz.figures.base.scale import color_scale, raster
 from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.trace.tiles.pictures import Plane
+from tests.support.lab_steps import open_notebook, run_all_cells
 
 LENGTH, SELECTED = 3000, 1234
 # What the notebook makes and what the tests compare with is one text.

@@ -6,12 +6,12 @@ import re
 
 import pytest
 from playwright.sync_api import Page, expect
-from training_steps import TrainingPage
 
 from retnet_viz.experiments.learning.tasks import TASKS, group_name
 from retnet_viz.experiments.learning.tiny_training import TinyTraining
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.pages.training_state import MAPS, TrainingState
+from tests.support.training_steps import TrainingPage
 
 
 def opened(page: Page, voila_url: str, query: str = "") -> TrainingPage:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,9 +9,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("retnet_viz", "docs", "tests", "pyproject.toml")
-LARGE = (".safetensors",)
+from tests.support.checkout import ROOT, environment_of
 
 
 @dataclass(frozen=True)
@@ -42,24 +38,6 @@ def steps(name: str) -> list[Step]:
     return found
 
 
-def copy_of_the_checkout(folder: Path) -> Path:
-    """What a contributor starts from; the large files are links to those of the checkout."""
-
-    def copy(source: str, target: str) -> None:
-        if Path(source).suffix in LARGE:
-            os.symlink(source, target)
-        else:
-            shutil.copy(source, target)
-
-    for name in COPIED:
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.stamp")
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored, copy_function=copy)
-        else:
-            shutil.copy(ROOT / name, folder / name)
-    return folder
-
-
 def follow(step: Step, folder: Path) -> None:
     """Do what a step says to a copy of the checkout; commands are left to the test."""
     path = folder / step.path
@@ -80,7 +58,7 @@ def run(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env=environment_of(folder),
         capture_output=True,
         text=True,
         timeout=900,  # a busy machine is slow, not wrong

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from guide import copy_of_the_checkout, follow, run, steps
+from guide import follow, run, steps
 from safetensors.torch import save_file
+
+from tests.support.checkout import copy_of_the_checkout
 
 GUIDE = steps("add_a_checkpoint_format.md")
 TEST = "tests/checkpoints/test_example_layout.py"

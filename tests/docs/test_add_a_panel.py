@@ -6,7 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from guide import Step, copy_of_the_checkout, follow, run, steps
+from guide import Step, follow, run, steps
+
+from tests.support.checkout import copy_of_the_checkout
 
 GUIDE = steps("add_a_panel.md")
 
@@ -70,7 +72,7 @@ def test_the_reference_and_the_gallery_have_it(copy: Path) -> None:
     assert program == ".venv/bin/python"
     run(copy, *arguments)
     assert "### rv.figures.reach\n" in (copy / "docs" / "api.md").read_text(encoding="utf-8")
-    assert commands()[2] == [".venv/bin/python", "docs/gallery.py", "modes"]
+    assert commands()[2] == [".venv/bin/python", "-m", "docs.gallery", "modes"]
     run(copy, "-m", "pytest", "-q", "tests/docs/test_gallery.py", "-k", "every_panel and modes")
 
 

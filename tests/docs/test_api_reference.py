@@ -6,14 +6,14 @@ import importlib
 import inspect
 import re
 
-import api_reference
 import pytest
-from api_reference import LAYERS, PAGE, full_name, markdown_of, names, source
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import retnet_viz as rv
+from docs import api_reference
+from docs.api_reference import LAYERS, PAGE, full_name, markdown_of, names, source
 from retnet_viz.cli import main
 
 PUBLIC = [(layer, name) for layer in LAYERS for name in names(layer)]
@@ -39,7 +39,7 @@ def bare(docstring: str) -> str:
 
 def test_the_page_is_made_of_the_docstrings_as_they_are() -> None:
     assert PAGE.read_text(encoding="utf-8") == api_reference.page(), (
-        "docs/api.md is not what the docstrings say now: run python docs/api_reference.py"
+        "docs/api.md is not what the docstrings say now: run python -m docs.api_reference"
     )
 
 

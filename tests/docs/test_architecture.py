@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import architecture
 import pytest
 
+from docs import architecture
 from retnet_viz.model import RetNet
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +16,7 @@ def test_the_page_is_made_of_the_code_as_it_is() -> None:
     found = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     wanted = architecture.page()
     assert found == wanted, (
-        "docs/architecture.md is not what the code is now: run python docs/architecture.py"
+        "docs/architecture.md is not what the code is now: run python -m docs.architecture"
     )
     assert all(f"    {layer}" in found for layer in architecture.layers())
 

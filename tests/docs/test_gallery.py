@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import gallery
 import pytest
-from gallery import APPS, IMAGES, PAGE, App, image
 
 import retnet_viz as rv
+from docs import gallery
+from docs.gallery import APPS, IMAGES, PAGE, App, image
 from retnet_viz.ui.core.app_page import AppPage
 from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.long_text import LongText
@@ -36,7 +36,7 @@ def model() -> rv.RetNet:
 
 
 def test_the_gallery_is_what_the_script_writes() -> None:
-    assert PAGE.read_text(encoding="utf-8") == gallery.page(), "run python docs/gallery.py"
+    assert PAGE.read_text(encoding="utf-8") == gallery.page(), "run python -m docs.gallery"
 
 
 def test_every_app_is_in_the_gallery() -> None:

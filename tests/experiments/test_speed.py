@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +27,16 @@ def serve_in_a_moment(connection, name, threads):
     """The process of a contender, or of a machine that is measured in a moment."""
     machine.BUDGET = 0.02
     benchmark._serve(connection, name, threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked_processes() -> Iterator[None]:
+    """The benchmark's processes are forked from one that has torch: each would import it for 4 s."""
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(["torch._dynamo"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark, "multiprocessing", SimpleNamespace(get_context=lambda _: forking))
+        yield
 
 
 @pytest.fixture(scope="module")

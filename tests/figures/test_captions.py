@@ -76,6 +76,23 @@ def test_numbers_have_three_digits_at_most(value: float, text: str) -> None:
     assert captions.number(value) == text
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (999.6, "1 kB"),
+        (524_288, "524 kB"),
+        (13.3e6, "13.3 MB"),
+        (999_600_000, "1 GB"),
+        (2.5e9, "2.5 GB"),
+        (7e12, "7 TB"),
+    ],
+)
+def test_an_amount_of_bytes_has_the_largest_unit_that_it_fills(count: float, text: str) -> None:
+    assert captions.data_size(count) == text
+
+
 # -- the T x T plane --------------------------------------------------------------------------
 
 

@@ -7,3 +7,12 @@ globalThis.ImageData ??= class ImageData {
     this.data = new Uint8ClampedArray(4 * width * height);
   }
 };
+
+// The text of HTML that has no more than tags and these entities.
+const ENTITIES = { lt: "<", gt: ">", amp: "&" };
+globalThis.DOMParser ??= class DOMParser {
+  parseFromString(html) {
+    const text = html.replace(/<[^>]*>/g, "").replace(/&(\w+);/g, (_, name) => ENTITIES[name]);
+    return { body: { textContent: text } };
+  }
+};

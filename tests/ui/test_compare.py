@@ -225,7 +225,12 @@ def test_models_that_do_not_go_together_are_refused(models, tiny_tokenizer):
 # -- recall ---------------------------------------------------------------------------------------
 
 
-def test_recall_is_measured_when_asked_for_and_is_that_of_the_models(models):
+def test_recall_is_measured_when_asked_for_and_is_that_of_the_models(models, monkeypatch):
+    lags, shares = (8, 64), (0.0, 1.0)  # the longest ones take most of the time
+    assert set(lags) < set(recall_panel.LAGS)
+    assert set(shares) < set(recall_panel.NOISES)
+    monkeypatch.setattr(recall_panel, "LAGS", lags)
+    monkeypatch.setattr(recall_panel, "NOISES", shares)
     panel = RecallPanel(models, lambda: "light", samples=1)
     assert panel.run.description == "Measure"
     panel.start()
@@ -235,14 +240,14 @@ def test_recall_is_measured_when_asked_for_and_is_that_of_the_models(models):
     tokenizer = models["RetNet"].tokenizer
     ids = read_held_out(HELD_OUT, tokenizer)[0]
     for name, model in models.items():
-        recall = measure_recall(model, ids, 1)
+        recall = measure_recall(model, ids, 1, lags=lags)
         wanted = [word for word in recall.words if word.kind == "thing"]
         assert [(w.lag, w.accuracy) for w in panel.found[name]] == [
             (w.lag, w.accuracy) for w in wanted
         ]
         for found, word in zip(panel.found[name], wanted, strict=True):
             assert found.probability == pytest.approx(word.probability)
-        assert panel.noisy[name] == list(recall_by_noise(model, ids, 1))
+        assert panel.noisy[name] == list(recall_by_noise(model, ids, 1, shares=shares))
     drawn = panel.by_lag.figure["layout"]["meta"]["sentence"]
     assert "recalls half" in drawn
 

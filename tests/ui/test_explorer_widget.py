@@ -213,7 +213,7 @@ def test_a_text_of_too_many_tokens_is_cut_with_a_notice(explorer, monkeypatch):
         "\U0001f600\U0001f468‍\U0001f469‍\U0001f467",
         "שלום עולם مرحبا",
         "a\x00b\x01c",
-        "e" + "\u0301" * 10_000,
+        "e" + "\u0301" * 5_000,  # one word, too long to be read at once
         "<script>alert(1)</script><img src=x onerror=alert(1)>",
         "\u202eabc\u2066",
         "%{x} <b>bold</b> &amp; $x$",

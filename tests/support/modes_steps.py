@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from page_steps import AppPage
 from playwright.sync_api import Locator, Page, expect
+
+from tests.support.page_steps import AppPage
 
 THUMB = 16  # pixels: the handle of a range stays within the ends of its track
 

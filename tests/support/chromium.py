@@ -1,4 +1,4 @@
-"""Finds a Chromium for the browser tests; run as a script it installs one where there is none."""
+"""Finds and starts a Chromium; `python -m tests.support.chromium` installs one if there is none."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
 NAMES = (
     "chromium",
@@ -20,6 +22,8 @@ MAC_APPS = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
+# What Chromium is started with: containers have no sandbox, and nothing is asked of the network.
+OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 
 class NoChromiumError(RuntimeError):
@@ -48,6 +52,15 @@ def find() -> str:
     raise NoChromiumError(
         "No Chromium or Chrome is installed: install one, or name one in the variable CHROMIUM."
     )
+
+
+def launch(playwright: Playwright) -> Browser:
+    """An installed Chromium without a window, driven by `playwright`.
+
+    Raises:
+        NoChromiumError: as `find` does.
+    """
+    return playwright.chromium.launch(executable_path=find(), args=list(OPTIONS))
 
 
 def install() -> None:
@@ -89,8 +102,6 @@ def _playwright(*arguments: str) -> list[str]:
 
 
 def _playwrights_own() -> Path:
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         return Path(playwright.chromium.executable_path)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from page_steps import AppPage
 from playwright.sync_api import Page, expect
+
+from tests.support.page_steps import AppPage
 
 
 class CostPage(AppPage):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from page_steps import AppPage
 from playwright.sync_api import Locator, Page, expect
+
+from tests.support.page_steps import AppPage
 
 
 class TrainingPage(AppPage):

@@ -1,0 +1,1 @@
+"""The documentation and what makes it: `python -m docs.gallery`, for one."""
