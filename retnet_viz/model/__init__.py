@@ -3,11 +3,12 @@
 from retnet_viz.model.config import ConfigError, RetNetConfig
 from retnet_viz.model.generate import generate, stream
 from retnet_viz.model.language_model import LanguageModel, Output, State
-from retnet_viz.model.retention import MODES, chunkwise, parallel, recurrent
+from retnet_viz.model.retention import CHUNK_SIZE, MODES, chunkwise, parallel, recurrent
 from retnet_viz.model.retnet import RetNet, RetNetState
 from retnet_viz.model.step import Stepper
 
 __all__ = [
+    "CHUNK_SIZE",
     "MODES",
     "ConfigError",
     "LanguageModel",

@@ -18,7 +18,7 @@ from retnet_viz.model.inplace import plus, swish, times
 from retnet_viz.model.language_model import LanguageModel, Output, check_ids
 from retnet_viz.model.observe import overwritable, publish
 from retnet_viz.model.position import decay_sums, rotate, rotation_angles, sharing_decays
-from retnet_viz.model.retention import MODES, retain
+from retnet_viz.model.retention import CHUNK_SIZE, MODES, retain
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -241,7 +241,7 @@ class RetNet(LanguageModel[RetNetState]):
         ids: Tensor,
         state: RetNetState | None = None,
         mode: str = "parallel",
-        chunk_size: int = 64,
+        chunk_size: int = CHUNK_SIZE,
     ) -> Output[RetNetState]:
         """Read ids (B, T), T >= 1, after what `state` has read; the given state is not changed.
 

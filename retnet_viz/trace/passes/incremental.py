@@ -16,6 +16,7 @@ from retnet_viz.model import RetNet, RetNetState
 from retnet_viz.model.observe import listening
 from retnet_viz.trace.passes.capture import Capture, LayerRecord, state_stride
 from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.trace.passes.growable_buffer import Draft, GrowableBuffer
 from retnet_viz.trace.passes.recompute import LayerRecompute, whole_steps
 
@@ -162,7 +163,7 @@ class IncrementalPass:
         self._model = model
         self._mode = mode
         self._chunk_size = chunk_size
-        self._step = 1 if mode == "recurrent" else chunk_size  # tokens
+        self._step = FORMS[mode].stride(0, chunk_size)  # tokens; no length is in it
         self._keep_logits = keep_logits
         self._ids = ids
         self._clear()

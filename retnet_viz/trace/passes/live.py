@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from retnet_viz.model import RetNet
+from retnet_viz.model import CHUNK_SIZE, RetNet
 from retnet_viz.model.retnet import check_call
 from retnet_viz.trace.passes.budget import check_memory, foreseen
 from retnet_viz.trace.passes.capture import LayerRecord
@@ -47,7 +47,7 @@ def live(
     model: RetNet,
     text: str = "",
     mode: str = "chunkwise",
-    chunk_size: int = 64,
+    chunk_size: int = CHUNK_SIZE,
     *,
     keep_logits: int | None = 4096,
     progress: Progress | None = None,
@@ -79,7 +79,7 @@ class Live:
         model: RetNet,
         text: str = "",
         mode: str = "chunkwise",
-        chunk_size: int = 64,
+        chunk_size: int = CHUNK_SIZE,
         *,
         keep_logits: int | None = 4096,
         progress: Progress | None = None,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retnet_viz.model import MODES, Output, RetNet, RetNetConfig, RetNetState
+from retnet_viz.model import CHUNK_SIZE, MODES, Output, RetNet, RetNetConfig, RetNetState
 from retnet_viz.model.observe import listening, overhearing
 from retnet_viz.model.position import decay_matrix, stretch_decay
 from retnet_viz.model.retention import chunkwise, next_state, recurrent
@@ -53,7 +53,7 @@ def trace(
     model: RetNet,
     text: str | Tensor,
     mode: str = "parallel",
-    chunk_size: int = 64,
+    chunk_size: int = CHUNK_SIZE,
 ) -> Trace:
     """Run `model` over a text, or over token ids (T,), in one mode and observe it.
 
@@ -117,7 +117,7 @@ class Trace:
         gamma: Any,
         tokens: Sequence[str] | None = None,
         mode: str = "parallel",
-        chunk_size: int = 64,
+        chunk_size: int = CHUNK_SIZE,
     ) -> Trace:
         """Observe the retention of queries, keys and values from any code, in one mode.
 

@@ -24,6 +24,7 @@ from retnet_viz.figures.states.state import state as state_figure
 from retnet_viz.figures.states.token_memory import recall
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Trace, schedule, trace
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import area, bar, group
 from retnet_viz.ui.core.page_state import GAINS, PRECISIONS, SWITCHES, VIEWS, ExplorerState
@@ -464,7 +465,7 @@ class Modes(TextPage):
                 "title": f"Weights of head {self.state.head}",
                 "origin": shown.origin("retention"),
                 "summary": f"{len(window)} by {len(window)} cells of the model and the copy",
-                "computed": {"parallel": "all", "recurrent": "none"}.get(shown.mode, "blocks"),
+                "computed": FORMS[shown.mode].cells,
                 "block": shown.chunk_size,
                 "length": len(window),
                 "signed": True,

@@ -14,17 +14,18 @@ import ipywidgets as w
 from retnet_viz.figures.base.scale import SCALES
 from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.figures.base.tokens import visible
-from retnet_viz.model import MODES, RetNet
+from retnet_viz.model import RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.budget import NotEnoughMemory
 from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.trace.passes.live import Recomputed
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import AppPage, area
 from retnet_viz.ui.core.background import Home, LatestJob, OutdatedError
 from retnet_viz.ui.core.history import PAUSE
-from retnet_viz.ui.core.page_state import APP, ExplorerState
+from retnet_viz.ui.core.page_state import APP, LONG_CHUNK, ExplorerState
 from retnet_viz.ui.core.runner import LiveText, Request, Result, Runner, Source
 from retnet_viz.ui.core.undo import Undo
 from retnet_viz.ui.pages.presets import PRESETS
@@ -38,7 +39,6 @@ _SELECTED = {"token", "cell"}
 _DRAGGED = {"text", "chunk_size", "layer", "layers", "compare", "gain"}  # many changes, one gesture
 MOST_IN_BOX = 12_000  # characters; of a longer text the box has the last IN_BOX
 IN_BOX = 2_000
-LONG_CHUNK = 64  # chunk size from which on a long text is read fast
 _STRIP = 1024  # tokens in the strip at most
 
 
@@ -124,7 +124,10 @@ class TextPage(AppPage):
         self._reading_row = w.HBox([self.reading, self.read_share, self.cancel])
         self._reading_row.add_class("rv-reading")
         self._reading_row.layout.display = "none"
-        self.mode = w.ToggleButtons(options=[(mode.capitalize(), mode) for mode in MODES])
+        self.mode = w.ToggleButtons(
+            options=[(form.label, mode) for mode, form in FORMS.items()],
+            tooltips=[form.equation for form in FORMS.values()],
+        )
         self.mode.add_class("rv-modes")
         self.chunk = w.IntSlider(min=1, max=64, description="chunk size")
         self.layer = w.IntSlider(min=0, max=config.n_layers - 1, description="layer")
