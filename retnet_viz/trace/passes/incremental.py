@@ -193,7 +193,7 @@ class IncrementalPass:
         return (self.layers[0].last_kept(first // self._step) + 1) * self._step
 
     def run(self, ids: Tensor, start: int, progress: Progress | None) -> Callable[[], None]:
-        """Read `ids` (n,) from the state before token `start`; what it returns takes them over.
+        """Read `ids` (n,) from the state before token `start`; the returned function keeps them.
 
         Nothing changes before that is called, and it cannot fail.
         """
@@ -318,7 +318,7 @@ class WholePass:
         return 0
 
     def run(self, ids: Tensor, start: int, progress: Progress | None) -> Callable[[], None]:
-        """Read `ids` (T,); what it returns takes the result over, and cannot fail."""
+        """Read `ids` (T,) under observation; the returned function keeps it, and cannot fail."""
         capture = Capture(stride=1)
         if len(ids):
             if progress is not None:

@@ -142,7 +142,7 @@ class Live:
         return self.prepare(text, progress)()
 
     def prepare(self, text: str, progress: Progress | None = None) -> Callable[[], Recomputed]:
-        """Do all of `edit` but the change itself, which is what the returned function does.
+        """Find what differs in `text`, and run that; the returned function makes the change.
 
         So a long edit can be prepared in one thread while another goes on reading the trace. That
         function cannot fail, unless there was an edit meanwhile: then it raises RuntimeError.
@@ -177,7 +177,7 @@ class Live:
     def _prepared(
         self, start: int, stop: int, text: str, progress: Progress | None
     ) -> Callable[[], Recomputed]:
-        """Run what a splice changes; the function that then makes the change."""
+        """Run the tokens that a splice changes; the returned function makes the change."""
         number = self._edits
         if start == stop and not text:
             return lambda: Recomputed(0, self.length, 0)

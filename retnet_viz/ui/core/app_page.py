@@ -113,7 +113,12 @@ class AppPage(w.VBox):
 
     def _bind(self, control: Any, field: str, trait: str = "value") -> None:
         """Take what a control's trait becomes as the user's choice of a field."""
-        control.observe(lambda change: self._chosen(**{field: change["new"]}), trait)
+
+        def choose(change: Any) -> None:
+            """Give a changed value the name of its field."""
+            self._chosen(**{field: change["new"]})
+
+        control.observe(choose, trait)
 
     # -- links ------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class Runner:
         return self._newest is not None
 
     def read(self, wanted: Request) -> bool:
-        """Read a text in place of whatever was to be read; False where that goes on behind."""
+        """Read the newest text: at once where that is quick, else in a thread, and False."""
         self._newest = wanted
         if self._source.is_quick(wanted):
             self._finish(wanted, self._outcome(wanted))
@@ -119,7 +119,7 @@ class Runner:
             outcome()
 
     def _outcome(self, wanted: Request, tell: Progress | None = None) -> Callable[[], None]:
-        """Read a text; what is returned takes it over, or tells why it could not be read."""
+        """Read a text unless a newer one comes; what is returned tells of it, or of the failure."""
 
         def progress(done: int, total: int) -> None:
             if self._newest is not wanted:
@@ -154,7 +154,7 @@ class LiveText:
         return len(new) - same <= 2 * self._quick and old.text[:same] == new[:same]
 
     def prepare(self, wanted: Request, progress: Progress, behind: bool) -> Callable[[], Result]:
-        """Read a text; what is returned makes it the live one."""
+        """Read a text, up to the limit, in the pass that it can go on from; see Source."""
         text = wanted.text
         if behind or len(text) <= _STRETCH:  # not to count a long one at every key
             text = self._fitting(text, progress)

@@ -183,6 +183,7 @@ class Explorer(TextPage):
         )
 
     def _describe(self, name: str, cell: tuple[int, int, int] | None) -> str:
+        """What stands in a cell of a plane of the layer that is shown, "" where nothing does."""
         if self.trace is None or cell is None or not self._has_layer():
             return ""
         return messages.cell(self.trace, name, self.state.layer, cell)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -181,15 +182,12 @@ class TextPage(AppPage):
     # -- events -----------------------------------------------------------------------------
 
     def apply_state(self, state: ExplorerState, gesture: str = "", pause: float = PAUSE) -> None:
-        """Show `state`; raises ValueError where a field is out of range.
+        """Show `state`, and remember it for undo; ValueError where a field is out of range.
 
         It can be undone, together with the changes of the same `gesture` before it: see History.
         """
         state = state.checked(self.model.config)
-        self.history.record(_undoable(state), gesture, pause)
-        self._show_state(state)
-
-    def _show_state(self, state: ExplorerState) -> None:
+        self.history.record(_undoable(state), gesture, pause)  # no step where it is from there
         before, self.state = self.state, state
         self._write_controls()
         changed = {
@@ -210,7 +208,9 @@ class TextPage(AppPage):
             self._point = ""
             with self._writing():
                 self.preset.value = -1
-        self._safely(self._show_state, replace(state, theme=self.state.theme))
+        state = replace(state, theme=self.state.theme)
+        with self._saying_failures(state):
+            self.apply_state(state)
 
     def _asked(self, what: str) -> None:
         super()._asked(what)
@@ -240,6 +240,7 @@ class TextPage(AppPage):
         return self.state.held(whole=True)
 
     def _chosen(self, gesture: str = "", pause: float = PAUSE, **chosen: Any) -> None:
+        """Take fields of the state as the user's choice, unless the page itself wrote them."""
         if self._setting:
             return
         if not gesture and chosen.keys() <= _DRAGGED:
@@ -248,13 +249,19 @@ class TextPage(AppPage):
             chosen |= {"token": None, "cell": None, "compare": None}
             self._point = ""
             self.preset.value = -1
-        self._safely(self.apply_state, replace(self.state, **chosen), gesture, pause)
+        state = replace(self.state, **chosen)
+        with self._saying_failures(state):
+            self.apply_state(state, gesture, pause)
 
-    def _safely(self, show: Callable[..., None], state: ExplorerState, *how: Any) -> None:
+    @contextmanager
+    def _saying_failures(self, state: ExplorerState) -> Iterator[None]:
+        """Say on the page, in the notice, why `state` cannot be shown; the panels stay.
+
+        Nobody sees what a callback raises.
+        """
         try:
-            show(state, *how)
+            yield
         except Exception as error:
-            # Nobody sees what a callback raises: say it on the page, and leave the panels alone.
             logging.getLogger(__name__).exception("the explorer could not show %s", state)
             self.notice.value = messages.failure(error)
         else:
@@ -267,7 +274,8 @@ class TextPage(AppPage):
         self._point = preset.point
         # A preset's layer may be one that a smaller model lacks.
         state = self._with_preset(preset.state).fitted(self.model.config)
-        self._safely(self.apply_state, state)
+        with self._saying_failures(state):
+            self.apply_state(state)
 
     def _with_preset(self, preset: ExplorerState) -> ExplorerState:
         """The state that choosing a preset leads to."""
@@ -293,13 +301,6 @@ class TextPage(AppPage):
 
     # -- running ----------------------------------------------------------------------------
 
-    def _read_text(self) -> bool:
-        """Read the text in the chosen mode, and draw everything; False where that goes on behind.
-
-        Until it is read the last picture stays.
-        """
-        return self._start_reading(self.state.before + self.state.text, self._text_read)
-
     def open_text(self, text: str, about: str = "") -> None:
         """Read a text of any length in place of the one that is shown, which stays until then.
 
@@ -309,27 +310,33 @@ class TextPage(AppPage):
         chunk_size = self.state.chunk_size
         if len(text) > MOST_IN_BOX:
             chunk_size = max(chunk_size, LONG_CHUNK)
-        self._start_reading(text, partial(self._opened, text, about), chunk_size=chunk_size)
+        self._read_text(text, partial(self._opened, text, about), chunk_size=chunk_size)
 
-    def _start_reading(
+    def _read_text(
         self,
-        text: str,
-        done: Callable[[Result], None],
+        text: str | None = None,
+        done: Callable[[Result], None] | None = None,
         mode: str | None = None,
         chunk_size: int | None = None,
     ) -> bool:
-        """Read a text in the chosen mode, or in chunkwise mode where that is refused."""
+        """Read a text in the chosen mode, or in chunkwise mode where that is refused.
+
+        What is not given is the state's. Until it is read the last picture stays; False where that
+        goes on behind.
+        """
         self.stop()
         self._failure = ""
         if mode is None:
             self._refusal = ""
+        text = self.state.before + self.state.text if text is None else text
+        done = done or self._text_read
         chosen = mode or self.state.mode
         size = chunk_size or self.state.chunk_size
 
         def failed(error: Exception) -> None:
             if chosen == "parallel" and isinstance(error, NotEnoughMemory):
                 self._refusal = str(error)
-                self._start_reading(text, done, "chunkwise", size)
+                self._read_text(text, done, "chunkwise", size)
             else:
                 self._not_read(error)
 
