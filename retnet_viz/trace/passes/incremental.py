@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from retnet_viz.model import RetNet, RetNetState
-from retnet_viz.model.observe import listening
+from retnet_viz.model.observe import overhearing
 from retnet_viz.trace.passes.capture import Capture, LayerRecord, state_stride
 from retnet_viz.trace.passes.external_tensors import Observed
 from retnet_viz.trace.passes.forms import FORMS
@@ -213,7 +213,7 @@ class IncrementalPass:
             if progress is not None:
                 progress(at, len(ids))
             part_ids = ids[None, at : at + stretch].to(device)
-            with torch.no_grad(), listening(run):
+            with torch.no_grad(), overhearing(run):
                 output = self._model(part_ids, state, self._mode, self._chunk_size)
             state = output.state
             del output  # its logits: the next stretch makes as many
@@ -323,7 +323,7 @@ class WholePass:
         if len(ids):
             if progress is not None:
                 progress(0, len(ids))
-            with torch.no_grad(), listening(capture):
+            with torch.no_grad(), overhearing(capture):
                 self._model(ids[None].to(self._model.device), mode="parallel")
             if progress is not None:
                 progress(len(ids), len(ids))

@@ -15,7 +15,7 @@ import ipywidgets as w
 from retnet_viz.figures.base.scale import SCALES
 from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.figures.base.tokens import visible
-from retnet_viz.model import RetNet
+from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.budget import NotEnoughMemory
@@ -69,7 +69,8 @@ class TextPage(AppPage):
         self._strip_of: tuple[Trace, range] | None = None  # whose tokens the strip shows
         self._job = LatestJob(self.job_pause)
         self._home = Home()
-        self._reader = Runner(self._source(), self._tell_reading, self._home)
+        self._traces = self._source()
+        self._reader = Runner(self._traces, self._tell_reading, self._home)
         super().__init__()
         self._write_controls()
         if not self._read_text():
@@ -435,6 +436,11 @@ class TextPage(AppPage):
             logging.getLogger(__name__).exception("the explorer could not measure %s", self.state)
             self.notice.value = messages.failure(error)
             self._work_failed()
+
+    def _in_all_modes(self, trace: Trace) -> Iterator[tuple[str, Trace]]:
+        """(mode, the same text in it): the modes that were not run yet are run now."""
+        for mode in MODES:
+            yield mode, trace if mode == trace.mode else self._traces.other_mode(trace, mode)
 
     def _work_failed(self) -> None:
         """Take back what says that work is being done."""
