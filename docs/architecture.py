@@ -38,8 +38,9 @@ KEYSTROKE = """\
 ## One keystroke
 
 The browser sends what the text box holds. These functions are on the stack when the model begins
-to read, the caller first. What comes back is a `Result` with a trace of the text; `TextPage` draws
-every panel from it, each by a function of `figures`, and the panels send themselves to the browser.
+to read, the caller first, each with what it is there for. What comes back is a `Result` with a
+trace of the text; `TextPage` draws every panel from it, each by a function of `figures`, and the
+panels send themselves to the browser.
 """
 HOVER = """\
 ## One hover
@@ -84,27 +85,39 @@ def rooms() -> list[str]:
 
 
 def walk(watched: type, name: str, act: Callable[[], Any]) -> list[str]:
-    """The functions of this package on the stack when `watched.name` is first called by `act`."""
+    """What each function of this package on the stack is for when `act` calls `watched.name`."""
     original = getattr(watched, name)
     stack: list[traceback.FrameSummary] = []
 
-    def watch(*given: Any, **named: Any) -> Any:
+    def watch(*arguments: Any, **options: Any) -> Any:
         if not stack:
             stack.extend(traceback.extract_stack()[:-1])
-        return original(*given, **named)
+        return original(*arguments, **options)
 
     setattr(watched, name, watch)
     try:
         act()
     finally:
         setattr(watched, name, original)
-    paths = [(Path(frame.filename), frame.name) for frame in stack]
+    own = [frame for frame in stack if PACKAGE in Path(frame.filename).parents]
     return [
-        f"{i}. `{path.relative_to(PACKAGE)}`: `{function}`"
-        for i, (path, function) in enumerate(
-            ((path, function) for path, function in paths if PACKAGE in path.parents), 1
-        )
+        f"{i}. `{Path(frame.filename).relative_to(PACKAGE)}`: `{frame.name}`{purpose(frame)}"
+        for i, frame in enumerate(own, 1)
     ]
+
+
+def purpose(frame: traceback.FrameSummary) -> str:
+    """What a function on a stack is for: the first line of its docstring, if it has one."""
+    tree = ast.parse(Path(frame.filename).read_text(encoding="utf-8"))
+    (found,) = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        and node.name == frame.name
+        and node.lineno <= (frame.lineno or 0) <= (node.end_lineno or 0)
+    )
+    said = (ast.get_docstring(found) or "").partition("\n")[0]
+    return f". {said}" if said else ""
 
 
 def page() -> str:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+_MODES = ("parallel", "recurrent", "chunkwise")  # MODES of the model, which takes long to import
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
@@ -90,7 +92,12 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--batch-size", type=int, default=8, help="rows per step")
     parser.add_argument("--accumulate", type=int, default=1, help="parts that they are read in")
     parser.add_argument("--context", type=int, default=512, help="tokens per row")
-    parser.add_argument("--chunk-size", type=int, default=128, help="tokens per chunk")
+    parser.add_argument(
+        "--chunk-size",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="tokens per chunk (as in the library)",
+    )
     parser.add_argument(
         "--optimizer", choices=("adamw", "muon"), default="adamw", help="muon: for inner matrices"
     )
@@ -247,7 +254,7 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--modes",
         nargs="+",
-        choices=("parallel", "recurrent", "chunkwise"),
+        choices=_MODES,
         help="of reading (all)",
     )
     parser.add_argument("--repeat", type=int, default=5, help="runs of each (%(default)s)")
@@ -308,10 +315,13 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     text.add_argument("--file", help="a text file to read")
     text.add_argument("--trace", help="a saved trace (.safetensors) in place of a text")
     parser.add_argument("--model", help="a checkpoint's folder or its name on the Hugging Face Hub")
+    parser.add_argument("--mode", choices=_MODES, default=_MODES[0])
     parser.add_argument(
-        "--mode", choices=("parallel", "recurrent", "chunkwise"), default="parallel"
+        "--chunk-size",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="tokens per chunk (as in the explorer)",
     )
-    parser.add_argument("--chunk-size", type=int, default=8)
     parser.add_argument("--layer", type=int, default=0)
     parser.add_argument("--heads", type=int, nargs="+", default=(), help="heads to show (all)")
     parser.add_argument("--head", type=int, default=0, help="the head that is stepped through")
@@ -333,6 +343,7 @@ def _export(options: argparse.Namespace) -> int:
 
     import retnet_viz as rv
     from retnet_viz.trace import read_text
+    from retnet_viz.ui.core.page_state import EXPLORER_CHUNK
 
     model = rv.load(options.model) if options.model or not options.trace else None
     if options.trace:
@@ -340,7 +351,8 @@ def _export(options: argparse.Namespace) -> int:
     else:
         text = options.text if options.file is None else read_text(options.file).text
         assert model is not None
-        trace = rv.trace(model, text, options.mode, options.chunk_size)
+        chunk_size = getattr(options, "chunk_size", EXPLORER_CHUNK)
+        trace = rv.trace(model, text, options.mode, chunk_size)
     with tqdm(unit="file") as bar:
 
         def tell(name: str, done: int, total: int) -> None:

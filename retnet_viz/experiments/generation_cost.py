@@ -103,7 +103,7 @@ class _Run:
         self._token: Tensor = torch.empty(0)
         self._random = torch.Generator().manual_seed(seed)
         is_retnet = isinstance(model, RetNet)
-        self._reading = {"mode": "chunkwise", "chunk_size": 64} if is_retnet else {}
+        self._reading = {"mode": "chunkwise"} if is_retnet else {}
         self._stepping = {"mode": "recurrent"} if is_retnet else {}
 
     @property

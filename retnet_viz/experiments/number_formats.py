@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from retnet_viz.experiments.variants import twin
-from retnet_viz.model import MODES, RetNet
+from retnet_viz.model import CHUNK_SIZE, MODES, RetNet
 from retnet_viz.model.observe import overhearing
 from retnet_viz.model.retnet import check_call
 
@@ -54,7 +54,7 @@ def rounding(
     model: RetNet,
     ids: Tensor,
     dtype: torch.dtype | str,
-    chunk_size: int = 64,
+    chunk_size: int = CHUNK_SIZE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rounding:
     """Read the token ids (T,) in all three modes in `dtype`, and once in float64.

@@ -27,6 +27,8 @@ from retnet_viz.model.observe import overwritable, publish
 from retnet_viz.model.position import StretchDecay, sharing_decays, stretch_decay
 
 MODES = ("parallel", "recurrent", "chunkwise")
+# Tokens a chunk unless the caller says otherwise: enough for products that fill a processor.
+CHUNK_SIZE = 64
 
 
 def retain(
@@ -36,7 +38,7 @@ def retain(
     gamma: Tensor,
     state: Tensor | None = None,
     mode: str = "parallel",
-    chunk_size: int = 64,
+    chunk_size: int = CHUNK_SIZE,
 ) -> tuple[Tensor, Tensor]:
     """Retention in the named form: (output, state after the last token)."""
     if mode == "parallel":
@@ -89,7 +91,7 @@ def chunkwise(
     v: Tensor,
     gamma: Tensor,
     state: Tensor | None = None,
-    chunk_size: int = 64,
+    chunk_size: int = CHUNK_SIZE,
 ) -> tuple[Tensor, Tensor]:
     """Parallel inside a chunk, recurrent from chunk to chunk (equation 7, corrected).
 

@@ -20,7 +20,7 @@ from retnet_viz.model.inplace import swish, times
 from retnet_viz.model.language_model import LanguageModel, Output, check_ids
 from retnet_viz.model.observe import overwritable, publish
 from retnet_viz.model.position import rotate, rotation_angles, sharing_decays
-from retnet_viz.model.retention import MODES, retain
+from retnet_viz.model.retention import CHUNK_SIZE, MODES, retain
 from retnet_viz.model.variant import VariantFeedForward, make_norm
 
 LONGEST_CHUNK = 2**31 - 1
@@ -206,7 +206,7 @@ class RetNet(LanguageModel[RetNetState]):
         ids: Tensor,
         state: RetNetState | None = None,
         mode: str = "parallel",
-        chunk_size: int = 64,
+        chunk_size: int = CHUNK_SIZE,
     ) -> Output[RetNetState]:
         """Read ids (B, T), T >= 1, after what `state` has read; the given state is not changed.
 

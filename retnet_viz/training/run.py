@@ -88,7 +88,7 @@ class TrainingConfig:
     batch_size: int = 8
     accumulate: int = 1
     context: int = 512
-    chunk_size: int = 128
+    chunk_size: int = 128  # longer than elsewhere: the backward pass needs every chunk's state
     optimizer: str = "adamw"
     learning_rate: float = 1.5e-3
     muon_learning_rate: float = 0.02

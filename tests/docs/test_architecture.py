@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,14 @@ def test_the_page_is_made_of_the_code_as_it_is() -> None:
         "docs/architecture.md is not what the code is now: run python -m docs.architecture"
     )
     assert all(f"    {layer}" in found for layer in architecture.layers())
+
+
+def test_a_key_reaches_the_model_through_ten_functions_each_of_which_has_a_purpose() -> None:
+    page = architecture.page()
+    walk = page[page.index("## One keystroke") : page.index("Then `model/retnet.py`")]
+    frames = [line for line in walk.splitlines() if line[:1].isdigit()]
+    assert 3 < len(frames) <= 10
+    assert all(re.fullmatch(r"\d+\. `[\w/.]+`: `\w+`\. .{20,}", frame) for frame in frames), frames
 
 
 def test_every_room_says_what_it_is_for() -> None:

@@ -1,5 +1,6 @@
 """The explorer without a browser: set a trait as the front end does, read what would be drawn."""
 
+import asyncio
 import re
 
 import numpy as np
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 import retnet_viz as rv
 from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.figures.base.tokens import visible
-from retnet_viz.model import MODES
+from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace.passes.live import Live
 from retnet_viz.ui.core import link
+from retnet_viz.ui.core.app_page import LINK_PAUSE
 from retnet_viz.ui.pages.presets import PRESETS
 from retnet_viz.ui.pages.training_state import TrainingState
+from retnet_viz.ui.panels import view_models
 
 
 def drawn(matrix):
@@ -362,3 +365,113 @@ def test_what_cannot_be_shown_is_said_and_the_picture_stays(explorer, monkeypatc
     explorer.text.value = "works again"
     assert "could not" not in explorer.notice.value
     assert explorer.trace.length == len(explorer.strip.tokens)
+
+
+# -- done once -----------------------------------------------------------------------------------
+
+
+def test_modes_that_were_compared_are_not_run_again_when_one_is_chosen(explorer, monkeypatch):
+    explorer.settle()
+    costs, worst = explorer.costs, explorer.agreement.worst
+    passes = []
+    forward = RetNet.forward
+
+    def counted(self, *arguments, **options):
+        passes.append(arguments)
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(RetNet, "forward", counted)
+    for mode in ("recurrent", "chunkwise", "parallel"):
+        explorer.mode.value = mode
+        explorer.settle()
+        assert explorer.trace.mode == mode
+        assert explorer.costs == costs
+        assert explorer.agreement.outputs.keys() == set(MODES) - {mode}
+        assert explorer.agreement.worst <= 2 * worst
+    assert passes == []
+    assert f"recomputed 0 of {explorer.trace.length} tokens" in explorer.notice.value
+    explorer.text.value += " again"
+    assert len(passes) == 1
+
+
+def test_the_decay_is_drawn_where_gamma_or_the_length_is_new_and_not_at_each_key(
+    explorer, monkeypatch
+):
+    drawings = []
+    plane = view_models.plane
+
+    def counted(trace, name, *options):
+        drawings.append(name)
+        return plane(trace, name, *options)
+
+    monkeypatch.setattr(view_models, "plane", counted)
+
+    def draws(name):
+        count = drawings.count(name)
+        drawings.clear()
+        return count
+
+    length = explorer.trace.length
+    for old, new in (("the boy said", "the man said"), ("old man", "old boy")):
+        explorer.text.value = explorer.text.value.replace(old, new)
+        assert explorer.trace.length == length
+        assert (draws("retention"), draws("decay")) == (1, 0)
+    explorer.strip.selected = 2
+    assert draws("decay") == 0
+    for choose in (
+        lambda: setattr(explorer.scale, "value", "log"),
+        lambda: setattr(explorer.heads[0], "value", False),
+        lambda: setattr(explorer.layer, "value", 1),
+        lambda: setattr(explorer.mode, "value", "chunkwise"),
+        lambda: setattr(explorer.text, "value", "A shorter text"),
+        lambda: setattr(explorer.text, "value", ""),
+        lambda: setattr(explorer.text, "value", "A shorter text"),
+    ):
+        choose()
+        if explorer.trace is not None:
+            assert draws("decay") == 1
+            expected = plane(
+                explorer.trace,
+                "decay",
+                explorer.state.layer,
+                explorer.shown_heads,
+                explorer.state.scale,
+                1024,
+            )
+            assert (explorer.decay.cells, explorer.decay.meta) == (
+                expected["cells"],
+                expected["meta"],
+            )
+        else:
+            assert explorer.decay.cells == b""
+
+
+def test_the_link_is_made_once_for_keys_that_follow_fast(shipped_model, monkeypatch):
+    made = []
+    query_of = link.query_of
+
+    def counted(held):
+        made.append(held)
+        return query_of(held)
+
+    monkeypatch.setattr(link, "query_of", counted)
+
+    async def type_a_word():
+        explorer = rv.explore(shipped_model, "a")
+        for letter in "word":
+            explorer.text.value += letter
+        assert made == []
+        await asyncio.sleep(LINK_PAUSE + 0.2)
+        assert len(made) == 1
+        first = link.read(explorer.page.query).given("explorer")["text"]
+        explorer.text.value += "s"
+        explorer.page._handle_custom_msg({"do": "opened"}, [])  # now, for a page that opens
+        assert len(made) == 2
+        second = link.read(explorer.page.query).given("explorer")["text"]
+        await asyncio.sleep(LINK_PAUSE + 0.2)
+        assert len(made) == 2
+        explorer.stop()
+        explorer.close_all()
+        return first, second
+
+    assert asyncio.run(type_a_word()) == ("aword", "awords")

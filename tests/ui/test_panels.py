@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from retnet_viz import ui
-from retnet_viz.ui.core.assets import module, style
+from retnet_viz.figures.base.theme import INK, MUTED, PAGE_COLORS, PAPER, THEMES, template
+from retnet_viz.ui.core.assets import module, page_colors, style
+from retnet_viz.ui.core.host_bridge import HostBridge
 from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.plot import Plot
 
@@ -131,3 +133,41 @@ def test_a_joined_module_declares_each_name_once_and_exports_once(name):
     assert sorted(names) == sorted(set(names))
     assert len(re.findall(r"^export ", source, re.MULTILINE)) == 1
     assert not re.search(r"^import ", source, re.MULTILINE)
+
+
+# -- colours -------------------------------------------------------------------------------------
+
+
+def custom_properties(sheet, theme):
+    """--rv-… of a page of a theme, as the sheet of the page's colours gives them."""
+    light, dark = re.findall(r"\{(.*?)\}", sheet)
+    return dict(re.findall(r"--rv-([a-z]+):(#[0-9a-f]{6});", dark if theme == "dark" else light))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_page_has_the_colours_of_the_figures_in_it(theme):
+    found = custom_properties(page_colors(), theme)
+    assert found == {name: color[theme] for name, color in PAGE_COLORS.items()}
+    assert (found["paper"], found["ink"], found["muted"]) == (
+        PAPER[theme],
+        INK[theme],
+        MUTED[theme],
+    )
+    layout = template(theme)["layout"]
+    assert (layout["paper_bgcolor"], layout["font"]["color"]) == (found["paper"], found["ink"])
+    assert str(HostBridge._css).startswith(page_colors())
+
+
+def test_no_style_sheet_says_a_page_colour_again():
+    """But where a page's colours are not at hand: in the quiz of a notebook, and in a picture."""
+    again = []
+    for path in sorted(FOLDER.rglob("*.css")):
+        sheet = path.read_text(encoding="utf-8").lower()
+        for name, color in PAGE_COLORS.items():
+            for theme in THEMES:
+                again += [(path.name, name, theme)] * sheet.count(color[theme].lstrip("#"))
+    assert again == [
+        ("quiz.css", "paper", "light"),
+        ("quiz.css", "ink", "light"),
+        ("pages.css", "ink", "dark"),
+    ]

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import retnet_viz as rv
+from retnet_viz.model import RetNet
 from retnet_viz.trace.passes.budget import NotEnoughMemory
 from retnet_viz.trace.passes.live import Live
 from retnet_viz.ui.core import runner as module
-from retnet_viz.ui.core.background import Home
+from retnet_viz.ui.core.background import Home, OutdatedError
 from retnet_viz.ui.core.runner import LiveText, Request, Runner
 
 
@@ -183,3 +184,74 @@ def test_an_error_is_told_and_the_text_before_stays(page, monkeypatch):
     assert page.readings[0].trace.logits.isfinite().all()
     page.read("the old fox ran home")
     assert page.readings[-1].recomputed.of == page.readings[-1].trace.length
+
+
+# -- the other modes -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """The modes in which a model read a text, in the order of the passes."""
+    modes = []
+    forward = RetNet.forward
+
+    def counted(self, ids, state=None, mode="parallel", chunk_size=64):
+        modes.append(mode)
+        return forward(self, ids, state, mode, chunk_size)
+
+    monkeypatch.setattr(RetNet, "forward", counted)
+    return modes
+
+
+def test_a_mode_that_was_run_already_is_not_run_again(page, passes):
+    source = LiveText(page.model, 100)
+    reader = Runner(source, page.tell, Home())
+    wanted = ["the old fox", "parallel", 8, page.readings.append, page.errors.append]
+    reader.read(Request(*wanted))
+    (first,) = page.readings
+    others = {mode: source.other_mode(first.trace, mode) for mode in ("recurrent", "chunkwise")}
+    assert passes == ["parallel", "recurrent", "chunkwise"]
+    assert source.other_mode(first.trace, "chunkwise") is others["chunkwise"]
+    for mode in ("chunkwise", "parallel", "recurrent"):
+        wanted[1] = mode
+        reader.read(Request(*wanted))
+        assert page.readings[-1].recomputed.tokens == 0
+        assert page.readings[-1].trace is {**others, "parallel": first.trace}[mode]
+    assert passes == ["parallel", "recurrent", "chunkwise"]
+    reader.read(Request("the old fox ran", *wanted[1:]))  # from where the recurrent pass was
+    assert page.readings[-1].recomputed.tokens < page.readings[-1].recomputed.of
+    again = rv.trace(page.model, "the old fox ran", "recurrent", 8)
+    assert torch.allclose(page.readings[-1].trace.logits, again.logits, rtol=1e-9)
+    assert not page.errors
+
+
+def test_a_pass_over_another_text_or_in_other_chunks_is_not_taken(page, passes):
+    source = LiveText(page.model, 100)
+    reader = Runner(source, page.tell, Home())
+
+    def read(text, mode, chunk_size):
+        reader.read(Request(text, mode, chunk_size, page.readings.append, page.errors.append))
+        return page.readings[-1].trace
+
+    shown = read("the old fox", "parallel", 8)
+    assert source.other_mode(shown, "chunkwise").chunk_size == 8
+    shown = read("the old fox", "parallel", 3)
+    assert source.other_mode(shown, "chunkwise").chunk_size == 3
+    edited = read("a boat", "parallel", 3)
+    other = source.other_mode(edited, "chunkwise")
+    assert other.ids.tolist() == edited.ids.tolist()
+    with pytest.raises(RuntimeError):
+        shown.ids  # noqa: B018 - it is of an earlier text
+    read("", "parallel", 3)
+    with pytest.raises(OutdatedError):
+        source.other_mode(other, "recurrent")
+
+
+def test_of_a_long_text_one_pass_is_kept(page, monkeypatch):
+    monkeypatch.setattr(module, "SHORT", 5)
+    source = LiveText(page.model, 100)
+    reader = Runner(source, page.tell, Home())
+    for mode in ("parallel", "recurrent"):
+        wanted = Request("the old fox ran to a boat", mode, 8, page.readings.append, print)
+        reader.read(wanted)
+    assert len(source._lives) == 1

@@ -29,6 +29,7 @@ from retnet_viz.experiments.speed.contenders import (
     CONFIG,
     CONTENDERS,
     HALF,
+    MIDDLE_CHUNK,
     Compiled,
     Contender,
     build,
@@ -575,9 +576,9 @@ class _Answers:
     def profile(self, length: int) -> tuple[float, float]:
         """Of a chunkwise pass: flops a second inside its matrix products, their share of time."""
         ids = self._ids(length)
-        flops = self._flops(ids, "chunkwise", 128)
+        flops = self._flops(ids, "chunkwise", MIDDLE_CHUNK)
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
-            self.contender.forward(ids, "chunkwise", 128)
+            self.contender.forward(ids, "chunkwise", MIDDLE_CHUNK)
         events = profiled.key_averages()
         total = sum(event.self_cpu_time_total for event in events)
         products = sum(event.self_cpu_time_total for event in events if event.key in _MATMULS)
@@ -586,8 +587,8 @@ class _Answers:
     def rounding(self, length: int) -> float:
         """max |logit difference| to the same weights in float32, relative to the largest."""
         ids = self._ids(length)
-        exact = build("retnet_viz").forward(ids, "chunkwise", 128)
-        found = self.contender.forward(ids, "chunkwise", 128).float()
+        exact = build("retnet_viz").forward(ids, "chunkwise", MIDDLE_CHUNK)
+        found = self.contender.forward(ids, "chunkwise", MIDDLE_CHUNK).float()
         return ((found - exact).abs().max() / exact.abs().max()).item()
 
 

@@ -35,9 +35,17 @@ class _Themed(dict[str, str]):
         raise ValueError(f"theme must be one of {THEMES}, not {theme!r}")
 
 
-PAPER = _Themed(light="#ffffff", dark="#1b1e23")
-INK = _Themed(light="#1f2328", dark="#e6e8eb")
-MUTED = _Themed(light="#59636e", dark="#9aa4af")
+# The colours of a page. Style sheets read each as a custom property: --rv-paper, --rv-back, ...
+PAGE_COLORS = {
+    "paper": _Themed(light="#ffffff", dark="#1b1e23"),
+    "back": _Themed(light="#f3f5f7", dark="#121418"),
+    "ink": _Themed(light="#1f2328", dark="#e6e8eb"),
+    "muted": _Themed(light="#59636e", dark="#9aa4af"),
+    "line": _Themed(light="#d0d6dd", dark="#3d444d"),
+    "accent": _Themed(light="#b1008e", dark="#ff7ae0"),  # the selection: on neither colour scale
+    "note": _Themed(light="#8a4b00", dark="#ffb86b"),
+}
+PAPER, INK, MUTED = (PAGE_COLORS[name] for name in ("paper", "ink", "muted"))
 GRID = _Themed(light="#e2e5e9", dark="#343a42")
 
 

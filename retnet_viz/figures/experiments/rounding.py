@@ -14,12 +14,11 @@ from retnet_viz.figures.base.theme import MODE_COLORS
 from retnet_viz.model import MODES
 
 # One size inside the other, so that equal values are all seen.
-_MARKERS = {
-    "parallel": {"symbol": "circle", "size": 13},
-    "recurrent": {"symbol": "square", "size": 9},
-    "chunkwise": {"symbol": "diamond", "size": 6},
+_MARKERS = {  # as plotly names the symbol, its size, and as a character
+    "parallel": ("circle", 13, "●"),
+    "recurrent": ("square", 9, "■"),
+    "chunkwise": ("diamond", 6, "◆"),
 }
-_SIGNS = {"parallel": "●", "recurrent": "■", "chunkwise": "◆"}
 _MOST_TICKS = 13
 _LEFT = 56  # pixels beside the plot
 
@@ -56,6 +55,7 @@ def rounding(found: Rounding, *, theme: str = "light") -> Spec:
 
 
 def _line(mode: str, values: list[float], names: list[str]) -> Spec:
+    symbol, size, _ = _MARKERS[mode]
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -65,7 +65,7 @@ def _line(mode: str, values: list[float], names: list[str]) -> Spec:
         "y": [value if math.isfinite(value) else None for value in values],
         "customdata": names,
         "line": {"color": MODE_COLORS[mode], "width": 1.5},
-        "marker": {"color": MODE_COLORS[mode], **_MARKERS[mode]},
+        "marker": {"color": MODE_COLORS[mode], "symbol": symbol, "size": size},
         "hovertemplate": f"{mode}, %{{customdata}}<br>%{{y:.3g}}<extra></extra>",
     }
 
@@ -77,7 +77,8 @@ def _zeros(values: dict[str, list[float]], names: list[str], floor: int) -> list
         modes = [mode for mode in MODES if values[mode][place] == 0]
         if modes:
             signs = (
-                f'<span style="color:{MODE_COLORS[mode]}">{_SIGNS[mode]}</span>' for mode in modes
+                f'<span style="color:{MODE_COLORS[mode]}">{_MARKERS[mode][2]}</span>'
+                for mode in modes
             )
             notes.append(
                 {

@@ -7,6 +7,7 @@ from retnet_viz.figures.base.layout import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import legend_below, log_axis
 from retnet_viz.figures.base.theme import HEAD_COLORS
 from retnet_viz.trace import Agreement
+from retnet_viz.trace.passes.forms import FORMS
 
 
 @Drawing
@@ -49,7 +50,7 @@ def agreement(found: Agreement, mode: str, *, theme: str = "light") -> Spec:
             "legend": legend_below(theme),
             "showlegend": True,
             "meta": {
-                "sentence": f"{mode.capitalize()} mode is at most {found.worst:.1e} away from the "
+                "sentence": f"{FORMS[mode].label} mode is at most {found.worst:.1e} away from the "
                 f"other two; the largest value is {number(found.scale)}."
             },
         },

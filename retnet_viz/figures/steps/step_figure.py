@@ -9,6 +9,7 @@ from retnet_viz.figures.base.layout import Drawing, Spec, make
 from retnet_viz.figures.base.theme import DIVERGING, INK, MUTED, SEQUENTIAL, head_color
 from retnet_viz.figures.steps.scene import Bars, Picture, scene
 from retnet_viz.trace import Trace
+from retnet_viz.trace.passes.forms import FORMS
 
 _GAP = 0.065  # between pictures, as a share of the width
 _ROW = 150  # pixels
@@ -64,7 +65,7 @@ def stage(trace: Trace, layer: int, head: int, n: int, *, theme: str = "light") 
         traces.append(_bars(shown.bars, axis, head))
     layout |= {
         "title": {
-            "text": f"{trace.mode.capitalize()}, step {shown.step + 1} of {shown.steps}, "
+            "text": f"{FORMS[trace.mode].label}, step {shown.step + 1} of {shown.steps}, "
             f"layer {layer}, head {head}"
         },
         "annotations": notes,

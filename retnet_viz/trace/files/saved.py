@@ -32,6 +32,7 @@ from retnet_viz.trace.passes.external_tensors import (
     Observed,
     Vocabulary,
 )
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.trace.passes.full_pass import check_ids
 from retnet_viz.trace.views.observables import Trace
 
@@ -80,8 +81,7 @@ class About:
     @property
     def step(self) -> int:
         """B, how many tokens the mode computes at once."""
-        steps = {"parallel": self.length, "recurrent": 1, "chunkwise": self.chunk_size}
-        return steps[self.mode]
+        return FORMS[self.mode].stride(self.length, self.chunk_size)
 
     @property
     def steps(self) -> int:

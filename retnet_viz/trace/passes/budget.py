@@ -11,9 +11,11 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import torch
 
+from retnet_viz.model import CHUNK_SIZE
 from retnet_viz.trace.passes import incremental
 from retnet_viz.trace.passes.capture import state_stride
 from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.trace.passes.growable_buffer import with_spare
 from retnet_viz.trace.passes.incremental import RECENT, block_bytes, row_bytes
 from retnet_viz.trace.passes.recompute import whole_steps
@@ -27,7 +29,7 @@ def foreseen(
     model: Observed,
     length: int,
     mode: str = "chunkwise",
-    chunk_size: int = 64,
+    chunk_size: int = CHUNK_SIZE,
     keep_logits: int | None = 4096,
 ) -> int:
     """Bytes of tensors that a `Live` of `length` tokens holds at its peak, beyond the weights.
@@ -41,7 +43,7 @@ def foreseen(
     if mode == "parallel":
         return foreseen_once(model, length, mode, chunk_size)
     config, item = model.config, _item(model)
-    step = 1 if mode == "recurrent" else chunk_size
+    step = FORMS[mode].stride(length, chunk_size)
     steps, stretch = -(-length // step), min(length, whole_steps(step))
     all_rows = row_bytes(model, mode) * length <= incremental.ROW_BUDGET
     blocks = block_bytes(model, step, length)
@@ -61,11 +63,11 @@ def foreseen(
 
 
 def foreseen_once(
-    model: Observed, length: int, mode: str = "parallel", chunk_size: int = 64
+    model: Observed, length: int, mode: str = "parallel", chunk_size: int = CHUNK_SIZE
 ) -> int:
     """The same of a `trace` by itself: it keeps all that the pass publishes."""
     config, item = model.config, _item(model)
-    step = {"parallel": length, "recurrent": 1, "chunkwise": min(chunk_size, length)}[mode]
+    step = min(length, FORMS[mode].stride(length, chunk_size))
     steps = -(-length // step)
     planes = 0 if mode == "recurrent" else block_bytes(model, step, length)
     return (
@@ -108,7 +110,7 @@ def check_memory(
             "size gives the same result in less memory."
         )
     raise NotEnoughMemory(
-        f"{mode.capitalize()} mode would hold what {length:,} tokens have in {config.n_layers} "
+        f"{FORMS[mode].label} mode would hold what {length:,} tokens have in {config.n_layers} "
         f"layers: {has}. A shorter text needs less, in proportion."
     )
 

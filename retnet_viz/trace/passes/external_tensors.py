@@ -19,7 +19,7 @@ from retnet_viz.model import Output, RetNet, RetNetState
 from retnet_viz.model.checks import check_names, check_whole
 from retnet_viz.model.observe import publish
 from retnet_viz.model.position import sharing_decays
-from retnet_viz.model.retention import retain
+from retnet_viz.model.retention import CHUNK_SIZE, retain
 from retnet_viz.model.retnet import check_call
 
 
@@ -115,7 +115,7 @@ class ExternalTensors(nn.Module):
         ids: Tensor,
         state: RetNetState | None = None,
         mode: str = "parallel",
-        chunk_size: int = 64,
+        chunk_size: int = CHUNK_SIZE,
     ) -> Output[RetNetState]:
         """Read as many of the given tokens as ids (1, T) has, after those that `state` has read.
 

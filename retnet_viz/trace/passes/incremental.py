@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from retnet_viz.model import RetNet, RetNetState
-from retnet_viz.model.observe import listening
+from retnet_viz.model.observe import overhearing
 from retnet_viz.trace.passes.capture import Capture, LayerRecord, state_stride
 from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.trace.passes.growable_buffer import Draft, GrowableBuffer
 from retnet_viz.trace.passes.recompute import LayerRecompute, whole_steps
 
@@ -162,7 +163,7 @@ class IncrementalPass:
         self._model = model
         self._mode = mode
         self._chunk_size = chunk_size
-        self._step = 1 if mode == "recurrent" else chunk_size  # tokens
+        self._step = FORMS[mode].stride(0, chunk_size)  # tokens; no length is in it
         self._keep_logits = keep_logits
         self._ids = ids
         self._clear()
@@ -192,7 +193,7 @@ class IncrementalPass:
         return (self.layers[0].last_kept(first // self._step) + 1) * self._step
 
     def run(self, ids: Tensor, start: int, progress: Progress | None) -> Callable[[], None]:
-        """Read `ids` (n,) from the state before token `start`; what it returns takes them over.
+        """Read `ids` (n,) from the state before token `start`; the returned function keeps them.
 
         Nothing changes before that is called, and it cannot fail.
         """
@@ -212,7 +213,7 @@ class IncrementalPass:
             if progress is not None:
                 progress(at, len(ids))
             part_ids = ids[None, at : at + stretch].to(device)
-            with torch.no_grad(), listening(run):
+            with torch.no_grad(), overhearing(run):
                 output = self._model(part_ids, state, self._mode, self._chunk_size)
             state = output.state
             del output  # its logits: the next stretch makes as many
@@ -317,12 +318,12 @@ class WholePass:
         return 0
 
     def run(self, ids: Tensor, start: int, progress: Progress | None) -> Callable[[], None]:
-        """Read `ids` (T,); what it returns takes the result over, and cannot fail."""
+        """Read `ids` (T,) under observation; the returned function keeps it, and cannot fail."""
         capture = Capture(stride=1)
         if len(ids):
             if progress is not None:
                 progress(0, len(ids))
-            with torch.no_grad(), listening(capture):
+            with torch.no_grad(), overhearing(capture):
                 self._model(ids[None].to(self._model.device), mode="parallel")
             if progress is not None:
                 progress(len(ids), len(ids))

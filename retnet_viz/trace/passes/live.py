@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from retnet_viz.model import RetNet
+from retnet_viz.model import CHUNK_SIZE, RetNet
 from retnet_viz.model.retnet import check_call
 from retnet_viz.trace.passes.budget import check_memory, foreseen
 from retnet_viz.trace.passes.capture import LayerRecord
@@ -48,7 +48,7 @@ def live(
     model: RetNet,
     text: str = "",
     mode: str = "chunkwise",
-    chunk_size: int = 64,
+    chunk_size: int = CHUNK_SIZE,
     *,
     keep_logits: int | None = 4096,
     progress: Progress | None = None,
@@ -80,7 +80,7 @@ class Live:
         model: RetNet,
         text: str = "",
         mode: str = "chunkwise",
-        chunk_size: int = 64,
+        chunk_size: int = CHUNK_SIZE,
         *,
         keep_logits: int | None = 4096,
         progress: Progress | None = None,
@@ -143,7 +143,7 @@ class Live:
         return self.prepare(text, progress)()
 
     def prepare(self, text: str, progress: Progress | None = None) -> Callable[[], Recomputed]:
-        """Do all of `edit` but the change itself, which is what the returned function does.
+        """Find what differs in `text`, and run that; the returned function makes the change.
 
         So a long edit can be prepared in one thread while another goes on reading the trace. That
         function cannot fail, unless there was an edit meanwhile: then it raises RuntimeError.
@@ -178,7 +178,7 @@ class Live:
     def _prepared(
         self, start: int, stop: int, text: str, progress: Progress | None
     ) -> Callable[[], Recomputed]:
-        """Run what a splice changes; the function that then makes the change."""
+        """Run the tokens that a splice changes; the returned function makes the change."""
         number = self._edits
         if start == stop and not text:
             return lambda: Recomputed(0, self.length, 0)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from retnet_viz.model import MODES, RetNet, RetNetConfig
+from retnet_viz.model import CHUNK_SIZE, MODES, RetNet, RetNetConfig
 from retnet_viz.model.retnet import check_call
 from retnet_viz.trace.passes.capture import Record
 from retnet_viz.trace.passes.external_tensors import (
@@ -40,7 +40,7 @@ def trace(
     model: RetNet,
     text: str | Tensor,
     mode: str = "parallel",
-    chunk_size: int = 64,
+    chunk_size: int = CHUNK_SIZE,
 ) -> Trace:
     """Run `model` over a text, or over token ids (T,), in one mode and observe it.
 
@@ -106,7 +106,7 @@ class Trace:
         gamma: Any,
         tokens: Sequence[str] | None = None,
         mode: str = "parallel",
-        chunk_size: int = 64,
+        chunk_size: int = CHUNK_SIZE,
     ) -> Trace:
         """Observe the retention of queries, keys and values from any code, in one mode.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.trace.views.observables import Trace
 
 _NOTHING = range(0)
@@ -68,9 +69,7 @@ class Schedule:
         """Index of the step that gives the output of token n. IndexError where there is none."""
         if not 0 <= n < self.length:
             raise IndexError(f"position {n} is outside a text of {self.length} tokens")
-        if self.mode == "parallel":
-            return 0
-        return n if self.mode == "recurrent" else n // self.chunk_size
+        return n // FORMS[self.mode].stride(self.length, self.chunk_size)
 
 
 def schedule(trace: Trace, layer: int, head: int) -> Schedule:

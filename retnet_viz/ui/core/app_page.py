@@ -13,11 +13,13 @@ import ipywidgets as w
 
 from retnet_viz.figures.base.theme import head_color
 from retnet_viz.ui.core import messages, state_file
-from retnet_viz.ui.core.background import OutdatedError
+from retnet_viz.ui.core.background import OutdatedError, Postponed
 from retnet_viz.ui.core.host_bridge import HostBridge
 from retnet_viz.ui.core.link import MOST_READ, MOST_SHARED, Link, LinkError, first_within, read
 from retnet_viz.ui.core.page_layout import NAMES, PageLayout
 from retnet_viz.ui.core.page_state import THEME_CHOICES
+
+LINK_PAUSE = 0.3  # seconds from a change until the page knows the link to it: not at every key
 
 
 class AppPage(w.VBox):
@@ -37,6 +39,7 @@ class AppPage(w.VBox):
         self.look = PageLayout()
         self._setting = False
         self._showing = threading.Lock()  # see _while_current
+        self._link = Postponed(self._make_link, LINK_PAUSE)
         self._elsewhere: dict[str, Any] = {}  # what the link held for the other apps
         self.page = HostBridge(
             self._asked,
@@ -113,7 +116,12 @@ class AppPage(w.VBox):
 
     def _bind(self, control: Any, field: str, trait: str = "value") -> None:
         """Take what a control's trait becomes as the user's choice of a field."""
-        control.observe(lambda change: self._chosen(**{field: change["new"]}), trait)
+
+        def choose(change: Any) -> None:
+            """Give a changed value the name of its field."""
+            self._chosen(**{field: change["new"]})
+
+        control.observe(choose, trait)
 
     # -- links ------------------------------------------------------------------------------
 
@@ -158,9 +166,12 @@ class AppPage(w.VBox):
         raise NotImplementedError
 
     def _write_link(self) -> None:
-        """Have the page know the links that lead to what it shows."""
-        own = self.state.held()
+        """Have the page know, in a moment, the links that lead to what it shows."""
         self.page.look = self.look.query()
+        self._link.ask()
+
+    def _make_link(self) -> None:
+        own = self.state.held()
         self.page.query = first_within(MOST_READ, {**self._elsewhere, **own}, own)
 
     def shared_link(self) -> tuple[str, str]:
@@ -230,6 +241,8 @@ class AppPage(w.VBox):
 
     def _tell_again(self) -> None:
         """Send what is shown once more: a page being opened does not hear what threads say."""
+        self._link.settle()
+        self.page.send_state(("query", "look"))
         for widget in _within(self):
             if widget.layout.display is not None:
                 widget.layout.send_state("display")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from retnet_viz.figures.base.theme import PAGE_COLORS
+
 _FOLDER = Path(__file__).parents[1]
 _IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
@@ -32,6 +34,16 @@ def _joined(path: Path, seen: set[Path]) -> list[str]:
         for part in _joined((path.parent / other).resolve(), seen)
     ]
     return [*parts, _EXPORT.sub("", _IMPORT.sub("", source))]
+
+
+def page_colors() -> str:
+    """A style sheet that gives a page, live or saved, the colours of its theme."""
+    page = ':is(.rv-explorer, body[data-voila="recorded"])'
+    light, dark = (
+        "".join(f"--rv-{name}:{color[theme]};" for name, color in PAGE_COLORS.items())
+        for theme in ("light", "dark")
+    )
+    return f'{page}{{{light}}}\n{page}[data-theme="dark"]{{{dark}}}\n'
 
 
 def style(*names: str) -> str:

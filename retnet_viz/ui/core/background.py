@@ -40,6 +40,35 @@ class LatestJob:
                 self._timer.cancel()
 
 
+class Postponed:
+    """Does something a moment after it is first asked for, once for all that ask meanwhile.
+
+    The event loop of the thread that made it does it, as there is one in a kernel; where there is
+    none it is done at once. `ask` and `settle` are for that thread only.
+    """
+
+    def __init__(self, do: Callable[[], None], pause: float) -> None:
+        """`pause` in seconds."""
+        self._do = do
+        self._pause = pause
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = _running_loop()
+
+    def ask(self) -> None:
+        """Have it done."""
+        if self._loop is None:
+            self._do()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(self._pause, self.settle)
+
+    def settle(self) -> None:
+        """Do it now, if it was asked for since it was done last."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._do()
+
+
 class Home:
     """The thread that made it: where threads have their results handed over, one after the other.
 
@@ -49,10 +78,7 @@ class Home:
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        try:
-            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            self._loop = None
+        self._loop = _running_loop()
 
     def call(self, function: Callable[[], None]) -> None:
         """Have `function` called at home; returns at once. For other threads."""
@@ -64,3 +90,10 @@ class Home:
         """Call what was handed over. At home only."""
         while not self._waiting.empty():
             self._waiting.get()()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

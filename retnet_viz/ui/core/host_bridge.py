@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets as t
 
-from retnet_viz.ui.core.assets import module, style
+from retnet_viz.ui.core.assets import module, page_colors, style
 
 
 class HostBridge(anywidget.AnyWidget):
@@ -29,7 +29,7 @@ class HostBridge(anywidget.AnyWidget):
     """
 
     _esm = module("core/host_bridge.js")
-    _css = style("styles/pages.css", "styles/present.css")
+    _css = page_colors() + style("styles/pages.css", "styles/present.css")
     theme = t.Unicode("auto").tag(sync=True)
     shown = t.Unicode("light").tag(sync=True)
     query = t.Unicode("").tag(sync=True)

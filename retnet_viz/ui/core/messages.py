@@ -349,6 +349,8 @@ def notice(trace: Trace | None, cut: str, point: str, recomputed: Recomputed | N
 
 
 def _why(trace: Trace, recomputed: Recomputed) -> str:
+    if recomputed.tokens == 0:  # the same tokens as before, or as this mode had read before
+        return ""
     if trace.mode == "parallel":
         return "; parallel mode carries no state to go on from"
     return "; the states before them were kept" if recomputed.tokens < recomputed.of else ""

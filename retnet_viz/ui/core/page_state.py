@@ -11,7 +11,9 @@ from retnet_viz.model import MODES, RetNetConfig
 from retnet_viz.trace.passes.external_tensors import ExternalConfig
 from retnet_viz.ui.core.link import part_of, query_of, taken
 
-MAX_CHUNK = 2048
+# Tokens a chunk: few, so that a sentence has several chunks to see; and of a long text more, which
+# are read fast. The default of the model is for speed alone.
+EXPLORER_CHUNK, LONG_CHUNK, MAX_CHUNK = 8, 64, 2048
 THEME_CHOICES = ("auto", "light", "dark")
 VIEWS = ("step by step", "side by side", "state", "normalisation and position")
 PRECISIONS = ("float32", "float64", "bfloat16")
@@ -42,7 +44,7 @@ class ExplorerState:
 
     text: str = ""
     mode: str = "parallel"
-    chunk_size: int = 8
+    chunk_size: int = EXPLORER_CHUNK
     layer: int = 0
     heads: tuple[int, ...] = ()
     head: int = 0

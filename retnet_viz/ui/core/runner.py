@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+import torch
+
 from retnet_viz.figures.base.captions import number
 from retnet_viz.model import RetNet
 from retnet_viz.trace import Trace, live
@@ -18,6 +20,7 @@ from retnet_viz.trace.passes.live import Live, Recomputed
 from retnet_viz.ui.core.background import Home, OutdatedError
 
 QUICK = 8_000  # bytes of text, some 2,000 tokens, that are read while the page waits
+SHORT = 1_024  # tokens of a text whose passes in all modes are kept
 MOST_PLANES = 2 * 10**9  # bytes of what parallel mode holds; some 3,200 tokens of the shipped model
 _STRETCH = 2**16  # characters that are tokenised at once where a text is cut
 
@@ -57,6 +60,12 @@ class Source(Protocol):
         `progress(done, total)` is called now and then, in tokens; what it raises ends the reading.
         """
 
+    def other_mode(self, trace: Trace, mode: str) -> Trace:
+        """The newest trace that was read, in another mode: read once, also where a page goes there.
+
+        May be called in a thread. Raises OutdatedError where another text was read meanwhile.
+        """
+
 
 class Runner:
     """Reads the newest text that is wanted, and drops whatever was wanted before.
@@ -81,7 +90,7 @@ class Runner:
         return self._newest is not None
 
     def read(self, wanted: Request) -> bool:
-        """Read a text in place of whatever was to be read; False where that goes on behind."""
+        """Read the newest text: at once where that is quick, else in a thread, and False."""
         self._newest = wanted
         if self._source.is_quick(wanted):
             self._finish(wanted, self._outcome(wanted))
@@ -119,7 +128,7 @@ class Runner:
             outcome()
 
     def _outcome(self, wanted: Request, tell: Progress | None = None) -> Callable[[], None]:
-        """Read a text; what is returned takes it over, or tells why it could not be read."""
+        """Read a text unless a newer one comes; what is returned tells of it, or of the failure."""
 
         def progress(done: int, total: int) -> None:
             if self._newest is not wanted:
@@ -135,13 +144,17 @@ class Runner:
 
 
 class LiveText:
-    """A `Source`: the model reads a text, from the last state before what was edited."""
+    """A `Source`: the model reads a text, from the last state before what was edited.
+
+    Of a short text the passes in all modes are kept until it is edited.
+    """
 
     def __init__(self, model: RetNet, max_tokens: int, quick: int | None = None) -> None:
         self._model = model
         self._max_tokens = max_tokens
         self._quick = QUICK if quick is None else quick
-        self._live: Live | None = None
+        self._live: Live | None = None  # the newest
+        self._lives: dict[str, Live] = {}  # by mode
 
     def is_quick(self, wanted: Request) -> bool:
         """Whether few tokens have to be read: the text is short, or only its end is another."""
@@ -154,23 +167,46 @@ class LiveText:
         return len(new) - same <= 2 * self._quick and old.text[:same] == new[:same]
 
     def prepare(self, wanted: Request, progress: Progress, behind: bool) -> Callable[[], Result]:
-        """Read a text; what is returned makes it the live one."""
+        """Read a text, up to the limit, in the pass that it can go on from; see Source."""
         text = wanted.text
         if behind or len(text) <= _STRETCH:  # not to count a long one at every key
             text = self._fitting(text, progress)
         if behind and wanted.mode == "parallel":
             check_planes(self._model, len(self._model.tokenizer.encode(text)))
-        source = self._live
+        source = self._lives.get(wanted.mode)
         if source is None or not _goes_on(source, wanted):
             source = live(self._model, "", wanted.mode, wanted.chunk_size)
         commit = source.prepare(text, progress)
 
         def take_over() -> Result:
             recomputed = commit()
-            self._live = source
+            self._live = self._lives[wanted.mode] = source
+            self._forget_others(source)
             return Result(source.trace, recomputed, len(wanted.text) - len(text))
 
         return take_over
+
+    def other_mode(self, trace: Trace, mode: str) -> Trace:
+        """The same text in another mode; a pass of its own, so that no other is edited here."""
+        shown, found = self._live, self._lives.get(mode)
+        if shown is None:
+            raise OutdatedError
+        if found is None or found.chunk_size != trace.chunk_size or not _is_of(found, trace):
+            found = live(self._model, shown.text, mode, trace.chunk_size)
+            if not _is_of(found, trace):
+                raise OutdatedError
+            self._lives[mode] = found
+        assert found.trace is not None
+        return found.trace
+
+    def _forget_others(self, newest: Live) -> None:
+        """Keep the passes over the newest text; of a long one no other than the newest."""
+        trace = newest.trace if newest.length <= SHORT else None
+        self._lives = {
+            mode: found
+            for mode, found in list(self._lives.items())  # threads add to it
+            if found is newest or (trace is not None and _is_of(found, trace))
+        }
 
     def _fitting(self, text: str, progress: Progress) -> str:
         """The start of a text that has at most `max_tokens` tokens; a token has a byte at least."""
@@ -200,6 +236,11 @@ def check_planes(model: Observed, length: int) -> None:
             f"{length:,} × {length:,} numbers, {number(needed / 1e9)} GB; here at most "
             f"{MOST_PLANES / 1e9:.0f}. Chunkwise mode gives the same in O(T) memory."
         )
+
+
+def _is_of(source: Live, trace: Trace) -> bool:
+    """Whether a text is that of a trace."""
+    return source.trace is not None and torch.equal(source.trace.ids, trace.ids)
 
 
 def _goes_on(source: Live, wanted: Request) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from retnet_viz.trace import Trace
-from retnet_viz.ui.core.assets import module, style
+from retnet_viz.ui.core.assets import module, page_colors, style
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.export.snapshot import Tell, record
 from retnet_viz.ui.panels.heatmap import Heatmap
@@ -33,7 +33,8 @@ def page(trace: Trace, state: ExplorerState, theme: str = "light", tell: Tell | 
     """
     written = record(trace, state, theme, tell)
     return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        css=style(
+        css=page_colors()
+        + style(
             "styles/pages.css",
             "styles/panels.css",
             "panels/step_player.css",

@@ -14,7 +14,7 @@ import ipywidgets as w
 from retnet_viz.figures import next_token, state_norm
 from retnet_viz.figures.base.layout import Spec
 from retnet_viz.figures.base.theme import DIVERGING, SEQUENTIAL, color_table
-from retnet_viz.figures.reading.cost import cost_bars, mode_costs
+from retnet_viz.figures.reading.cost import cost_bars
 from retnet_viz.figures.reading.planes import SIGNED, TITLES
 from retnet_viz.model import RetNet
 from retnet_viz.trace import Agreement, Cost, Trace
@@ -27,6 +27,7 @@ from retnet_viz.trace.files.text_file import (
     read_text,
 )
 from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.views.agreement import compared
 from retnet_viz.ui.core import messages, state_file
 from retnet_viz.ui.core.app_page import area, group
 from retnet_viz.ui.core.link import LinkError
@@ -120,6 +121,7 @@ class Explorer(TextPage):
     def __init__(self, model: Observed, state: ExplorerState) -> None:
         self.agreement: Agreement | None = None
         self.costs: dict[str, Cost] = {}
+        self._decay_of: tuple[Any, ...] | None = ()  # what the decay's picture depends on
         super().__init__(model, state)
 
     # -- building ---------------------------------------------------------------------------
@@ -183,6 +185,7 @@ class Explorer(TextPage):
         )
 
     def _describe(self, name: str, cell: tuple[int, int, int] | None) -> str:
+        """What stands in a cell of a plane of the layer that is shown, "" where nothing does."""
         if self.trace is None or cell is None or not self._has_layer():
             return ""
         return messages.cell(self.trace, name, self.state.layer, cell)
@@ -291,8 +294,10 @@ class Explorer(TextPage):
         trace = self.trace
         if trace is None or self._is_long:
             return
-        costs = mode_costs(trace)
-        agreement = trace.agreement()
+        traces = dict(self._in_all_modes(trace))
+        costs = {mode: found.cost for mode, found in traces.items()}
+        del traces[trace.mode]
+        agreement = compared(trace, traces)
         if current() and trace is self.trace:
             self.agreement, self.costs = agreement, costs
             self._draw_comparison()
@@ -327,7 +332,7 @@ class Explorer(TextPage):
             self._weights_place.children = [self._matrices["retention"]]
         self._draw_next()
         self.gammas.value = messages.gammas(self.model.gammas[state.layer])
-        self._draw_plane("decay", self.decay)
+        self._draw_decay()
         if trace is not None and self._is_long:
             self.norms.stale = not self._has_layer()
             self.long.show(trace, state.layer, self.shown_heads, state.scale, self._draw_layer)
@@ -367,6 +372,23 @@ class Explorer(TextPage):
             self.stage.show(
                 trace, state.layer, state.head, state.scale, token=self.selected, why_not=why_not
             )
+
+    def _draw_decay(self) -> None:
+        """Draw D where it has changed: it depends on γ and T alone, and not on the text."""
+        trace, state = self.trace, self.state
+        depends = (
+            None
+            if trace is None
+            else (
+                min(trace.length, MOST_CELLS + 1),
+                trace.gamma(state.layer).tolist(),
+                (state.layer, self.shown_heads, state.scale),
+                (trace.mode, trace.chunk_size, trace.origin("decay")),
+            )
+        )
+        if depends != self._decay_of:
+            self._decay_of = depends
+            self._draw_plane("decay", self.decay)
 
     def _draw_plane(self, name: str, matrix: Heatmap) -> None:
         if self.trace is None:

@@ -24,6 +24,7 @@ from retnet_viz.figures.states.state import state as state_figure
 from retnet_viz.figures.states.token_memory import recall
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Trace, schedule, trace
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import area, bar, group
 from retnet_viz.ui.core.page_state import GAINS, PRECISIONS, SWITCHES, VIEWS, ExplorerState
@@ -283,15 +284,16 @@ class Modes(TextPage):
         wanted = self._wanted()
         if self._is_stale("race"):
             tell = progress("running the three modes")
-            for done, mode in enumerate(MODES):
-                shown.in_mode(mode)
-                tell(done + 1, 2 * len(MODES))
+            traces: dict[str, Trace] = {}
+            for mode, read in self._in_all_modes(shown):
+                traces[mode] = read
+                tell(len(traces), 2 * len(MODES))
             times = {}
             for done, mode in enumerate(MODES):
                 times[mode] = step_times(shown, state.layer, mode)
                 tell(len(MODES) + done + 1, 2 * len(MODES))
             with self._while_current(current):
-                self._draw_race(shown, state.layer, times)
+                self._draw_race(traces, state.layer, times)
                 self._measured["race"] = wanted["race"]
         if self._is_stale("rounding"):
             told = progress(f"rounding in {state.precision}")
@@ -368,12 +370,15 @@ class Modes(TextPage):
             self.stop()
             self._tell("")
 
-    def _draw_race(self, shown: Trace, layer: int, times: dict[str, tuple[float, ...]]) -> None:
+    def _draw_race(
+        self, traces: dict[str, Trace], layer: int, times: dict[str, tuple[float, ...]]
+    ) -> None:
         head, heads = self.state.head, self.model.config.n_heads
         runs = {
-            mode: run_of(schedule(shown.in_mode(mode), layer, head), heads, times[mode])
-            for mode in MODES
+            mode: run_of(schedule(found, layer, head), heads, times[mode])
+            for mode, found in traces.items()
         }
+        shown = traces[MODES[0]]
         note = f"retention of layer {layer}, all {heads} heads, chunk size {shown.chunk_size}"
         self.race.show(runs, shown.length, note)
 
@@ -464,7 +469,7 @@ class Modes(TextPage):
                 "title": f"Weights of head {self.state.head}",
                 "origin": shown.origin("retention"),
                 "summary": f"{len(window)} by {len(window)} cells of the model and the copy",
-                "computed": {"parallel": "all", "recurrent": "none"}.get(shown.mode, "blocks"),
+                "computed": FORMS[shown.mode].cells,
                 "block": shown.chunk_size,
                 "length": len(window),
                 "signed": True,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -19,12 +20,13 @@ from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.budget import NotEnoughMemory
 from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.trace.passes.live import Recomputed
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import AppPage, area
 from retnet_viz.ui.core.background import Home, LatestJob, OutdatedError
 from retnet_viz.ui.core.history import PAUSE
-from retnet_viz.ui.core.page_state import APP, ExplorerState
+from retnet_viz.ui.core.page_state import APP, LONG_CHUNK, ExplorerState
 from retnet_viz.ui.core.runner import LiveText, Request, Result, Runner, Source
 from retnet_viz.ui.core.undo import Undo
 from retnet_viz.ui.pages.presets import PRESETS
@@ -38,7 +40,6 @@ _SELECTED = {"token", "cell"}
 _DRAGGED = {"text", "chunk_size", "layer", "layers", "compare", "gain"}  # many changes, one gesture
 MOST_IN_BOX = 12_000  # characters; of a longer text the box has the last IN_BOX
 IN_BOX = 2_000
-LONG_CHUNK = 64  # chunk size from which on a long text is read fast
 _STRIP = 1024  # tokens in the strip at most
 
 
@@ -68,7 +69,8 @@ class TextPage(AppPage):
         self._strip_of: tuple[Trace, range] | None = None  # whose tokens the strip shows
         self._job = LatestJob(self.job_pause)
         self._home = Home()
-        self._reader = Runner(self._source(), self._tell_reading, self._home)
+        self._traces = self._source()
+        self._reader = Runner(self._traces, self._tell_reading, self._home)
         super().__init__()
         self._write_controls()
         if not self._read_text():
@@ -124,7 +126,10 @@ class TextPage(AppPage):
         self._reading_row = w.HBox([self.reading, self.read_share, self.cancel])
         self._reading_row.add_class("rv-reading")
         self._reading_row.layout.display = "none"
-        self.mode = w.ToggleButtons(options=[(mode.capitalize(), mode) for mode in MODES])
+        self.mode = w.ToggleButtons(
+            options=[(form.label, mode) for mode, form in FORMS.items()],
+            tooltips=[form.equation for form in FORMS.values()],
+        )
         self.mode.add_class("rv-modes")
         self.chunk = w.IntSlider(min=1, max=64, description="chunk size")
         self.layer = w.IntSlider(min=0, max=config.n_layers - 1, description="layer")
@@ -178,15 +183,12 @@ class TextPage(AppPage):
     # -- events -----------------------------------------------------------------------------
 
     def apply_state(self, state: ExplorerState, gesture: str = "", pause: float = PAUSE) -> None:
-        """Show `state`; raises ValueError where a field is out of range.
+        """Show `state`, and remember it for undo; ValueError where a field is out of range.
 
         It can be undone, together with the changes of the same `gesture` before it: see History.
         """
         state = state.checked(self.model.config)
-        self.history.record(_undoable(state), gesture, pause)
-        self._show_state(state)
-
-    def _show_state(self, state: ExplorerState) -> None:
+        self.history.record(_undoable(state), gesture, pause)  # no step where it is from there
         before, self.state = self.state, state
         self._write_controls()
         changed = {
@@ -207,7 +209,9 @@ class TextPage(AppPage):
             self._point = ""
             with self._writing():
                 self.preset.value = -1
-        self._safely(self._show_state, replace(state, theme=self.state.theme))
+        state = replace(state, theme=self.state.theme)
+        with self._saying_failures(state):
+            self.apply_state(state)
 
     def _asked(self, what: str) -> None:
         super()._asked(what)
@@ -237,6 +241,7 @@ class TextPage(AppPage):
         return self.state.held(whole=True)
 
     def _chosen(self, gesture: str = "", pause: float = PAUSE, **chosen: Any) -> None:
+        """Take fields of the state as the user's choice, unless the page itself wrote them."""
         if self._setting:
             return
         if not gesture and chosen.keys() <= _DRAGGED:
@@ -245,13 +250,19 @@ class TextPage(AppPage):
             chosen |= {"token": None, "cell": None, "compare": None}
             self._point = ""
             self.preset.value = -1
-        self._safely(self.apply_state, replace(self.state, **chosen), gesture, pause)
+        state = replace(self.state, **chosen)
+        with self._saying_failures(state):
+            self.apply_state(state, gesture, pause)
 
-    def _safely(self, show: Callable[..., None], state: ExplorerState, *how: Any) -> None:
+    @contextmanager
+    def _saying_failures(self, state: ExplorerState) -> Iterator[None]:
+        """Say on the page, in the notice, why `state` cannot be shown; the panels stay.
+
+        Nobody sees what a callback raises.
+        """
         try:
-            show(state, *how)
+            yield
         except Exception as error:
-            # Nobody sees what a callback raises: say it on the page, and leave the panels alone.
             logging.getLogger(__name__).exception("the explorer could not show %s", state)
             self.notice.value = messages.failure(error)
         else:
@@ -264,7 +275,8 @@ class TextPage(AppPage):
         self._point = preset.point
         # A preset's layer may be one that a smaller model lacks.
         state = self._with_preset(preset.state).fitted(self.model.config)
-        self._safely(self.apply_state, state)
+        with self._saying_failures(state):
+            self.apply_state(state)
 
     def _with_preset(self, preset: ExplorerState) -> ExplorerState:
         """The state that choosing a preset leads to."""
@@ -290,13 +302,6 @@ class TextPage(AppPage):
 
     # -- running ----------------------------------------------------------------------------
 
-    def _read_text(self) -> bool:
-        """Read the text in the chosen mode, and draw everything; False where that goes on behind.
-
-        Until it is read the last picture stays.
-        """
-        return self._start_reading(self.state.before + self.state.text, self._text_read)
-
     def open_text(self, text: str, about: str = "") -> None:
         """Read a text of any length in place of the one that is shown, which stays until then.
 
@@ -306,27 +311,33 @@ class TextPage(AppPage):
         chunk_size = self.state.chunk_size
         if len(text) > MOST_IN_BOX:
             chunk_size = max(chunk_size, LONG_CHUNK)
-        self._start_reading(text, partial(self._opened, text, about), chunk_size=chunk_size)
+        self._read_text(text, partial(self._opened, text, about), chunk_size=chunk_size)
 
-    def _start_reading(
+    def _read_text(
         self,
-        text: str,
-        done: Callable[[Result], None],
+        text: str | None = None,
+        done: Callable[[Result], None] | None = None,
         mode: str | None = None,
         chunk_size: int | None = None,
     ) -> bool:
-        """Read a text in the chosen mode, or in chunkwise mode where that is refused."""
+        """Read a text in the chosen mode, or in chunkwise mode where that is refused.
+
+        What is not given is the state's. Until it is read the last picture stays; False where that
+        goes on behind.
+        """
         self.stop()
         self._failure = ""
         if mode is None:
             self._refusal = ""
+        text = self.state.before + self.state.text if text is None else text
+        done = done or self._text_read
         chosen = mode or self.state.mode
         size = chunk_size or self.state.chunk_size
 
         def failed(error: Exception) -> None:
             if chosen == "parallel" and isinstance(error, NotEnoughMemory):
                 self._refusal = str(error)
-                self._start_reading(text, done, "chunkwise", size)
+                self._read_text(text, done, "chunkwise", size)
             else:
                 self._not_read(error)
 
@@ -425,6 +436,11 @@ class TextPage(AppPage):
             logging.getLogger(__name__).exception("the explorer could not measure %s", self.state)
             self.notice.value = messages.failure(error)
             self._work_failed()
+
+    def _in_all_modes(self, trace: Trace) -> Iterator[tuple[str, Trace]]:
+        """(mode, the same text in it): the modes that were not run yet are run now."""
+        for mode in MODES:
+            yield mode, trace if mode == trace.mode else self._traces.other_mode(trace, mode)
 
     def _work_failed(self) -> None:
         """Take back what says that work is being done."""

@@ -54,27 +54,51 @@ def _text_of(trace: Trace) -> str | None:
 
 
 class TraceSource:
-    """A `Source`: one trace, and what it reads in other modes and chunks."""
+    """A `Source`: one trace, and what it reads in other modes and chunks.
+
+    Of a trace of few tokens and layers the newest pass in each mode is kept.
+    """
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
+        self._traces: dict[str, Trace] = {}  # by mode
 
     def is_quick(self, wanted: Request) -> bool:
         """Whether the trace is there already, or has few tokens and layers."""
-        return self._is_there(wanted) or self._trace.length * self._trace.n_layers <= QUICK
+        return self._has_few or self._found(wanted.mode, wanted.chunk_size) is not None
 
-    def _is_there(self, wanted: Request) -> bool:
-        return (wanted.mode, wanted.chunk_size) == (self._trace.mode, self._trace.chunk_size)
+    @property
+    def _has_few(self) -> bool:
+        return self._trace.length * self._trace.n_layers <= QUICK
+
+    def _found(self, mode: str, chunk_size: int) -> Trace | None:
+        """The pass in a mode, if it was run."""
+        passes = (self._trace, self._traces.get(mode))
+        wanted = (mode, chunk_size)
+        return next(
+            (each for each in passes if each and (each.mode, each.chunk_size) == wanted), None
+        )
 
     def prepare(self, wanted: Request, progress: Progress, behind: bool) -> Callable[[], Result]:
         """Run the trace's tokens in a mode, whatever the text is."""
-        trace, length = self._trace, self._trace.length
-        if not self._is_there(wanted):
+        trace = self._found(wanted.mode, wanted.chunk_size)
+        length = self._trace.length
+        if trace is None:
             if wanted.mode == "parallel":
-                check_planes(trace.model, length)
-            with listening(_told(progress, trace), keeps=False):
-                trace = Trace(trace.model, trace.ids, wanted.mode, wanted.chunk_size)
+                check_planes(self._trace.model, length)
+            with listening(_told(progress, self._trace), keeps=False):
+                trace = self._run(wanted.mode, wanted.chunk_size)
         return lambda: Result(trace, Recomputed(length, length, 0), dropped=0)
+
+    def other_mode(self, trace: Trace, mode: str) -> Trace:
+        """The trace's tokens in another mode, in the same chunks."""
+        return self._found(mode, trace.chunk_size) or self._run(mode, trace.chunk_size)
+
+    def _run(self, mode: str, chunk_size: int) -> Trace:
+        found = Trace(self._trace.model, self._trace.ids, mode, chunk_size)
+        if self._has_few:
+            self._traces[mode] = found
+        return found
 
 
 def _told(progress: Progress, trace: Trace) -> Callable[[str, Tensor], None]:

@@ -8,11 +8,10 @@ from typing import Any
 
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.trace.tiles.pictures import Plane
 from retnet_viz.ui.core.background import Home, LatestJob, OutdatedError
 from retnet_viz.ui.panels.tiled_heatmap import TiledHeatmap
-
-_COMPUTED = {"parallel": "all", "recurrent": "none", "chunkwise": "blocks"}
 
 
 class LongText:
@@ -85,7 +84,7 @@ class LongText:
             heads,
             scale=scale,
             origin=trace.origin("retention"),
-            computed=_COMPUTED[trace.mode],
+            computed=FORMS[trace.mode].cells,
             block=trace.chunk_size,
             pieces=trace.pieces,
         )

@@ -13,6 +13,7 @@ import traitlets as t
 from retnet_viz.figures.base.captions import counted, number
 from retnet_viz.figures.base.theme import MODE_COLORS
 from retnet_viz.trace import Schedule
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.ui.core.assets import module, style
 from retnet_viz.ui.core.page_state import CLOCKS
 
@@ -101,7 +102,7 @@ def _in_one_unit(
 
 
 def _ordered(runs: Mapping[str, Run]) -> list[Run]:
-    return [runs[mode] for mode in MODE_COLORS if mode in runs]
+    return [runs[mode] for mode in FORMS if mode in runs]
 
 
 def _measured(runs: Sequence[Run]) -> bool:

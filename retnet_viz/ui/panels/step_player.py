@@ -13,6 +13,7 @@ from retnet_viz.figures.base.scale import raster
 from retnet_viz.figures.base.theme import DIVERGING, SEQUENTIAL, color_table, head_color
 from retnet_viz.figures.steps.scene import Picture, Scene, scene
 from retnet_viz.trace import Trace
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.assets import module, style
 
@@ -127,13 +128,12 @@ def meta_of(trace: Trace | None, layer: int, scale: str) -> dict[str, Any]:
     """What the page must know of all steps of a trace: how many tokens there are, and in a step."""
     if trace is None:
         return {"length": 0, "mode": "", "layer": layer, "scale": scale, "stride": 1}
-    strides = {"parallel": trace.length, "recurrent": 1, "chunkwise": trace.chunk_size}
     return {
         "length": trace.length,
         "mode": trace.mode,
         "layer": layer,
         "scale": scale,
-        "stride": strides[trace.mode],
+        "stride": FORMS[trace.mode].stride(trace.length, trace.chunk_size),
     }
 
 

@@ -12,9 +12,8 @@ from retnet_viz.figures.base.scale import color_scale, raster
 from retnet_viz.figures.base.theme import head_color
 from retnet_viz.figures.reading.planes import TITLES, plane_places
 from retnet_viz.trace import Trace
+from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.ui.core import messages
-
-COMPUTED = {"parallel": "all", "recurrent": "none", "chunkwise": "blocks"}
 
 
 def plane(
@@ -30,7 +29,7 @@ def plane(
             "title": TITLES[name],
             "origin": trace.origin(name) + first,
             "summary": f"{length} by {length} cells, layer {layer}",
-            "computed": COMPUTED[trace.mode],
+            "computed": FORMS[trace.mode].cells,
             "block": trace.chunk_size,
             "length": length,
             "diagonal": name == "decay",
