@@ -4,24 +4,42 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   countUpTo,
-  digits,
   momentOf,
   prepare,
-  quantitiesOf,
   tickOfTime,
   timeOfTick,
-  withUnit,
-} from "../../retnet_viz/ui/panels/mode_timeline.js";
+} from "../../retnet_viz/ui/panels/timeline/clock.js";
+import { digits, quantitiesOf, withUnit } from "../../retnet_viz/ui/panels/timeline/quantities.js";
+
+/** @import { SentRun } from "../../retnet_viz/ui/types.js" */
+
+const NOTHING = {
+  mode: "recurrent",
+  color: "",
+  first_token: [],
+  stop_token: [],
+  first_cell: [],
+  stop_cell: [],
+  flops: [],
+  held_bytes: [],
+  carried_bytes: [],
+};
+
+/** @param {Partial<SentRun> & { milliseconds: number[] }} given */
+function runOf(given) {
+  const run = prepare({ ...NOTHING, ...given });
+  return { ...run, timeAfter: run.timeAfter ?? [] };
+}
 
 // Four steps, one token each, in 10, 20, 30 and 40 ms; and one that does all at once in 70 ms.
-const slow = prepare({
+const slow = runOf({
   flops: [1e6, 2e6, 3e6, 4e6],
   milliseconds: [10, 20, 30, 40],
   held_bytes: [100, 400, 200, 300],
   carried_bytes: [50, 60, 70, 80],
   stop_token: [1, 2, 3, 4],
 });
-const quick = prepare({
+const quick = runOf({
   flops: [5e6],
   milliseconds: [70],
   held_bytes: [5000],
@@ -56,7 +74,7 @@ test("ticks and measured time are the same moments", () => {
   assert.equal(tickOfTime(runs, 9.9), 0);
   assert.equal(tickOfTime(runs, 10.1), 1);
   // The end is that of the slowest run, also where another has more steps.
-  const last = prepare({ ...quick, milliseconds: [250] });
+  const last = runOf({ ...quick, milliseconds: [250] });
   assert.equal(timeOfTick([last, slow], 4), 250);
 });
 
@@ -92,7 +110,7 @@ test("in measured time, the step that is running is the current one and not yet 
 test("a race that was not measured has no times", () => {
   const untimed = prepare({ ...slow, milliseconds: null });
   assert.equal(momentOf(untimed, false, 2).time, null);
-  const time = quantitiesOf([untimed]).find(({ name }) => name === "time");
+  const [, , , time] = quantitiesOf([untimed]);
   assert.equal(withUnit(time, time.now(momentOf(untimed, false, 2))), "not measured");
 });
 

@@ -2,15 +2,15 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { namedTraces } from "../../retnet_viz/ui/panels/plots/legend.js";
 import {
   captioned,
   entry,
   fitted,
   heatmapTable,
-  namedTraces,
   namer,
   seriesTables,
-} from "../../retnet_viz/ui/panels/plot.js";
+} from "../../retnet_viz/ui/panels/plots/tables.js";
 
 test("whole numbers stand as they are, others with four digits", () => {
   assert.deepEqual([3, 0.123456, 123456.7, "a token", null].map(entry), [
@@ -101,7 +101,7 @@ test("a heatmap is a table with the names of its axes, cut where it is large", (
 
 test("a title that would run under the button is cut, and its signs stay text", () => {
   assert.deepEqual(fitted({ text: "Norms" }, 400), { text: "Norms" });
-  const { text } = fitted({ text: "a, b and c of every head and layer", size: 3 }, 220);
+  const text = fitted({ text: "a, b and c of every head and layer" }, 220)?.text ?? "";
   assert.match(text, /^a, b and c of.*…$/);
   assert.ok(text.length <= (220 - 84) / 7.4);
 });
