@@ -20,6 +20,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNTIME := .venv/runtime.stamp
 DEVELOPMENT := .venv/development.stamp
+TYPESCRIPT := node_modules/typescript.stamp
 BROWSER := $(if $(filter-out 0 no false,$(OPEN)),,--no-browser)
 
 .DEFAULT_GOAL := help
@@ -48,10 +49,12 @@ unit: $(DEVELOPMENT)
 js: $(DEVELOPMENT)
 	@$(BIN)/node --test --test-reporter dot "tests/js/*.test.js"
 
-check: $(DEVELOPMENT)
+check: $(DEVELOPMENT) $(TYPESCRIPT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/biome ci --error-on-warnings .
+	@if [ -e $(TYPESCRIPT) ]; then echo tsc; $(BIN)/node node_modules/typescript/bin/tsc; \
+	  else echo "NOT CHECKED: the types of the JavaScript, for want of npm's registry" >&2; fi
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
@@ -62,7 +65,7 @@ docs: $(DEVELOPMENT)
 	  CHROMIUM="$$chromium" $(BIN)/python -m docs.gallery
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv node_modules build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/python.stamp:
@@ -83,3 +86,10 @@ $(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
 	@echo "Installing the packages of requirements-dev.txt into .venv (once) ..."
 	@$(PIP) install --quiet -r requirements-dev.txt
 	@touch $@
+
+# npm comes with node, from requirements-dev.txt. Its registry is a second one beside Python's: where
+# it is not reached, all but the types of the JavaScript is checked.
+$(TYPESCRIPT): package.json package-lock.json $(DEVELOPMENT)
+	@echo "Installing the packages of package.json into node_modules (once) ..."
+	@if PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --ignore-scripts --no-audit --no-fund \
+	  --loglevel=error --fetch-retries=1 --fetch-timeout=60000; then touch $@; fi

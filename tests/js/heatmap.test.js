@@ -5,10 +5,12 @@ import { test } from "node:test";
 import "./browser_classes.js";
 import { paint, spread } from "../../retnet_viz/ui/panels/heatmap.js";
 import { arrange, GAP, LABEL, paletteOf } from "../../retnet_viz/ui/panels/multiples.js";
-import { fit, marks, palettes } from "../../retnet_viz/ui/panels/tiled_heatmap.js";
+import { fit, marks } from "../../retnet_viz/ui/panels/tiled/axes.js";
+import { palettes } from "../../retnet_viz/ui/panels/tiled/pictures.js";
 
 const palette = Uint32Array.from({ length: 256 }, (_, place) => place); // a pixel is its place
 
+/** @param {ImageData} image */
 function pixels(image) {
   return [...new Uint32Array(image.data.buffer)];
 }
@@ -56,6 +58,10 @@ test("squares are as large as the box allows", () => {
   ]) {
     const { side, columns } = arrange(count, width, height, LABEL);
     const rows = Math.ceil(count / columns);
+    /**
+     * @param {number} size
+     * @param {number} across
+     */
     const fits = (size, across) =>
       across * size + (across - 1) * GAP <= width &&
       Math.ceil(count / across) * (size + LABEL) + (Math.ceil(count / across) - 1) * GAP <= height;
@@ -77,6 +83,7 @@ test("bounds are drawn in greys that darken away from zero, and nothing is trans
     const { values, bounds } = palettes(colors, signed);
     assert.equal(values[0], 0);
     assert.equal(bounds[0], 0);
+    /** @param {number} place */
     const grey = (place) => new Uint8Array(bounds.buffer, 4 * place, 4)[0];
     const zero = signed ? 128 : 1;
     assert.equal(grey(zero), 250);
@@ -102,7 +109,10 @@ test("marks are round numbers within the window, as many as there is room for", 
 });
 
 test("a text that is too wide ends with an ellipsis and keeps whole characters", () => {
-  const context = { measureText: (text) => ({ width: 10 * [...text].length }) };
+  /** @type {any} */
+  const context = {
+    measureText: (/** @type {string} */ text) => ({ width: 10 * [...text].length }),
+  };
   assert.equal(fit(context, "three", 50), "three");
   assert.equal(fit(context, "three", 40), "thr…");
   assert.equal(fit(context, "🦊🦊🦊", 20), "🦊…");

@@ -3,25 +3,64 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  advanced,
   countUpTo,
-  digits,
+  eventBeside,
+  eventsOf,
+  longest,
+  measuredRuns,
   momentOf,
   prepare,
-  quantitiesOf,
+  rateOf,
   tickOfTime,
   timeOfTick,
+} from "../../retnet_viz/ui/panels/timeline/clock.js";
+import {
+  boxOf,
+  frameIn,
+  shadedSteps,
+  stateBox,
+} from "../../retnet_viz/ui/panels/timeline/picture.js";
+import {
+  digits,
+  momentTable,
+  momentText,
+  paceText,
+  quantitiesOf,
+  statusOf,
+  summaryOf,
   withUnit,
-} from "../../retnet_viz/ui/panels/mode_timeline.js";
+} from "../../retnet_viz/ui/panels/timeline/quantities.js";
+
+/** @import { SentRun } from "../../retnet_viz/ui/types.js" */
+
+const NOTHING = {
+  mode: "recurrent",
+  color: "",
+  first_token: [],
+  stop_token: [],
+  first_cell: [],
+  stop_cell: [],
+  flops: [],
+  held_bytes: [],
+  carried_bytes: [],
+};
+
+/** @param {Partial<SentRun> & { milliseconds: number[] }} given */
+function runOf(given) {
+  const run = prepare({ ...NOTHING, ...given });
+  return { ...run, timeAfter: run.timeAfter ?? [] };
+}
 
 // Four steps, one token each, in 10, 20, 30 and 40 ms; and one that does all at once in 70 ms.
-const slow = prepare({
+const slow = runOf({
   flops: [1e6, 2e6, 3e6, 4e6],
   milliseconds: [10, 20, 30, 40],
   held_bytes: [100, 400, 200, 300],
   carried_bytes: [50, 60, 70, 80],
   stop_token: [1, 2, 3, 4],
 });
-const quick = prepare({
+const quick = runOf({
   flops: [5e6],
   milliseconds: [70],
   held_bytes: [5000],
@@ -56,7 +95,7 @@ test("ticks and measured time are the same moments", () => {
   assert.equal(tickOfTime(runs, 9.9), 0);
   assert.equal(tickOfTime(runs, 10.1), 1);
   // The end is that of the slowest run, also where another has more steps.
-  const last = prepare({ ...quick, milliseconds: [250] });
+  const last = runOf({ ...quick, milliseconds: [250] });
   assert.equal(timeOfTick([last, slow], 4), 250);
 });
 
@@ -92,7 +131,7 @@ test("in measured time, the step that is running is the current one and not yet 
 test("a race that was not measured has no times", () => {
   const untimed = prepare({ ...slow, milliseconds: null });
   assert.equal(momentOf(untimed, false, 2).time, null);
-  const time = quantitiesOf([untimed]).find(({ name }) => name === "time");
+  const [, , , time] = quantitiesOf([untimed]);
   assert.equal(withUnit(time, time.now(momentOf(untimed, false, 2))), "not measured");
 });
 
@@ -118,5 +157,125 @@ test("numbers have three digits, and thousands a comma", () => {
     "999",
     "1,000",
     "12,346",
+  ]);
+});
+
+test("the clock is that of the first run with the most steps, where all are measured", () => {
+  const other = runOf({ ...slow, mode: "chunkwise", milliseconds: [1, 1, 1, 1] });
+  assert.equal(longest([quick, slow, other]), slow);
+  assert.deepEqual(measuredRuns(runs), runs);
+  assert.equal(measuredRuns([]), null);
+  assert.equal(measuredRuns([quick, prepare({ ...slow, milliseconds: null })]), null);
+});
+
+test("in measured time a step goes to the next end of a step of any mode", () => {
+  const events = eventsOf(runs);
+  assert.deepEqual(events, [10, 30, 60, 70, 100]);
+  const on = (/** @type {number} */ at) => eventBeside(events, at, 1);
+  const back = (/** @type {number} */ at) => eventBeside(events, at, -1);
+  assert.deepEqual([0, 10, 15, 60, 99, 100].map(on), [10, 30, 30, 70, 100, 100]);
+  assert.deepEqual(
+    [100, 99, 70, 65, 30, 15, 10, 5, 0].map(back),
+    [70, 70, 60, 60, 10, 10, 0, 0, 0],
+  );
+  // An event that was rounded on its way to the kernel and back is the same event.
+  assert.equal(on(30 * (1 - 1e-12)), 60);
+  assert.equal(back(30 * (1 + 1e-12)), 10);
+});
+
+test("at speed 1 steps are four a second, or as many as end in 20 seconds", () => {
+  assert.equal(rateOf(1, false, 10), 4);
+  assert.equal(rateOf(2, false, 80), 8);
+  assert.equal(rateOf(1, false, 2000), 100);
+  assert.equal(rateOf(0.5, true, 100), 5); // the slowest run in 10 seconds, at speed 1
+});
+
+test("playing goes on by whole steps and loses none of the time between them", () => {
+  let now = { at: 0, rest: 0 };
+  const seen = [];
+  for (let i = 0; i < 6; i++) {
+    now = advanced(now, 0.75, false, 4);
+    seen.push(now.at);
+  }
+  assert.deepEqual(seen, [0, 1, 2, 3, 3, 4]);
+  assert.deepEqual(advanced({ at: 3, rest: 0.5 }, 5, false, 4).at, 4); // not beyond the end
+  assert.deepEqual(advanced({ at: 10, rest: 0.5 }, 2.5, true, 100), { at: 12.5, rest: 0 });
+  assert.equal(advanced({ at: 99, rest: 0 }, 2.5, true, 100).at, 100);
+});
+
+// Two tokens, then two more, with the cells of a chunk.
+const chunks = runOf({
+  ...slow,
+  mode: "chunkwise",
+  flops: [1, 1],
+  held_bytes: [1, 1],
+  carried_bytes: [1, 1],
+  milliseconds: [1, 1],
+  first_token: [0, 2],
+  stop_token: [2, 4],
+  first_cell: [0, 2],
+  stop_cell: [2, 4],
+});
+
+test("a picture is the largest square that leaves room for its axes", () => {
+  assert.deepEqual(frameIn(4, 100, 97), { x: 18, y: 15, side: 80, cell: 20 });
+  assert.deepEqual(frameIn(4, 300, 97), { x: 110, y: 15, side: 80, cell: 20 });
+  assert.equal(frameIn(4, 100, 36), null);
+  assert.equal(frameIn(4, 100, 37)?.side, 20);
+});
+
+test("the cells of a step stand where its tokens are", () => {
+  const frame = { x: 10, y: 20, side: 80, cell: 20 };
+  assert.deepEqual(boxOf(chunks, 0, frame), { left: 10, top: 20, width: 40, height: 40 });
+  assert.deepEqual(boxOf(chunks, 1, frame), { left: 50, top: 60, width: 40, height: 40 });
+  assert.equal(boxOf(chunks, 1, { ...frame, cell: 0.1 }).height, 1); // never too low to see
+  assert.deepEqual(stateBox(frame), { left: 10 + 80 - 18, size: 18 });
+  assert.deepEqual(stateBox({ ...frame, side: 200 }), { left: 10 + 200 - 26, size: 26 });
+  assert.equal(stateBox({ ...frame, side: 900 }).size, 40);
+});
+
+test("steps that are done are shaded, the one at work stands out", () => {
+  const shaded = (/** @type {number} */ at) => shadedSteps(chunks, momentOf(chunks, false, at));
+  assert.deepEqual([0, 1, 2, 3].map(shaded), [
+    { before: [], lit: [] },
+    { before: [], lit: [0] },
+    { before: [0], lit: [1] },
+    { before: [0, 1], lit: [] }, // others still run
+  ]);
+  const state = { ...chunks, first_cell: [0, 0], stop_cell: [0, 0] }; // a mode without cells
+  assert.deepEqual(shadedSteps(state, momentOf(state, false, 2)), { before: [], lit: [] });
+});
+
+test("a moment is said in words and as a table", () => {
+  const quantities = quantitiesOf(runs);
+  const moments = runs.map((run) => momentOf(run, false, 2));
+  assert.equal(momentText(2, 4000, false), "step 2 of 4,000");
+  assert.equal(momentText(30, 100, true), "30.0 of 100 ms");
+  assert.equal(paceText(4, false), "1 s here = 4 steps of each");
+  assert.equal(paceText(12.3456, true), "1 s here = 12.3 ms measured");
+  assert.equal(statusOf(slow, moments[1], false), "step 2 of 4");
+  assert.equal(statusOf(quick, moments[0], false), "done: 1 step");
+  assert.equal(statusOf(slow, momentOf(slow, false, 4), false), "done: 4 steps");
+  // In measured time the step that is running counts.
+  assert.equal(statusOf(slow, momentOf(slow, true, 45), true), "step 3 of 4");
+  assert.equal(statusOf(slow, momentOf(slow, true, 100), true), "done: 100 ms");
+  assert.equal(
+    summaryOf("now", [slow], [moments[1]], quantities, false),
+    "now. recurrent step 2 of 4, 3.00 MFLOP computed, 0.400 kB held, 30.0 ms passed.",
+  );
+  const [caption, header, rows] = momentTable("now", runs, moments, quantities, 4);
+  assert.equal(caption, "now");
+  assert.deepEqual(header, ["", "recurrent", "recurrent"]);
+  assert.deepEqual(rows, [
+    ["outputs given", "4 of 4", "2 of 4"],
+    ["steps so far", "1", "2"],
+    ["steps in all", "1", "4"],
+    ["FLOPs so far, MFLOP", "5.00", "3.00"],
+    ["FLOPs in all, MFLOP", "5.00", "10.0"],
+    ["held now, kB", "0.0400", "0.400"],
+    ["most held so far, kB", "5.00", "0.400"],
+    ["most held in all, kB", "5.00", "0.400"],
+    ["time so far, ms", "70.0", "30.0"],
+    ["time in all, ms", "70.0", "100"],
   ]);
 });

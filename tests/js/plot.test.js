@@ -3,15 +3,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./browser_classes.js";
+import { namedTraces } from "../../retnet_viz/ui/panels/plots/legend.js";
 import {
   captioned,
   entry,
   fitted,
   heatmapTable,
-  namedTraces,
   namer,
   seriesTables,
-} from "../../retnet_viz/ui/panels/plot.js";
+} from "../../retnet_viz/ui/panels/plots/tables.js";
 
 test("whole numbers stand as they are, others with four digits", () => {
   assert.deepEqual([3, 0.123456, 123456.7, "a token", null].map(entry), [
@@ -102,11 +102,11 @@ test("a heatmap is a table with the names of its axes, cut where it is large", (
 
 test("a title that would run under the button is cut, and its signs stay text", () => {
   assert.deepEqual(fitted({ text: "Norms" }, 400), { text: "Norms" });
-  const { text } = fitted({ text: "a, b and c of every head and layer", size: 3 }, 220);
+  const text = fitted({ text: "a, b and c of every head and layer" }, 220)?.text ?? "";
   assert.match(text, /^a, b and c of.*…$/);
   assert.ok(text.length <= (220 - 84) / 7.4);
-  const token = fitted({ text: "“&lt;img&gt;” &amp; all that a text of tags may hold" }, 220);
-  assert.match(token.text, /^“&lt;img>” &amp; .*…$/);
+  const token = fitted({ text: "“&lt;img&gt;” &amp; all that a text of tags may hold" }, 220)?.text ?? "";
+  assert.match(token, /^“&lt;img>” &amp; .*…$/);
 });
 
 test("the legend below a drawing names what plotly does not", () => {

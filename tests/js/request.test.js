@@ -2,40 +2,26 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { newestOnly, requests } from "../../retnet_viz/ui/panels/request.js";
-
-// A widget's model whose kernel answers when `reply` is called.
-function modelOf() {
-  const listeners = [];
-  const sent = [];
-  return {
-    sent,
-    on: (_event, heard) => listeners.push(heard),
-    send: (content) => sent.push(content),
-    reply: (message, buffers = []) => {
-      for (const heard of listeners) heard(message, buffers);
-    },
-  };
-}
-
-const turn = () => new Promise((resolve) => setTimeout(resolve));
+import { newestOnly, requests, whyOf } from "../../retnet_viz/ui/panels/request.js";
+import { modelWithoutPage, turn } from "./fake_kernel.js";
 
 test("an answer reaches the question that it answers, in any order, with its buffers", async () => {
-  const model = modelOf();
+  const model = modelWithoutPage();
   const request = requests(model);
+  const bytes = new ArrayBuffer(3);
   const answers = [request("cell", [0, 1, 2]), request("tables")];
   const [cell, tables] = model.sent;
   assert.deepEqual([cell.ask, cell.about], ["cell", [0, 1, 2]]);
   assert.deepEqual([tables.ask, tables.about], ["tables", null]);
-  model.reply({ answers: tables.question, tables: [] }, ["bytes"]);
+  model.reply({ answers: tables.question, tables: [] }, [bytes]);
   model.reply({ answers: cell.question, text: "0.5" });
   model.reply({ answers: cell.question, text: "again" }); // no harm
   assert.equal((await answers[0]).text, "0.5");
-  assert.deepEqual((await answers[1]).buffers, ["bytes"]);
+  assert.deepEqual((await answers[1]).buffers, [bytes]);
 });
 
 test("two views of one widget hear their own answers alone", async () => {
-  const model = modelOf();
+  const model = modelWithoutPage();
   const [first, second] = [requests(model), requests(model)];
   const answers = [first("cell"), second("cell")];
   assert.notEqual(model.sent[0].question, model.sent[1].question);
@@ -48,21 +34,23 @@ test("two views of one widget hear their own answers alone", async () => {
 });
 
 test("an error of the kernel is the question's, with its sentence", async () => {
-  const model = modelOf();
+  const model = modelWithoutPage();
   const answer = requests(model)("cell", [9, 0, 0]);
   model.reply({ answers: model.sent[0].question, error: "This cell is not shown any more." });
   await assert.rejects(answer, /not shown any more/);
 });
 
 test("a question that is never answered ends after a while", async () => {
-  const model = modelOf();
+  const model = modelWithoutPage();
   const answer = requests(model, 5)("cell");
   await assert.rejects(answer, /has not answered/);
   model.reply({ answers: model.sent[0].question, text: "late" }); // no harm
 });
 
 test("what is called meanwhile runs once more, with what holds then", async () => {
+  /** @type {number[]} */
   const seen = [];
+  /** @type {((done?: unknown) => void)[]} */
   const gates = [];
   let now = 0;
   const run = newestOnly(async () => {
@@ -72,14 +60,14 @@ test("what is called meanwhile runs once more, with what holds then", async () =
   for (now = 1; now <= 4; now++) run();
   now = 4;
   assert.deepEqual(seen, [1]);
-  assert.ok(run.running);
-  gates.shift()();
+  assert.ok(run.isRunning());
+  gates.shift()?.();
   await turn();
   assert.deepEqual(seen, [1, 4]);
-  gates.shift()();
+  gates.shift()?.();
   await turn();
   assert.deepEqual(seen, [1, 4]);
-  assert.ok(!run.running);
+  assert.ok(!run.isRunning());
 });
 
 test("work that fails does not end all work: hovering goes on", async () => {
@@ -93,4 +81,9 @@ test("work that fails does not end all work: hovering goes on", async () => {
   failing = false;
   await run();
   assert.equal(done, 1);
+});
+
+test("what a failure says is its message, whatever was thrown", () => {
+  assert.equal(whyOf(new Error("gone")), "gone");
+  assert.equal(whyOf("gone"), "gone");
 });

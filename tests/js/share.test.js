@@ -5,11 +5,16 @@ import { test } from "node:test";
 import { inAddress } from "../../retnet_viz/ui/core/share.js";
 import { inkOn } from "../../retnet_viz/ui/panels/common.js";
 
+/** @param {string} search */
+function openAt(search) {
+  Object.assign(globalThis, { location: { search } });
+}
+
 test("a link keeps what the address says beside the state, and takes the state's place", () => {
-  globalThis.location = { search: "?theme=dark&s=old&hide=cost&present=1&x=a%20b" };
+  openAt("?theme=dark&s=old&hide=cost&present=1&x=a%20b");
   assert.equal(inAddress("s=new"), "theme=dark&x=a+b&s=new");
   assert.equal(inAddress("s=new", "", "hide=norms"), "theme=dark&x=a+b&s=new&hide=norms");
-  globalThis.location = { search: "" };
+  openAt("");
   assert.equal(inAddress("s=new"), "s=new");
   assert.equal(inAddress(""), "");
 });

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import retnet_viz as rv
-from retnet_viz.ui.core import state_file
+from retnet_viz.ui.core import questions, state_file
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.export import PANELS, exports
 from retnet_viz.ui.export.export_menu import ExportMenu
@@ -41,10 +43,15 @@ def explorer(shipped_model):
     made.stop()
 
 
+def question(saver: ExportMenu, name: str, about: object = None) -> None:
+    """Ask as the page does."""
+    saver._handle_custom_msg({"question": name, "ask": name, "about": about}, [])
+
+
 def ask(saver: ExportMenu, heard: Heard, what: str, kind: str) -> list[dict]:
     heard.messages.clear()
     heard.buffers.clear()
-    saver._answer(saver, {"save": what, "as": kind, "number": 5}, [])
+    question(saver, "file", {"what": what, "as": kind})
     saver.wait()
     return heard.messages
 
@@ -53,7 +60,7 @@ def ask(saver: ExportMenu, heard: Heard, what: str, kind: str) -> list[dict]:
 def test_a_file_is_of_what_is_shown(explorer, monkeypatch, what, kind):
     heard = Heard(explorer.saver, monkeypatch)
     *_, last = ask(explorer.saver, heard, what, kind)
-    assert last == {"number": 5, "file": f"{what}.{kind}"}
+    assert last == {"answers": "file", "file": f"{what}.{kind}"}
     weights = explorer.trace.retention(1)
     if kind == "npz":
         with np.load(io.BytesIO(heard.buffers[0])) as arrays:
@@ -96,7 +103,7 @@ def test_an_edit_while_a_file_is_made_does_not_reach_it(shipped_model, monkeypat
         return record(trace, *rest)
 
     monkeypatch.setattr(exports, "kept", slow)
-    explorer.saver._answer(None, {"save": "state_norm", "as": "csv", "number": 1}, [])
+    question(explorer.saver, "file", {"what": "state_norm", "as": "csv"})
     assert begun.wait(30)
     explorer.text.value = "something else entirely, and longer"
     edited.set()
@@ -120,17 +127,43 @@ def test_it_is_cancelled_and_says_why_it_cannot(monkeypatch):
 
     saver = ExportMenu(make, draw)
     heard = Heard(saver, monkeypatch)
-    saver._answer(saver, {"save": "page", "as": "html", "number": 3}, [])
+    question(saver, "file", {"what": "page", "as": "html"})
     assert begun.wait(30)
-    saver._answer(saver, {"cancel": True}, [])
+    question(saver, "cancel")
     saver.wait()
-    assert all("file" not in message for message in heard.messages)
-    assert ask(saver, heard, "decay", "png") == [{"number": 5, "failed": "too many tokens"}]
-    for wrong in ({"save": "../etc", "as": "html", "number": 1}, {"save": "page", "as": "exe"}, 7):
-        heard.messages.clear()
-        saver._answer(saver, wrong, [])
-        saver.wait()
-        assert heard.messages == []
+    assert {"answers": "cancel"} in heard.messages
+    assert heard.messages[-1] == {"answers": "file", "error": "Cancelled."}
+    assert {"continues": "file", "done": 0, "total": 10**6} in heard.messages
+    assert ask(saver, heard, "decay", "png") == [{"answers": "file", "error": "too many tokens"}]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [{"what": "../etc", "as": "html"}, {"what": "page", "as": "exe"}, {}, None, 7, ["page"]],
+)
+def test_a_file_that_there_is_not_is_refused(monkeypatch, about):
+    saver = ExportMenu(lambda *_: File("never", b""), lambda _: [])
+    heard = Heard(saver, monkeypatch)
+    question(saver, "file", about)
+    saver.wait()
+    assert heard.messages == [{"answers": "file", "error": "There is no such file."}]
+
+
+def test_work_that_fails_is_said_and_long_work_gives_signs_of_life(monkeypatch, caplog):
+    monkeypatch.setattr(questions, "SIGN_OF_LIFE", 0.01)
+    heard = None
+
+    def make(what, kind, tell):
+        while len(heard.messages) < 3:
+            time.sleep(0.01)
+        raise RuntimeError("no room")
+
+    saver = ExportMenu(make, lambda _: [])
+    heard = Heard(saver, monkeypatch)
+    with caplog.at_level(logging.CRITICAL):
+        *signs, last = ask(saver, heard, "page", "html")
+    assert signs[:3] == [{"continues": "file"}] * 3
+    assert last == {"answers": "file", "error": "It could not be saved. (RuntimeError: no room)"}
 
 
 def test_nothing_is_saved_of_an_empty_text(shipped_model):

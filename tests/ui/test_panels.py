@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from plotly.offline import get_plotlyjs
 
 from retnet_viz import ui
 from retnet_viz.figures.base.theme import INK, MUTED, PAGE_COLORS, PAPER, THEMES, template
@@ -44,8 +45,11 @@ def test_moving_the_cursor_sends_no_figure():
 
 
 def test_a_plot_gives_plotly_to_the_page_that_asks():
-    assert answers(Plot(), {"wants": "plotly.js"}) == [{"plotly.js": True}]
-    assert answers(Plot(), {"wants": "anything else"}) == []
+    plot, sent = Plot(), []
+    plot.send = lambda content, buffers=None: sent.append((content, buffers))
+    plot._handle_custom_msg({"question": "a", "ask": "plotly.js"}, [])
+    assert sent == [({"answers": "a"}, [get_plotlyjs().encode()])]
+    assert "error" in answers(plot, {"question": "b", "ask": "numpy"})[0]
 
 
 def test_a_matrix_gives_its_tables_when_it_is_asked():
@@ -99,9 +103,8 @@ def test_any_other_message_is_harmless(message):
 def test_a_module_stands_behind_all_that_it_imports():
     joined = module("panels/heatmap.js")
     own = (FOLDER / "panels" / "heatmap.js").read_text(encoding="utf-8")
-    assert joined.endswith(
-        own[own.index("// Paint one head") :].replace("\nexport function", "\nfunction")
-    )
+    start = own.index("/**\n * Paint one head")
+    assert joined.endswith(own[start:].replace("\nexport function", "\nfunction"))
     # multiples.js, which heatmap.js imports, needs common.js, which both import: once, and first.
     places = [joined.index(f"function {name}(") for name in ("cssVariable", "arrange", "paint")]
     assert places == sorted(places)

@@ -51,8 +51,9 @@ def press(page: TextPage, what: str) -> None:
 def ask_for_file(page) -> tuple[str, bytes]:
     sent = []
     page.page.send = lambda content, buffers=None: sent.append((content, buffers))
-    page.page._handle_custom_msg({"do": "save"}, [])
+    page.page._handle_custom_msg({"question": 1, "ask": "save"}, [])
     ((content, buffers),) = sent
+    assert content["answers"] == 1
     return content["file"], buffers[0]
 
 

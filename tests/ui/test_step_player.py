@@ -66,18 +66,28 @@ class Page:
         stage.send = lambda content, buffers=None: self.answers.append((content, buffers))
 
     def tell(self, content):
-        """The answers to a message."""
+        """What is sent back for a message."""
         self.answers.clear()
         self.stage._handle_custom_msg(content, [])
         return self.answers
 
-    def ask(self, kind, token, **more):
-        """The one answer about a token in the version that is shown."""
-        asked = {"kind": kind, "version": self.stage.version, "token": token, **more}
-        ((content, buffers),) = self.tell(asked)
-        assert {key: content[key] for key in asked} == asked  # the page knows by it what it asked
+    def question(self, name, about):
+        """The one answer to a question, and its buffers."""
+        ((content, buffers),) = self.tell({"question": "q", "ask": name, "about": about})
+        assert content["answers"] == "q"
         json.dumps(content, allow_nan=False)  # what is not finite no page can read
         return content, buffers
+
+    def ask(self, name, token, **more):
+        """The answer about a token in the version that is shown."""
+        return self.question(name, {"version": self.stage.version, "token": token, **more})
+
+    def refusal(self, name, about):
+        """Why a question has no other answer."""
+        content, buffers = self.question(name, about)
+        assert set(content) == {"answers", "error"}
+        assert not buffers
+        return content["error"]
 
     def scene(self, token):
         """The description of a token's scene, and its bytes."""
@@ -391,14 +401,14 @@ def test_the_page_counts_the_steps_of_the_schedule(traces, case):
 # -- messages -----------------------------------------------------------------------------------
 
 
-def test_what_was_asked_before_an_edit_is_not_answered(traces):
+def test_what_was_asked_before_an_edit_is_refused(traces):
     page = shown(traces["recurrent", 8])
     old = page.stage.version
-    assert page.tell({"kind": "scene", "version": old, "token": 3})
+    assert "scene" in page.ask("scene", 3)[0]
     page.stage.show(traces["chunkwise", 5], 1, 1, "log", token=2)
     assert page.stage.version > old
     for version in (old, page.stage.version + 1, 0, -1):
-        assert page.tell({"kind": "scene", "version": version, "token": 3}) == []
+        assert "earlier text" in page.refusal("scene", {"version": version, "token": 3})
     check_scene(page, traces["chunkwise", 5], 1, 1, 3, "log")
 
 
@@ -407,8 +417,8 @@ def test_an_empty_text_has_nothing_to_answer(kind):
     page = shown(None, token=-1)
     assert page.stage.meta["length"] == 0
     for token in (-1, 0, 1):
-        asked = {"kind": kind, "version": page.stage.version, "token": token, "at": ["q", 0, 0]}
-        assert page.tell(asked) == []
+        asked = {"version": page.stage.version, "token": token, "at": ["q", 0, 0]}
+        assert page.refusal(kind, asked) == "There is no such step."
 
 
 LENGTH = 24
@@ -417,40 +427,41 @@ BAD_TOKENS = [-1, LENGTH * 9, 10**40, -(10**40), 2.0, float("nan"), "3", None, [
 
 @pytest.mark.parametrize("token", BAD_TOKENS, ids=repr)
 @pytest.mark.parametrize("kind", ["scene", "tables", "probe"])
-def test_a_question_about_no_token_is_ignored(traces, kind, token):
+def test_a_question_about_no_token_is_refused(traces, kind, token):
     page = shown(traces["recurrent", 8])
-    asked = {"kind": kind, "version": page.stage.version, "token": token, "at": ["state", 0, 0]}
-    assert page.tell(asked) == []
+    asked = {"version": page.stage.version, "token": token, "at": ["state", 0, 0]}
+    assert page.refusal(kind, asked) == "There is no such step."
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("name", "about"),
     [
-        None,
-        [],
-        "scene",
-        7,
-        {},
-        {"kind": "scene"},
-        {"kind": "scene", "token": 3},
-        {"kind": "scene", "version": 1},
-        {"version": 1, "token": 3},
-        {"kind": None, "version": 1, "token": 3},
-        {"kind": ["scene"], "version": 1, "token": 3},
-        {"kind": "scenes", "version": 1, "token": 3},
-        {"kind": "scene", "version": "1", "token": 3},
-        {"kind": "scene", "version": [1], "token": 3},
-        {"kind": "probe", "version": 1, "token": 3},
-        {"kind": "probe", "version": 1, "token": 3, "at": None},
-        {"kind": "probe", "version": 1, "token": 3, "at": "plane"},
-        {"kind": "probe", "version": 1, "token": 3, "at": {"0": "plane"}},
+        ("scene", None),
+        ("scene", []),
+        ("scene", {}),
+        ("scene", {"token": 3}),
+        ("scene", {"version": 1}),
+        (None, {"version": 1, "token": 3}),
+        (["scene"], {"version": 1, "token": 3}),
+        ("scenes", {"version": 1, "token": 3}),
+        ("scene", {"version": "1", "token": 3}),
+        ("scene", {"version": [1], "token": 3}),
+        ("probe", {"version": 1, "token": 3}),
+        ("probe", {"version": 1, "token": 3, "at": None}),
+        ("probe", {"version": 1, "token": 3, "at": "plane"}),
+        ("probe", {"version": 1, "token": 3, "at": {"0": "plane"}}),
     ],
     ids=repr,
 )
-def test_a_message_that_is_no_question_is_ignored(traces, message):
+def test_a_question_that_means_nothing_is_refused(traces, name, about):
     page = shown(traces["parallel", 8])
     assert page.stage.version == 1
-    assert page.tell(message) == []
+    assert page.refusal(name, about)
+
+
+@pytest.mark.parametrize("message", [None, [], "scene", 7, {}, {"ask": "scene"}], ids=repr)
+def test_a_message_that_is_no_question_is_ignored(traces, message):
+    assert shown(traces["parallel", 8]).tell(message) == []
 
 
 ODD = st.one_of(
@@ -469,9 +480,7 @@ ODD = st.one_of(
 @example(case=("recurrent", 8), at=["plane", 3, False])
 def test_pointing_at_no_entry_says_nothing(traces, case, at):
     page = shown(traces[case], 1, 1)
-    ((content, _),) = page.tell(
-        {"kind": "probe", "version": page.stage.version, "token": 8, "at": at}
-    )
+    content, _ = page.ask("probe", 8, at=at)
     assert isinstance(content["text"], str)
     place = [*at, 0, 0, 0][:3]
     if not all(type(index) is int and index >= 0 for index in place[1:]) or max(place[1:]) > 99:
@@ -528,7 +537,7 @@ def test_an_edit_makes_earlier_scenes_stale(board, reader, control, value):
     old = board.stage.version
     getattr(board, control).value = value
     page = Page(board.stage)
-    assert page.tell({"kind": "scene", "version": old, "token": 0}) == []
+    assert "earlier text" in page.refusal("scene", {"version": old, "token": 0})
     state = board.state
     trace = rv.trace(reader, state.text, state.mode, state.chunk_size)
     check_scene(page, trace, state.layer, state.head, 0, state.scale)

@@ -1,9 +1,18 @@
 // "Panels": a box with a switch for each panel that can be hidden.
 
+/** @import { HostBridgeTraits, Model } from "../types.js" */
+
+/**
+ * The box of the page `root()`.
+ * @param {Model<HostBridgeTraits>} model
+ * @param {() => Element | null} root
+ */
 export function choosing(model, root) {
+  /** @type {HTMLFieldSetElement | null} */
   let box = null;
 
   const hidden = () => new URLSearchParams(model.get("look")).get("hide")?.split(",") ?? [];
+  const inputs = () => [...(box?.querySelectorAll("input") ?? [])];
 
   function close() {
     box?.remove();
@@ -31,13 +40,12 @@ export function choosing(model, root) {
   }
 
   function switched() {
-    const off = [...box.querySelectorAll("input:not(:checked)")];
+    const off = inputs().filter((input) => !input.checked);
     model.send({ do: "hide", names: off.map((input) => input.name) });
   }
 
   function show() {
-    for (const input of box?.querySelectorAll("input") ?? [])
-      input.checked = !hidden().includes(input.name);
+    for (const input of inputs()) input.checked = !hidden().includes(input.name);
   }
 
   return { toggle: () => (box ? close() : open()), show, close, isOpen: () => Boolean(box) };

@@ -1,5 +1,8 @@
 // The page around the panels: theme, keys, links, and a watchdog for a kernel that has died.
 
+/** @import { HostBridgeTraits, View } from "../types.js" */
+
+import { targetOf } from "../panels/common.js";
 import { choosing } from "./fold_panels.js";
 import { inAddress, sharing } from "./share.js";
 
@@ -18,19 +21,35 @@ function hostTheme() {
   return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] > 128 ? "light" : "dark";
 }
 
-// Whether a key pressed here edits text, so that the browser's own undo is wanted.
+/**
+ * Whether a key pressed here edits text, so that the browser's own undo is wanted.
+ * @param {HTMLElement} el
+ */
 function isEdited(el) {
   if (el.isContentEditable || el.tagName === "TEXTAREA") return true;
   return (
-    el.tagName === "INPUT" && !["range", "checkbox", "radio", "button", "file"].includes(el.type)
+    el instanceof HTMLInputElement &&
+    !["range", "checkbox", "radio", "button", "file"].includes(el.type)
   );
 }
 
+/**
+ * Elements, each with the text that it is given.
+ * @param {Iterable<Element>} elements
+ * @param {(el: Element) => string} textOf
+ * @returns {[Element, string][]}
+ */
+function withText(elements, textOf) {
+  return [...elements].map((el) => [el, textOf(el)]);
+}
+
+/** @param {View<HostBridgeTraits>} view */
 function render({ model, el }) {
   el.style.display = "none";
   let answered = Date.now();
   let asked = Date.now();
 
+  /** @returns {HTMLElement | null} */
   function root() {
     return el.closest(".rv-explorer");
   }
@@ -55,11 +74,13 @@ function render({ model, el }) {
   const share = sharing(model, root);
   const panels = choosing(model, root);
 
+  /** @param {Event} event */
   function pressed(event) {
-    if (event.target.closest?.(".rv-copy")) share.copy();
-    if (event.target.closest?.(".rv-choose")) panels.toggle();
+    if (targetOf(event).closest(".rv-copy")) share.copy();
+    if (targetOf(event).closest(".rv-choose")) panels.toggle();
   }
 
+  /** @param {KeyboardEvent} event */
   function keyed(event) {
     const box = root();
     if (!box || event.defaultPrevented) return;
@@ -68,11 +89,11 @@ function render({ model, el }) {
       if (share.isOpen()) share.close();
       else if (panels.isOpen()) {
         panels.close();
-        box.querySelector(".rv-choose")?.focus();
+        /** @type {HTMLElement | null} */ (box.querySelector(".rv-choose"))?.focus();
       } else if (box.classList.contains("rv-present")) model.send({ do: "leave" });
       else return;
     } else if ((event.ctrlKey || event.metaKey) && !event.altKey && (key === "z" || key === "y")) {
-      if (isEdited(event.target)) return;
+      if (isEdited(targetOf(event))) return;
       model.send({ do: key === "y" || event.shiftKey ? "redo" : "undo" });
     } else return;
     event.preventDefault();
@@ -81,6 +102,7 @@ function render({ model, el }) {
 
   // The other apps of the server open with the same text, mode and selection.
   function linkApps(tries = 600) {
+    /** @type {Iterable<HTMLAnchorElement> & { length: number }} */
     const links = root()?.querySelectorAll(".rv-apps a") ?? [];
     if (!links.length && tries > 0) return requestAnimationFrame(() => linkApps(tries - 1));
     const base = document.body.dataset.baseUrl;
@@ -92,20 +114,19 @@ function render({ model, el }) {
   // ipywidgets gives its controls no accessible names where the label is a picture or a place.
   function label(tries = 600) {
     const box = root();
+    /** @param {string} selector */
     const found = (selector) => [...(box?.querySelectorAll(selector) ?? [])];
+    /** @type {[Element, string][]} */
     const named = [
-      ...found(".rv-area-text textarea").map((el) => [el, "Text for the model to read"]),
-      ...found(".rv-area-head .widget-dropdown select").map((el) => [
-        el,
-        /^theme/.test(el.options[0]?.text) ? "Theme" : "Presets",
-      ]),
-      ...found(".widget-slider").flatMap((slider) => {
-        const text = slider.querySelector(".widget-label")?.textContent;
-        return [...slider.querySelectorAll(".noUi-handle, .widget-readout")].map((el) => [
-          el,
-          text,
-        ]);
-      }),
+      ...withText(found(".rv-area-text textarea"), () => "Text for the model to read"),
+      ...withText(found(".rv-area-head .widget-dropdown select"), (el) =>
+        /^theme/.test(el.querySelector("option")?.text ?? "") ? "Theme" : "Presets",
+      ),
+      ...found(".widget-slider").flatMap((slider) =>
+        withText(slider.querySelectorAll(".noUi-handle, .widget-readout"), () =>
+          String(slider.querySelector(".widget-label")?.textContent),
+        ),
+      ),
     ];
     for (const [el, text] of named) el.setAttribute("aria-label", text);
     if (named.length < 7 && tries > 0) requestAnimationFrame(() => label(tries - 1));
@@ -113,8 +134,10 @@ function render({ model, el }) {
 
   // JupyterLab takes arrow keys and Space from whatever has the focus in an output, unless it says
   // that it wants them itself. Where one types, JupyterLab keeps its hands off anyway.
+  /** @param {Event} event */
   function keepKeys(event) {
-    if (event.target.tagName !== "TEXTAREA") event.target.dataset.lmSuppressShortcuts = "true";
+    const target = targetOf(event);
+    if (target.tagName !== "TEXTAREA") target.dataset.lmSuppressShortcuts = "true";
   }
 
   const views = new MutationObserver(() => label()); // the controls of a view come with it
@@ -124,8 +147,9 @@ function render({ model, el }) {
   // What opens from the first line opens below it, however many lines it takes.
   const heads = new ResizeObserver(([{ target }]) => {
     const box = root();
-    const end = box && target.getBoundingClientRect().bottom - box.getBoundingClientRect().top;
-    box?.style.setProperty("--rv-below-head", `${end + 4}px`);
+    if (!box) return;
+    const end = target.getBoundingClientRect().bottom - box.getBoundingClientRect().top;
+    box.style.setProperty("--rv-below-head", `${end + 4}px`);
   });
 
   function listen(tries = 600) {
@@ -136,13 +160,15 @@ function render({ model, el }) {
       box.addEventListener("focusin", keepKeys);
       box.addEventListener("click", pressed);
       // A dashboard is the page; in a notebook the keys are the explorer's where it has the focus.
-      (document.body.dataset.voila ? document : box).addEventListener("keydown", keyed);
+      if (document.body.dataset.voila) document.addEventListener("keydown", keyed);
+      else box.addEventListener("keydown", keyed);
       looks.observe(box, { attributes: true, attributeFilter: ["class"] });
       const view = box.querySelector(".rv-area-view");
       if (view) views.observe(view, { childList: true });
     } else if (tries > 0) requestAnimationFrame(() => listen(tries - 1));
   }
 
+  /** @param {boolean} dead */
   function banner(dead) {
     const box = root();
     let line = box?.querySelector(".rv-dead");
@@ -179,9 +205,7 @@ function render({ model, el }) {
     }
   }
 
-  model.on("msg:custom", (message, buffers) => {
-    if (message.file) return share.save(message.file, buffers[0]);
-    if (message.link !== undefined) return share.answered(message);
+  model.on("msg:custom", (message) => {
     if (message.pong === undefined) return;
     answered = Date.now();
     banner(false);

@@ -10,6 +10,7 @@ import anywidget
 import traitlets as t
 
 from retnet_viz.ui.core.assets import module, page_colors, style
+from retnet_viz.ui.core.questions import Answer, answer_questions
 
 
 class HostBridge(anywidget.AnyWidget):
@@ -50,9 +51,18 @@ class HostBridge(anywidget.AnyWidget):
         self._hide = hide
         self._link = link
         self._file = file
-        self.on_msg(self._answer)
+        self.on_msg(self._receive)
+        answer_questions(self, {"link": self._make_link, "save": self._make_file})
 
-    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
+    def _make_link(self, _about: Any) -> Answer:
+        link, why_not = self._link()
+        return {"link": link, "whyNot": why_not}
+
+    def _make_file(self, _about: Any) -> Answer:
+        name, text = self._file()
+        return {"file": name}, [text.encode(errors="replace")]
+
+    def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
         if not isinstance(content, dict):
             return
         if "ping" in content:
@@ -60,11 +70,5 @@ class HostBridge(anywidget.AnyWidget):
             self.send({"pong": content["ping"]})
         elif content.get("do") == "hide" and isinstance(content.get("names"), list):
             self._hide(content["names"])
-        elif content.get("do") == "link":
-            link, why_not = self._link()
-            self.send({"link": link, "whyNot": why_not})
-        elif content.get("do") == "save":
-            name, text = self._file()
-            self.send({"file": name}, buffers=[text.encode(errors="replace")])
         elif content.get("do") in ("opened", "undo", "redo", "leave"):
             self._asked(content["do"])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+SIGN_OF_LIFE = 5.0  # seconds between two signs that an answer is still being made
 
 Answer = Mapping[str, Any] | tuple[Mapping[str, Any], Sequence[bytes]]
 
@@ -13,19 +16,63 @@ class Unanswerable(Exception):
     """What was asked for is not there; the message says so to the reader of the page."""
 
 
-def answer_questions(widget: Any, answers: Mapping[str, Callable[[Any], Answer]]) -> None:
+class Reply:
+    """Answers a question of the page later, from any thread; until then the page hears of it."""
+
+    def __init__(self, widget: Any, question: Any) -> None:
+        self._widget = widget
+        self._question = question
+        self._over = threading.Event()
+        threading.Thread(target=self._tell_of_life, daemon=True).start()
+
+    def _tell_of_life(self) -> None:
+        while not self._over.wait(SIGN_OF_LIFE):
+            self.progress()
+
+    def progress(self, **said: Any) -> None:
+        """Say how far the work is, in fields of JSON."""
+        self._widget.send({"continues": self._question, **said})
+
+    def answer(self, found: Mapping[str, Any], buffers: Sequence[bytes] = ()) -> None:
+        """Give the answer."""
+        self._over.set()
+        self._widget.send({"answers": self._question, **found}, buffers=list(buffers))
+
+    def refuse(self, why: str) -> None:
+        """Say why there is no answer."""
+        self.answer({"error": why})
+
+
+def answer_questions(
+    widget: Any,
+    answers: Mapping[str, Callable[[Any], Answer]],
+    later: Mapping[str, Callable[[Any, Reply], None]] | None = None,
+) -> None:
     """Have a widget answer `{"question": id, "ask": name, "about": value}`: `answers[name](value)`.
 
     The page waits for what is sent back: `{"answers": id}` with the fields of the answer, and its
-    buffers; or with an "error", also where a name means nothing or the answer raises.
+    buffers; or with an "error", also where a name means nothing or the answer raises. What takes
+    long is begun by `later[name](value, reply)`; then `reply` answers.
     """
 
     def receive(_widget: Any, content: Any, _buffers: Any) -> None:
-        if isinstance(content, dict) and "question" in content:
-            found, buffers = _answered(answers, content.get("ask"), content.get("about"))
-            widget.send({"answers": content["question"], **found}, buffers=list(buffers))
+        if not isinstance(content, dict) or "question" not in content:
+            return
+        question, name, about = (content.get(key) for key in ("question", "ask", "about"))
+        if isinstance(name, str) and later and name in later:
+            _begin(later[name], about, Reply(widget, question))
+        else:
+            found, buffers = _answered(answers, name, about)
+            widget.send({"answers": question, **found}, buffers=list(buffers))
 
     widget.on_msg(receive)
+
+
+def _begin(begin: Callable[[Any, Reply], None], about: Any, reply: Reply) -> None:
+    try:
+        begin(about, reply)
+    except Exception as error:
+        reply.refuse(_why(error, about))
 
 
 def _answered(
@@ -36,9 +83,14 @@ def _answered(
         return {"error": f"Nothing here answers {name!r}."}, ()
     try:
         found = answer(about)
-    except Unanswerable as error:
-        return {"error": str(error)}, ()
     except Exception as error:
-        logging.getLogger(__name__).exception("the question %s(%s) failed", name, about)
-        return {"error": f"This could not be computed ({type(error).__name__}: {error})."}, ()
+        return {"error": _why(error, about)}, ()
     return found if isinstance(found, tuple) else (found, ())
+
+
+def _why(error: Exception, about: Any) -> str:
+    """What the page is told of an answer that raised."""
+    if isinstance(error, Unanswerable):
+        return str(error)
+    logging.getLogger(__name__).error("a question about %s failed", about, exc_info=error)
+    return f"This could not be computed ({type(error).__name__}: {error})."

@@ -1,21 +1,37 @@
 // "Copy link": to the clipboard, or into a field where there is none; or a file where it is too long.
 
+/** @import { HostBridgeAnswers, HostBridgeTraits, Model, Request } from "../types.js" */
+
+import { bytesOf } from "../panels/common.js";
+import { requests, whyOf } from "../panels/request.js";
+
 export const SHOWN = 4000; // ms that a word of success stays
 export const PATIENT = 500; // ms that a link may take before the page says that it is being made
 
-// The query of this page's address with `query` in place of what it says of the state.
+/**
+ * The query of this page's address with `queries` in place of what it says of the state.
+ * @param {string[]} queries
+ */
 export function inAddress(...queries) {
   const others = new URLSearchParams(location.search);
   for (const name of ["s", "hide", "present"]) others.delete(name);
   return [others.toString(), ...queries].filter(Boolean).join("&");
 }
 
-// What the button `.rv-copy` of the page `root()` does.
+/**
+ * What the button `.rv-copy` of the page `root()` does.
+ * @param {Model<HostBridgeTraits>} model
+ * @param {() => Element | null} root
+ */
 export function sharing(model, root) {
+  /** @type {HTMLElement | null} */
   let box = null;
   let fades = 0;
   let waits = 0;
-  let questions = 0; // that are still to be answered before there is a link
+  let isMaking = false;
+  let count = 0; // of links that were asked for; one that is closed is not waited for any more
+  /** @type {Request<HostBridgeAnswers>} */
+  const request = requests(model);
 
   function clear() {
     clearTimeout(fades);
@@ -25,11 +41,16 @@ export function sharing(model, root) {
 
   function close() {
     clearTimeout(waits);
-    questions = 0;
+    isMaking = false;
+    count += 1;
     clear();
   }
 
-  // A box below the first line, with a sentence and whatever is to be pressed.
+  /**
+   * A box below the first line, with a sentence and whatever is to be pressed.
+   * @param {string} said
+   * @param {HTMLElement[]} parts
+   */
   function tell(said, ...parts) {
     clear();
     box = document.createElement("div");
@@ -39,9 +60,13 @@ export function sharing(model, root) {
     box.append(sentence, ...parts);
     root()?.append(box);
     sentence.textContent = said; // after it is on the page, so that it is read aloud
-    if (!parts.length) fades = setTimeout(close, SHOWN);
+    if (!parts.length) fades = window.setTimeout(close, SHOWN);
   }
 
+  /**
+   * @param {string} text
+   * @param {() => void} pressed
+   */
   function button(text, pressed) {
     const made = document.createElement("button");
     made.type = "button";
@@ -53,25 +78,38 @@ export function sharing(model, root) {
 
   // A control tells the kernel of a change when it has worked off the one before. So the answer to a
   // first question comes when all changes are on their way, and the answer to a second knows them.
-  function copy() {
-    if (questions) return; // it is being made
-    questions = 2;
-    model.send({ do: "link" });
+  async function copy() {
+    if (isMaking) return;
+    isMaking = true;
+    count += 1;
+    const mine = count;
+    clearTimeout(fades);
     clearTimeout(waits);
-    waits = setTimeout(() => tell("Making the link …", button("Close", close)), PATIENT);
+    waits = window.setTimeout(() => tell("Making the link …", button("Close", close)), PATIENT);
+    try {
+      await request("link");
+      if (mine !== count) return;
+      const { link, whyNot } = await request("link");
+      if (mine === count) show(link, whyNot);
+    } catch (error) {
+      if (mine === count) show("", whyOf(error));
+    }
   }
 
-  function answered({ link, whyNot }) {
-    if (!questions) return; // closed meanwhile, or asked by another view of the page
-    questions -= 1;
-    if (questions) return model.send({ do: "link" });
+  /**
+   * @param {string} link
+   * @param {string} whyNot
+   */
+  function show(link, whyNot) {
     clearTimeout(waits);
+    isMaking = false;
     if (link) return give(link);
-    const save = button("Save as a file", () => model.send({ do: "save" }));
-    tell(whyNot, save, button("Close", close));
-    save.focus();
+    const file = button("Save as a file", save);
+    tell(whyNot, file, button("Close", close));
+    file.focus();
   }
 
+  /** @param {string} link */
   async function give(link) {
     const inVoila = Boolean(document.body.dataset.voila);
     const text = inVoila ? `${location.origin}${location.pathname}?${inAddress(link)}` : `?${link}`;
@@ -86,6 +124,10 @@ export function sharing(model, root) {
     }
   }
 
+  /**
+   * @param {string} text
+   * @param {string} use
+   */
   function offer(text, use) {
     const field = document.createElement("input");
     field.readOnly = true;
@@ -96,15 +138,22 @@ export function sharing(model, root) {
     field.focus();
   }
 
-  function save(name, bytes) {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([bytes], { type: "application/json" }));
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    tell(`Saved as ${name}.`);
+  async function save() {
+    try {
+      const { file, buffers } = await request("save");
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(
+        new Blob([bytesOf(buffers[0])], { type: "application/json" }),
+      );
+      link.download = file;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+      tell(`Saved as ${file}.`);
+    } catch (error) {
+      tell(whyOf(error), button("Close", close));
+    }
   }
 
   // A word of success goes by itself, and leaves Escape to others.
-  return { copy, answered, save, close, isOpen: () => (box?.childElementCount ?? 0) > 1 };
+  return { copy, close, isOpen: () => (box?.childElementCount ?? 0) > 1 };
 }

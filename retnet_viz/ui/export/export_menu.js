@@ -1,13 +1,72 @@
 // The menu that saves: the kernel makes files and figures, the browser makes pictures of figures.
 
-import { element } from "../panels/common.js";
+/** @import { ExportMenuAnswers, ExportMenuTraits, Plotly, Request, View } from "../types.js" */
+
+import { buttonElement, bytesOf, element, pixelContext, targetOf } from "../panels/common.js";
+import { requests, whyOf } from "../panels/request.js";
 
 const SIZE = { width: 1000, height: 420 }; // pixels of a picture whose figure names none
 
+/**
+ * An SVG of figures, given as JSON, one below the other.
+ * @param {Plotly} Plotly
+ * @param {string[]} figures
+ * @param {(done: number) => void} tell
+ */
+async function figuresBelow(Plotly, figures, tell) {
+  let height = 0;
+  let drawings = "";
+  for (const [i, figure] of figures.entries()) {
+    const { data, layout } = JSON.parse(figure);
+    const size = { width: SIZE.width, height: layout.height ?? SIZE.height };
+    const url = await Plotly.toImage(
+      { data, layout },
+      { ...size, format: "svg", imageDataOnly: true },
+    );
+    drawings += url.slice(url.indexOf("<svg")).replace("<svg", `<svg y="${height}"`);
+    height += size.height;
+    tell(i + 1);
+  }
+  const { width } = SIZE;
+  const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
+  return {
+    text: `<svg xmlns="http://www.w3.org/2000/svg" ${size}>${drawings}</svg>`,
+    width,
+    height,
+  };
+}
+
+/**
+ * A picture of an SVG at twice its size, as slides want it.
+ * @param {Blob} svg
+ * @param {number} width
+ * @param {number} height
+ * @returns {Promise<Blob>}
+ */
+async function pixels(svg, width, height) {
+  const url = URL.createObjectURL(svg);
+  try {
+    const image = new Image(2 * width, 2 * height);
+    image.src = url;
+    await image.decode();
+    const canvas = element("canvas");
+    [canvas.width, canvas.height] = [2 * width, 2 * height];
+    pixelContext(canvas).drawImage(image, 0, 0, 2 * width, 2 * height);
+    return await new Promise((resolve, reject) =>
+      canvas.toBlob((made) => {
+        if (made) resolve(made);
+        else reject(new Error("it is too large"));
+      }, "image/png"),
+    );
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
+/** @param {View<ExportMenuTraits>} view */
 function render({ model, el }) {
   el.classList.add("rv-saver");
-  const button = element("button", "rv-save-button", "save");
-  button.type = "button";
+  const button = buttonElement("rv-save-button", "save");
   button.title = "Save this page, a panel, the numbers";
   button.setAttribute("aria-haspopup", "dialog");
   const menu = element("div", "rv-save-menu");
@@ -21,8 +80,7 @@ function render({ model, el }) {
     menu.append(line);
     return select;
   });
-  const go = element("button", "rv-save-go", "Save");
-  go.type = "button";
+  const go = buttonElement("rv-save-go", "Save");
   const bar = element("progress");
   bar.hidden = true;
   bar.setAttribute("aria-label", "Progress");
@@ -30,9 +88,12 @@ function render({ model, el }) {
   said.setAttribute("role", "status");
   menu.append(go, bar, said);
   el.append(button, menu);
-  let number = 0; // of the request that is being answered; 0 for none
+  let working = false;
+  let count = 0; // of files that were asked for; one that is cancelled is not waited for any more
+  /** @type {Request<ExportMenuAnswers>} */
+  const request = requests(model);
 
-  const thing = () => model.get("things").find(([name]) => name === what.value);
+  const kinds = () => model.get("things").find(([name]) => name === what.value)?.[2] ?? [];
 
   function fill() {
     what.replaceChildren(
@@ -46,22 +107,30 @@ function render({ model, el }) {
   function fillKinds() {
     const before = kind.value;
     kind.replaceChildren(
-      ...thing()[2].map((name) =>
+      ...kinds().map((name) =>
         Object.assign(element("option", "", name.toUpperCase()), { value: name }),
       ),
     );
-    if (thing()[2].includes(before)) kind.value = before;
+    if (kinds().includes(before)) kind.value = before;
   }
 
+  /**
+   * @param {boolean} on
+   * @param {string} sentence
+   */
   function busy(on, sentence) {
     go.textContent = on ? "Cancel" : "Save";
     bar.hidden = !on;
     bar.removeAttribute("value");
     what.disabled = kind.disabled = on;
     said.textContent = sentence;
-    if (!on) number = 0;
+    working = on;
   }
 
+  /**
+   * @param {string} name
+   * @param {Blob} blob
+   */
   function download(name, blob) {
     const link = element("a");
     link.href = URL.createObjectURL(blob);
@@ -73,72 +142,53 @@ function render({ model, el }) {
     busy(false, `Saved as ${name} (${size}).`);
   }
 
-  // Figures below each other in one picture.
-  async function picture(name, as, figures) {
-    const asked = number;
-    const Plotly = await globalThis.retnetVizPlotly;
-    let height = 0;
-    let drawings = "";
-    for (const [i, figure] of figures.entries()) {
-      const { data, layout } = JSON.parse(figure);
-      const size = { width: SIZE.width, height: layout.height ?? SIZE.height };
-      const url = await Plotly.toImage(
-        { data, layout },
-        { ...size, format: "svg", imageDataOnly: true },
-      );
-      drawings += url.slice(url.indexOf("<svg")).replace("<svg", `<svg y="${height}"`);
-      height += size.height;
-      bar.max = figures.length;
-      bar.value = i + 1;
-    }
-    const size = `width="${SIZE.width}" height="${height}" viewBox="0 0 ${SIZE.width} ${height}"`;
-    const svg = `<svg xmlns="http://www.w3.org/2000/svg" ${size}>${drawings}</svg>`;
-    let blob = new Blob([svg], { type: "image/svg+xml" });
-    if (as === "png") blob = await pixels(blob, SIZE.width, height);
-    if (number === asked) download(`${name}.${as}`, blob); // else it was cancelled meanwhile
-  }
-
-  // A picture of an SVG at twice its size, as slides want it.
-  async function pixels(svg, width, height) {
-    const url = URL.createObjectURL(svg);
+  /**
+   * Figures below each other in one picture.
+   * @param {string} as
+   * @param {string[]} figures
+   */
+  async function picture(as, figures) {
     try {
-      const image = new Image(2 * width, 2 * height);
-      image.src = url;
-      await image.decode();
-      const canvas = element("canvas");
-      [canvas.width, canvas.height] = [2 * width, 2 * height];
-      canvas.getContext("2d").drawImage(image, 0, 0, 2 * width, 2 * height);
-      return await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-    } finally {
-      URL.revokeObjectURL(url);
+      const Plotly = await globalThis.retnetVizPlotly;
+      if (!Plotly) throw new Error("no figure of this page is drawn");
+      const svg = await figuresBelow(Plotly, figures, (done) => {
+        bar.max = figures.length;
+        bar.value = done;
+      });
+      const blob = new Blob([svg.text], { type: "image/svg+xml" });
+      return as === "png" ? await pixels(blob, svg.width, svg.height) : blob;
+    } catch (error) {
+      throw new Error(`The picture could not be made: ${whyOf(error)}`);
     }
   }
 
-  function start() {
-    number = Math.floor(Math.random() * 2 ** 31);
+  async function start() {
+    count += 1;
+    const mine = count;
+    const [name, as] = [what.value, kind.value];
     busy(true, "Making the file …");
-    model.send({ save: what.value, as: kind.value, number });
+    try {
+      const { file, draw, buffers } = await request("file", { what: name, as }, (progress) => {
+        if (mine !== count || !progress.total) return;
+        bar.max = progress.total;
+        bar.value = progress.done;
+      });
+      const blob = draw ? await picture(as, draw) : new Blob([bytesOf(buffers[0])]);
+      if (mine === count) download(file ?? `${name.replaceAll("_", "-")}.${as}`, blob);
+    } catch (error) {
+      if (mine === count) busy(false, whyOf(error));
+    }
   }
 
   function stop() {
-    model.send({ cancel: true });
+    count += 1;
     busy(false, "Cancelled.");
+    request("cancel").catch((error) => {
+      said.textContent = whyOf(error);
+    });
   }
 
-  model.on("msg:custom", (message, buffers) => {
-    if (message.number !== number || !number) return;
-    if (message.failed) busy(false, message.failed);
-    else if (message.draw) {
-      picture(message.name.replaceAll("_", "-"), message.as, message.draw).catch((error) =>
-        busy(false, `The picture could not be made: ${error.message ?? error}`),
-      );
-    } else if (message.file) download(message.file, new Blob([buffers[0]]));
-    else if (message.total) {
-      bar.max = message.total;
-      bar.value = message.done;
-    }
-  });
-
+  /** @param {boolean} on */
   function open(on) {
     menu.hidden = !on;
     button.setAttribute("aria-expanded", String(on));
@@ -151,12 +201,13 @@ function render({ model, el }) {
     }
   }
 
+  /** @param {Event} event */
   const outside = (event) => {
-    if (!menu.hidden && !el.contains(event.target)) open(false);
+    if (!menu.hidden && !el.contains(targetOf(event))) open(false);
   };
   button.addEventListener("click", () => open(menu.hidden));
   what.addEventListener("change", fillKinds);
-  go.addEventListener("click", () => (number ? stop() : start()));
+  go.addEventListener("click", () => (working ? stop() : start()));
   el.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || menu.hidden) return;
     open(false);

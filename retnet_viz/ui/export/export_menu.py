@@ -14,6 +14,7 @@ import traitlets as t
 from retnet_viz.figures.base.layout import Spec
 from retnet_viz.ui.core.assets import module, style
 from retnet_viz.ui.core.background import OutdatedError
+from retnet_viz.ui.core.questions import Answer, Reply, Unanswerable, answer_questions
 from retnet_viz.ui.export import PICTURES
 from retnet_viz.ui.export.exports import KINDS, File
 from retnet_viz.ui.export.snapshot import Tell
@@ -56,48 +57,47 @@ class ExportMenu(anywidget.AnyWidget):
         self._draw = draw
         self._number = 0  # of the newest request
         self._thread: threading.Thread | None = None
-        self.on_msg(self._answer)
+        answer_questions(self, {"cancel": self._cancel}, {"file": self._begin})
 
-    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if not isinstance(content, dict):
-            return
-        if "cancel" in content:
-            self._number += 1
-            return
-        what, kind, number = (content.get(name) for name in ("save", "as", "number"))
-        if kind not in KINDS.get(str(what), ()) or type(number) is not int:
-            return
-        self._number = number
+    def _cancel(self, _about: Any) -> Answer:
+        self._number += 1
+        return {}
+
+    def _begin(self, about: Any, reply: Reply) -> None:
+        asked = about if isinstance(about, dict) else {}
+        what, kind = asked.get("what"), asked.get("as")
+        if kind not in KINDS.get(str(what), ()):
+            raise Unanswerable("There is no such file.")
+        self._number += 1
         self._thread = threading.Thread(
-            target=self._save, args=(str(what), str(kind), number), daemon=True
+            target=self._save, args=(str(what), str(kind), self._number, reply), daemon=True
         )
         self._thread.start()
 
-    def _save(self, what: str, kind: str, number: int) -> None:
+    def _save(self, what: str, kind: str, number: int, reply: Reply) -> None:
         """Make a file and send it. Runs in a thread."""
 
         def tell(done: int, total: int) -> None:
             if self._number != number:
                 raise OutdatedError
-            self.send({"number": number, "done": done, "total": total})
+            reply.progress(done=done, total=total)
 
         try:
             if kind in PICTURES:
                 # plotly's own JSON, which knows arrays and numbers that are none
-                figures = [go.Figure(spec).to_json() for spec in self._draw(what)]
-                self.send({"number": number, "draw": figures, "name": what, "as": kind})
+                reply.answer({"draw": [go.Figure(spec).to_json() for spec in self._draw(what)]})
                 return
             file = self._make(what, kind, tell)
-            if self._number == number:
-                self.send({"number": number, "file": file.name}, buffers=[file.content])
+            if self._number != number:
+                raise OutdatedError
+            reply.answer({"file": file.name}, [file.content])
         except OutdatedError:
-            pass
+            reply.refuse("Cancelled.")
         except ValueError as error:
-            self.send({"number": number, "failed": str(error)})
+            reply.refuse(str(error))
         except Exception as error:
             logging.getLogger(__name__).exception("%s could not be saved as %s", what, kind)
-            reason = f"{type(error).__name__}: {error}"
-            self.send({"number": number, "failed": f"It could not be saved. ({reason})"})
+            reply.refuse(f"It could not be saved. ({type(error).__name__}: {error})")
 
     def wait(self) -> None:
         """Return when nothing is being made any more. For tests and scripts."""

@@ -1,13 +1,42 @@
 // Small multiples of the T x T plane on one canvas. Colours come as places in a table; the value
 // that a readout shows is asked of the kernel, which has the numbers themselves.
 
-import { bytesOf, contextOf, cssVariable, letterScale, perFrame, tableToggle } from "./common.js";
-import { arrange, drawLabel, drawLegend, GAP, LABEL, paletteOf, writeTitle } from "./multiples.js";
-import { newestOnly, requests } from "./request.js";
+/** @import { Cell, HeatmapAnswers, HeatmapTraits, Request, Spot, View } from "../types.js" */
 
-// Paint one head into an image of at most `limit` pixels a side; `cells` are the places of its
-// length x length cells, all of them on or below the diagonal. Where several cells share a pixel the
-// one farthest from zero is shown, so that a single large weight is never lost.
+import {
+  bitmapOf,
+  bytesOf,
+  child,
+  clamp,
+  contextOf,
+  countDrawing,
+  cssVariable,
+  letterScale,
+  perFrame,
+  tableToggle,
+} from "./common.js";
+import {
+  arrange,
+  drawLabel,
+  drawLegend,
+  GAP,
+  LABEL,
+  paletteOf,
+  squareAt,
+  writeTitle,
+} from "./multiples.js";
+import { newestOnly, requests, whyOf } from "./request.js";
+
+/**
+ * Paint one head into an image of at most `limit` pixels a side; `cells` are the places of its
+ * length x length cells, all of them on or below the diagonal. Where several cells share a pixel the
+ * one farthest from zero is shown, so that a single large weight is never lost.
+ * @param {Uint8Array} cells
+ * @param {number} length
+ * @param {Uint32Array} palette
+ * @param {boolean} signed
+ * @param {number} limit
+ */
 export function paint(cells, length, palette, signed, limit) {
   const step = Math.max(1, Math.ceil(length / limit));
   const side = Math.ceil(length / step);
@@ -36,7 +65,11 @@ export function paint(cells, length, palette, signed, limit) {
   return image;
 }
 
-// The places of length x length cells that are the same along each diagonal.
+/**
+ * The places of length x length cells that are the same along each diagonal.
+ * @param {Uint8Array} places one for each distance n - m
+ * @param {number} length
+ */
 export function spread(places, length) {
   const cells = new Uint8Array(length * length);
   const backwards = places.slice().reverse();
@@ -44,6 +77,7 @@ export function spread(places, length) {
   return cells;
 }
 
+/** @param {View<HeatmapTraits>} view */
 function render({ model, el }) {
   el.classList.add("rv-panel", "rv-heatmap");
   el.innerHTML = `
@@ -51,24 +85,28 @@ function render({ model, el }) {
     <div class="rv-canvas-box"><canvas tabindex="0" role="application"></canvas></div>
     <div class="rv-legend"><canvas height="10" aria-hidden="true"></canvas><div class="rv-ticks"></div></div>
     <div class="rv-readout" role="status"></div>`;
-  const stage = el.querySelector(".rv-canvas-box");
-  const canvas = stage.querySelector("canvas");
-  const readout = el.querySelector(".rv-readout");
+  const stage = child(el, ".rv-canvas-box", HTMLElement);
+  const canvas = child(stage, "canvas", HTMLCanvasElement);
+  const readout = child(el, ".rv-readout", HTMLElement);
+  /** @type {HTMLCanvasElement[]} */
   let images = [];
+  /** @type {Spot[]} */
   let squares = [];
   let side = 0;
-  let focus = null; // the cell under the pointer or the cursor keys: [head index, n, m]
+  /** @type {Cell | null} */
+  let focus = null; // the cell under the pointer or the cursor keys
   let legendOf = ""; // what the legend was drawn for
   let stale = true; // the images must be painted anew
+  /** @type {Request<HeatmapAnswers>} */
   const request = requests(model);
   const toggle = model.get("tabular")
     ? tableToggle(el, async () => (await request("tables")).tables)
     : null;
 
   function paintAll() {
-    const { length = 0, heads = [], signed, diagonal } = model.get("meta");
-    const cells = bytesOf(model, "cells");
-    const palette = paletteOf(bytesOf(model, "colors"));
+    const { length = 0, heads = [], signed = false, diagonal } = model.get("meta");
+    const cells = bytesOf(model.get("cells"));
+    const palette = paletteOf(bytesOf(model.get("colors")));
     const size = diagonal ? length : length * length;
     if (!length || cells.length !== heads.length * size) return false;
     images = heads.map((_, i) => {
@@ -80,14 +118,18 @@ function render({ model, el }) {
         signed,
         2 * side,
       );
-      const bitmap = document.createElement("canvas");
-      bitmap.width = bitmap.height = image.width;
-      bitmap.getContext("2d").putImageData(image, 0, 0);
-      return bitmap;
+      return bitmapOf(image);
     });
     return true;
   }
 
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {number} x
+   * @param {number} y
+   * @param {number} length
+   * @param {number} block
+   */
   function outline(context, x, y, length, block) {
     const cell = side / length;
     context.strokeStyle = cssVariable(el, "--rv-ink");
@@ -100,9 +142,29 @@ function render({ model, el }) {
     context.stroke();
   }
 
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {number} x
+   * @param {number} y
+   * @param {number} cell
+   * @param {number[]} spot
+   * @param {string} color
+   */
+  function mark(context, x, y, cell, [, n, m], color) {
+    const size = Math.max(cell, 5);
+    context.strokeStyle = cssVariable(el, color);
+    context.lineWidth = 2;
+    context.strokeRect(
+      x + (m + 0.5) * cell - size / 2,
+      y + (n + 0.5) * cell - size / 2,
+      size,
+      size,
+    );
+  }
+
   function draw() {
     const meta = model.get("meta");
-    const { length = 0, heads = [] } = meta;
+    const { length = 0, heads = [], block = 0 } = meta;
     const width = stage.clientWidth;
     const height = stage.clientHeight;
     if (!width || !height) return;
@@ -124,15 +186,15 @@ function render({ model, el }) {
         const x = left + (i % layout.columns) * (side + GAP);
         const y = Math.floor(i / layout.columns) * (side + label + GAP) + label;
         squares.push({ x, y });
-        drawLabel(context, el, head.label, head.color, x, y, side);
+        drawLabel(context, el, head, x, y, side);
         context.drawImage(images[i], x, y, side, side);
         context.strokeStyle = cssVariable(el, "--rv-line");
         context.lineWidth = 1;
         context.setLineDash(meta.computed === "none" ? [3, 3] : []);
         context.strokeRect(x + 0.5, y + 0.5, side - 1, side - 1);
         context.setLineDash([]);
-        if (meta.computed === "blocks" && meta.block * cell >= 4) {
-          outline(context, x, y, length, meta.block);
+        if (meta.computed === "blocks" && block * cell >= 4) {
+          outline(context, x, y, length, block);
         }
         if (selected >= 0 && selected < length) {
           context.strokeStyle = cssVariable(el, "--rv-accent");
@@ -142,24 +204,11 @@ function render({ model, el }) {
           context.strokeRect(x, top, Math.max((selected + 1) * cell, 3), thickness);
         }
         const pinned = model.get("cell");
-        for (const [spot, color] of [
-          [pinned.length && pinned[0] === head.index ? pinned : null, "--rv-accent"],
-          [focus && focus[0] === i ? focus : null, "--rv-ink"],
-        ]) {
-          if (!spot) continue;
-          const size = Math.max(cell, 5);
-          context.strokeStyle = cssVariable(el, color);
-          context.lineWidth = 2;
-          context.strokeRect(
-            x + (spot[2] + 0.5) * cell - size / 2,
-            y + (spot[1] + 0.5) * cell - size / 2,
-            size,
-            size,
-          );
-        }
+        if (pinned[0] === head.index) mark(context, x, y, cell, pinned, "--rv-accent");
+        if (focus?.[0] === i) mark(context, x, y, cell, focus, "--rv-ink");
       });
     }
-    el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
+    countDrawing(el);
   }
 
   const schedule = perFrame(draw);
@@ -168,10 +217,10 @@ function render({ model, el }) {
     const meta = model.get("meta");
     writeTitle(el, meta);
     canvas.setAttribute("aria-label", `${meta.title || ""}: ${meta.summary || ""}`);
-    const look = JSON.stringify([meta.signed, meta.ticks, bytesOf(model, "colors").length]);
+    const look = JSON.stringify([meta.signed, meta.ticks, bytesOf(model.get("colors")).length]);
     if (look === legendOf) return;
     legendOf = look;
-    drawLegend(el, bytesOf(model, "colors"), meta.signed, meta.ticks);
+    drawLegend(el, bytesOf(model.get("colors")), meta.signed, meta.ticks);
   }
 
   // The line below: the pinned cell where nothing is pointed at, else what the whole plane shows.
@@ -183,32 +232,37 @@ function render({ model, el }) {
     readout.textContent = readout.title = pinned || model.get("meta").sentence || "";
   }
 
+  /**
+   * @param {MouseEvent} event
+   * @returns {Cell | null}
+   */
   function at(event) {
     const { length = 0 } = model.get("meta");
     const box = canvas.getBoundingClientRect();
-    const px = event.clientX - box.left;
-    const py = event.clientY - box.top;
-    for (let i = 0; i < squares.length; i++) {
-      const m = Math.floor(((px - squares[i].x) / side) * length);
-      const n = Math.floor(((py - squares[i].y) / side) * length);
-      if (m >= 0 && n >= 0 && m < length && n < length) return [i, n, m];
-    }
-    return null;
+    const found = squareAt(event.clientX - box.left, event.clientY - box.top, squares, side);
+    return found && [found[0], Math.floor(found[2] * length), Math.floor(found[1] * length)];
   }
 
-  function named(spot) {
-    return [model.get("meta").heads[spot[0]].index, spot[1], spot[2]];
+  /**
+   * The cell of the model that a cell of the squares is.
+   * @param {Cell} spot
+   * @returns {Cell}
+   */
+  function named([square, n, m]) {
+    const { heads = [] } = model.get("meta");
+    return [heads[square].index, n, m];
   }
 
   const ask = newestOnly(async () => {
     if (!focus) return;
     const cell = named(focus);
-    const { text } = await request("cell", cell).catch(({ message }) => ({ text: message }));
+    const { text } = await request("cell", cell).catch((error) => ({ text: whyOf(error) }));
     if (!focus || String(named(focus)) !== String(cell)) return;
     readout.setAttribute("aria-live", "polite");
     readout.textContent = readout.title = text;
   });
 
+  /** @param {Cell | null} spot */
   function look(spot) {
     if (String(spot) === String(focus)) return;
     focus = spot;
@@ -217,6 +271,7 @@ function render({ model, el }) {
     schedule();
   }
 
+  /** @param {Cell} spot */
   function pin(spot) {
     const cell = named(spot);
     const same = String(model.get("cell")) === String(cell);
@@ -236,6 +291,7 @@ function render({ model, el }) {
   canvas.addEventListener("keydown", (event) => {
     const { length = 0, heads = [] } = model.get("meta");
     if (!length) return;
+    /** @type {Record<string, Cell>} */
     const moves = {
       ArrowUp: [0, -1, 0],
       ArrowDown: [0, 1, 0],
@@ -246,9 +302,8 @@ function render({ model, el }) {
     };
     if (event.key in moves) {
       const start = focus || [0, Math.max(0, model.get("selected")), 0];
-      const clamp = (value, top) => Math.min(Math.max(value, 0), top);
       const [h, n, m] = start.map((value, i) => value + moves[event.key][i]);
-      look([clamp(h, heads.length - 1), clamp(n, length - 1), clamp(m, length - 1)]);
+      look([clamp(h, 0, heads.length - 1), clamp(n, 0, length - 1), clamp(m, 0, length - 1)]);
     } else if ((event.key === "Enter" || event.key === " ") && focus) {
       pin(focus);
     } else if (event.key === "Escape" && (focus || model.get("cell").length)) {

@@ -1,12 +1,20 @@
 // What the small multiples of a plane share: the title, where squares stand, colours, the legend.
 
-import { cssVariable, element, letterScale } from "./common.js";
+/** @import { Head, Spot, Tick, Titled } from "../types.js" */
+
+import { child, cssVariable, element, letterScale, pixelContext } from "./common.js";
 
 export const LABEL = 18; // pixels above each square for its head, where letters have their usual size
 export const GAP = 10;
 
-// Squares as large as the box allows, each below a line of so many pixels: the best number of columns
-// by trying all.
+/**
+ * Squares as large as the box allows, each below a line of so many pixels: the best number of columns
+ * by trying all.
+ * @param {number} count
+ * @param {number} width
+ * @param {number} height
+ * @param {number} label
+ */
 export function arrange(count, width, height, label) {
   let best = { side: 0, columns: 1 };
   for (let columns = 1; columns <= count; columns++) {
@@ -19,17 +27,44 @@ export function arrange(count, width, height, label) {
   return best;
 }
 
-// The line above a square: a head's colour and name.
-export function drawLabel(context, el, text, color, x, y, side) {
+/**
+ * The square at a point: its number, and where in it the point is in shares of its side; null outside.
+ * @param {number} px
+ * @param {number} py
+ * @param {Spot[]} squares
+ * @param {number} side
+ * @returns {[square: number, x: number, y: number] | null}
+ */
+export function squareAt(px, py, squares, side) {
+  for (const [i, corner] of squares.entries()) {
+    const [x, y] = [(px - corner.x) / side, (py - corner.y) / side];
+    if (x >= 0 && y >= 0 && x < 1 && y < 1) return [i, x, y];
+  }
+  return null;
+}
+
+/**
+ * The line above a square: a head's colour and name.
+ * @param {CanvasRenderingContext2D} context
+ * @param {Element} el
+ * @param {Head} head
+ * @param {number} x
+ * @param {number} y
+ * @param {number} side
+ */
+export function drawLabel(context, el, { label, color }, x, y, side) {
   const scale = letterScale(el);
   context.fillStyle = color;
   context.fillRect(x, y - 14 * scale, 10 * scale, 10 * scale);
   context.fillStyle = cssVariable(el, "--rv-ink");
   context.font = `600 ${12 * scale}px system-ui, sans-serif`;
-  context.fillText(text, x + 14 * scale, y - 5 * scale, side - 14 * scale);
+  context.fillText(label, x + 14 * scale, y - 5 * scale, side - 14 * scale);
 }
 
-// The colours as pixels of an image, whatever the order of this machine's bytes.
+/**
+ * The colours as pixels of an image, whatever the order of this machine's bytes.
+ * @param {Uint8Array} colors
+ */
 export function paletteOf(colors) {
   const bytes = new Uint8Array((colors.length / 3) * 4);
   for (let i = 0; i < colors.length / 3; i++) {
@@ -38,17 +73,27 @@ export function paletteOf(colors) {
   return new Uint32Array(bytes.buffer);
 }
 
-// The first line of a panel: what it shows, and whether the mode computed it.
+/**
+ * The first line of a panel: what it shows, and whether the mode computed it.
+ * @param {Element} el
+ * @param {Titled} titled
+ */
 export function writeTitle(el, { title = "", origin = "", computed = "" }) {
-  el.querySelector(".rv-name").textContent = title;
-  const said = el.querySelector(".rv-origin");
+  child(el, ".rv-name", HTMLElement).textContent = title;
+  const said = child(el, ".rv-origin", HTMLElement);
   said.textContent = said.title = origin;
   said.dataset.computed = computed;
 }
 
-// The legend of a panel: the colours, and the values at its marks.
+/**
+ * The legend of a panel: the colours, and the values at its marks.
+ * @param {Element} el
+ * @param {Uint8Array} colors
+ * @param {boolean | undefined} signed
+ * @param {Tick[]} ticks
+ */
 export function drawLegend(el, colors, signed, ticks = []) {
-  el.querySelector(".rv-ticks").replaceChildren(
+  child(el, ".rv-ticks", HTMLElement).replaceChildren(
     ...ticks.map(([place, text]) => {
       const tick = element("span", "", text);
       tick.style.left = `${100 * (signed ? (place + 1) / 2 : place)}%`;
@@ -57,10 +102,10 @@ export function drawLegend(el, colors, signed, ticks = []) {
   );
   const palette = paletteOf(colors);
   if (!palette.length) return;
-  const canvas = el.querySelector(".rv-legend canvas");
+  const canvas = child(el, ".rv-legend canvas", HTMLCanvasElement);
   canvas.width = 255;
   const bar = new ImageData(255, 10);
   const pixels = new Uint32Array(bar.data.buffer);
   for (let row = 0; row < 10; row++) pixels.set(palette.subarray(1), 255 * row);
-  canvas.getContext("2d").putImageData(bar, 0, 0);
+  pixelContext(canvas).putImageData(bar, 0, 0);
 }

@@ -10,6 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from retnet_viz.figures.base.layout import Spec
 from retnet_viz.ui.core.assets import module, style
+from retnet_viz.ui.core.questions import answer_questions
 
 
 class Plot(anywidget.AnyWidget):
@@ -33,12 +34,8 @@ class Plot(anywidget.AnyWidget):
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
-        self.on_msg(self._answer)
+        answer_questions(self, {"plotly.js": lambda _: ({}, [get_plotlyjs().encode()])})
 
     def show(self, spec: Spec) -> None:
         """Draw the figure of `spec` in place of the one shown."""
         self.figure = spec
-
-    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if content == {"wants": "plotly.js"}:
-            self.send({"plotly.js": True}, buffers=[get_plotlyjs().encode()])

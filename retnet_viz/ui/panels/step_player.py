@@ -16,6 +16,7 @@ from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.assets import module, style
+from retnet_viz.ui.core.questions import Answer, Unanswerable, answer_questions
 
 _KEPT = 16  # scenes that a pointer can still be on while others are asked for
 
@@ -54,7 +55,14 @@ class StepPlayer(anywidget.AnyWidget):
         self._trace: Trace | None = None
         self._shown: tuple[int, int, str] = (0, 0, "linear")  # layer, head, scale
         self._scenes: dict[int, Scene] = {}
-        self.on_msg(self._answer)
+        answer_questions(
+            self,
+            {
+                "scene": self._make_scene,
+                "probe": self._make_readout,
+                "tables": lambda about: {"tables": self._asked(about).table()},
+            },
+        )
 
     def shows(self, trace: Trace | None, layer: int, head: int, scale: str) -> bool:
         """Whether this is what `show` was last given."""
@@ -97,22 +105,26 @@ class StepPlayer(anywidget.AnyWidget):
             self._scenes[token] = scene(self._trace, layer, head, token, scale)
         return self._scenes[token]
 
-    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        if not isinstance(content, dict) or content.get("version") != self.version:
-            return  # asked before the last edit
-        token = content.get("token")
+    def _asked(self, about: Any) -> Scene:
+        """The scene that a question is about, {"version": int, "token": int}."""
+        about = about if isinstance(about, dict) else {}
+        if about.get("version") != self.version:
+            raise Unanswerable("This is of an earlier text.")  # asked before the last edit
+        token = about.get("token")
         shown = self.scene(token) if type(token) is int else None  # True is an int too
         if shown is None:
-            return
-        answer = {key: content[key] for key in ("kind", "version", "token") if key in content}
-        kind, at = content.get("kind"), content.get("at")
-        if kind == "scene":
-            described, places = payload(shown)
-            self.send(answer | {"scene": described}, buffers=[places])
-        elif kind == "tables":
-            self.send(answer | {"tables": shown.table()})
-        elif kind == "probe" and isinstance(at, list):
-            self.send(answer | {"at": at, "text": self._probe(shown, at)})
+            raise Unanswerable("There is no such step.")
+        return shown
+
+    def _make_scene(self, about: Any) -> Answer:
+        described, places = payload(self._asked(about))
+        return {"scene": described}, [places]
+
+    def _make_readout(self, about: Any) -> Answer:
+        shown, at = self._asked(about), about.get("at")
+        if not isinstance(at, list):
+            raise Unanswerable("That is no place of a step.")
+        return {"text": self._probe(shown, at)}
 
     def _probe(self, shown: Scene, at: list[Any]) -> str:
         """What stands at [term, row, column] of a picture, or at ["plane", n, m]."""

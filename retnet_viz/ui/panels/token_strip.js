@@ -1,46 +1,47 @@
 // The tokens as a list box. Spans are kept and changed in place: typing moves nothing but the end.
 
-import { bytesOf, inkOn, perFrame } from "./common.js";
+/** @import { TokenStripTraits, View } from "../types.js" */
 
+import { bytesOf, child, countDrawing, element, inkOn, perFrame, targetOf } from "./common.js";
+
+/** @param {View<TokenStripTraits>} view */
 function render({ model, el }) {
   el.classList.add("rv-panel", "rv-strip");
   el.innerHTML = `
     <div class="rv-title"><span class="rv-name"></span><span class="rv-origin"></span></div>
     <div class="rv-tokens" role="listbox" tabindex="0" aria-label="Tokens"></div>`;
-  const name = el.querySelector(".rv-name");
-  const note = el.querySelector(".rv-origin");
-  const list = el.querySelector(".rv-tokens");
+  const name = child(el, ".rv-name", HTMLElement);
+  const note = child(el, ".rv-origin", HTMLElement);
+  const list = child(el, ".rv-tokens", HTMLElement);
   let numbered = ""; // the number of the first option, and of how many
+  /** @type {{ token: string, place: number }[]} */
   let painted = []; // what each option shows: its text, its place in the colours
   const prefix = `rv-token-${crypto.randomUUID?.() ?? Math.random()}`; // two explorers on a page
 
   function draw() {
     const tokens = model.get("tokens");
-    const shades = bytesOf(model, "shades");
-    const colors = bytesOf(model, "colors");
+    const shades = bytesOf(model.get("shades"));
+    const colors = bytesOf(model.get("colors"));
     const first = model.get("first");
     const selected = model.get("selected") - first;
     name.textContent = model.get("title");
     note.textContent = note.title = model.get("note");
     if (!tokens.length) {
-      const sentence = document.createElement("span");
-      sentence.className = "rv-empty";
-      sentence.textContent = model.get("empty");
-      list.replaceChildren(sentence);
+      list.replaceChildren(element("span", "rv-empty", model.get("empty")));
       painted = [];
     } else {
-      if (list.firstChild?.className === "rv-empty") list.replaceChildren();
+      if (list.firstElementChild?.className === "rv-empty") list.replaceChildren();
       painted.length = Math.min(painted.length, tokens.length);
-      while (list.childElementCount > tokens.length) list.lastChild.remove();
+      while (list.childElementCount > tokens.length) list.lastElementChild?.remove();
       while (list.childElementCount < tokens.length) {
-        const option = document.createElement("span");
+        const option = element("span");
         option.setAttribute("role", "option");
         option.id = `${prefix}-${list.childElementCount}`;
         option.setAttribute("aria-selected", "false");
         list.append(option);
         number(option, first);
       }
-      const options = list.children;
+      const options = /** @type {HTMLCollectionOf<HTMLElement>} */ (list.children);
       const numbers = `${first} of ${model.get("length")}`;
       if (numbers !== numbered) {
         numbered = numbers;
@@ -51,7 +52,7 @@ function render({ model, el }) {
         const before = painted[n];
         if (before?.token === token && before.place === place) return;
         if (before?.token !== token) options[n].textContent = token;
-        const [r, g, b] = place ? colors.subarray(3 * place, 3 * place + 3) : [];
+        const [r, g, b] = colors.subarray(3 * place, 3 * place + 3);
         options[n].style.background = place ? `rgb(${r},${g},${b})` : "";
         options[n].style.color = place ? inkOn(r, g, b) : "";
         painted[n] = { token, place };
@@ -73,9 +74,13 @@ function render({ model, el }) {
         }
       }
     }
-    el.dataset.drawn = String(Number(el.dataset.drawn || 0) + 1);
+    countDrawing(el);
   }
 
+  /**
+   * @param {HTMLElement} option
+   * @param {number} first
+   */
   function number(option, first) {
     const i = Number(option.id.slice(prefix.length + 1));
     option.dataset.n = String(first + i);
@@ -88,41 +93,51 @@ function render({ model, el }) {
     option.setAttribute("aria-setsize", String(model.get("length")));
   }
 
-  // The number behind a shade, for whoever points at it or has it read out.
+  /**
+   * The number behind a shade, for whoever points at it or has it read out.
+   * @param {HTMLElement} option
+   */
   function explain(option) {
     const n = Number(option.dataset.n);
-    const weights = bytesOf(model, "weights");
+    const weights = bytesOf(model.get("weights"));
     const at = 4 * (n - model.get("first"));
-    const read = at + 4 <= weights.length;
-    const value = read && new DataView(weights.buffer, weights.byteOffset).getFloat32(at, true);
-    option.title = `n = ${n}: ${read ? `weight ${Number(value.toPrecision(4))}` : "not read yet"}`;
+    const value =
+      at + 4 <= weights.length
+        ? new DataView(weights.buffer, weights.byteOffset).getFloat32(at, true)
+        : null;
+    const said = value === null ? "not read yet" : `weight ${Number(value.toPrecision(4))}`;
+    option.title = `n = ${n}: ${said}`;
   }
 
   const schedule = perFrame(draw);
 
+  /** @param {number} n */
   function select(n) {
     model.set("selected", n);
     model.save_changes();
   }
 
   list.addEventListener("pointerover", (event) => {
-    if (event.target.dataset.n !== undefined) explain(event.target);
+    const option = targetOf(event);
+    if (option.dataset.n !== undefined) explain(option);
   });
   list.addEventListener("click", (event) => {
-    const n = event.target.dataset.n;
+    const { n } = targetOf(event).dataset;
     if (n !== undefined) select(Number(n));
   });
   list.addEventListener("keydown", (event) => {
     const last = model.get("length") - 1;
     const at = model.get("selected");
-    const to = {
+    /** @type {Record<string, number>} */
+    const places = {
       ArrowLeft: at - 1,
       ArrowUp: at - 1,
       ArrowRight: at + 1,
       ArrowDown: at + 1,
       Home: 0,
       End: last,
-    }[event.key];
+    };
+    const to = places[event.key];
     if (to === undefined) return;
     if (to >= 0 && to <= last) select(to);
     event.preventDefault();

@@ -1,0 +1,518 @@
+// What the modules share with the kernel and with each other, for `make check`; no page loads it.
+
+/** The bytes of a trait or of a message, however the channel wrapped them. */
+export type Bytes = ArrayBuffer | ArrayBufferView<ArrayBuffer>;
+
+/** What a widget's module is given for its Python side: the traits, and a way to send messages. */
+export interface Model<Traits> {
+  get<Name extends keyof Traits>(name: Name): Traits[Name];
+  set<Name extends keyof Traits>(name: Name, value: Traits[Name]): void;
+  set(values: Partial<Traits>): void;
+  save_changes(): void;
+  send(content: object, callbacks?: undefined, buffers?: ArrayBuffer[]): void;
+  on(event: "msg:custom", heard: Heard): void;
+  on(events: string, heard: () => void): void;
+  off(event: "msg:custom", heard: Heard): void;
+  off(events: string, heard: () => void): void;
+}
+
+/** What a view of a widget is made of. */
+export interface View<Traits> {
+  model: Model<Traits>;
+  el: HTMLElement;
+}
+
+/** Hears a message of the kernel, whose fields depend on what it answers. */
+export type Heard = (message: Message, buffers: Bytes[]) => void;
+// biome-ignore lint/suspicious/noExplicitAny: the one place where what comes over the wire gets its type
+export type Message = Record<string, any>;
+
+/** What asks and hears the kernel: all that questions need of a model. */
+export interface Channel {
+  on(event: "msg:custom", heard: Heard): void;
+  send(content: object): void;
+}
+
+/** Asks the kernel by name; `Answers` has the answer to each name. Progress is heard until then. */
+export type Request<Answers> = <Name extends keyof Answers & string>(
+  name: Name,
+  about?: unknown,
+  heard?: (progress: Message) => void,
+) => Promise<Answers[Name] & { buffers: Bytes[] }>;
+
+/** A table as the alternative of a drawing: caption, header, rows. */
+export type Table = [caption: string, header: unknown[], rows: unknown[][]];
+
+// -- planes --------------------------------------------------------------------------------------
+
+/** Of a head that is shown: its number in the model, its name, its colour. */
+export interface Head {
+  index: number;
+  label: string;
+  color: string;
+}
+
+/** A cell [head, n, m]: of the model's heads where it is pinned, of the squares where it is pointed at. */
+export type Cell = [head: number, n: number, m: number];
+
+/** A mark of a legend: its place along it, and the value there. */
+export type Tick = [place: number, text: string];
+
+/** What a plane's first line says: "computed" is all, none or blocks. */
+export interface Titled {
+  title?: string;
+  origin?: string;
+  computed?: string;
+}
+
+export interface HeatmapMeta extends Titled {
+  length: number;
+  heads: Head[];
+  block: number;
+  diagonal: boolean;
+  signed: boolean;
+  ticks: Tick[];
+  summary: string;
+  sentence: string;
+}
+
+export interface HeatmapTraits {
+  cells: Bytes;
+  colors: Bytes;
+  meta: Partial<HeatmapMeta>;
+  selected: number;
+  cell: number[];
+  readout: string;
+  tabular: boolean;
+}
+
+export interface HeatmapAnswers {
+  cell: { text: string };
+  tables: { tables: Table[] };
+}
+
+/** Where something stands on a canvas. */
+export interface Spot {
+  x: number;
+  y: number;
+}
+
+/** The colours of the page that a canvas is drawn with. */
+export interface Inks {
+  paper: string;
+  ink: string;
+  muted: string;
+  line: string;
+  accent: string;
+}
+
+// -- planes of long texts ------------------------------------------------------------------------
+
+/** The window that is shown: rows from n, columns from m, so many tokens along each. */
+export interface Window {
+  n: number;
+  m: number;
+  span: number;
+}
+
+export interface TiledMeta extends HeatmapMeta {
+  version: number;
+  noun: string;
+}
+
+export interface TiledTraits {
+  colors: Bytes;
+  meta: TiledMeta;
+  ready: number[];
+  status: { state: string; text?: string; done?: number };
+  selected: number;
+  cell: number[];
+  readout: string;
+}
+
+/** A picture of a window as the kernel describes it; the places of its pixels come as bytes. */
+export interface SentPicture {
+  rows: [first: number, stop: number];
+  cols: [first: number, stop: number];
+  pixel: number; // tokens along a pixel
+  height: number;
+  width: number;
+  heads: number[];
+  bounds: number[]; // of these heads, those that are drawn as upper bounds
+  note: string;
+  names: [rows: string[], cols: string[]];
+}
+
+/** A picture that can be drawn: one bitmap for each head. */
+export interface Picture extends SentPicture {
+  bitmaps: Map<number, HTMLCanvasElement>;
+  version: number;
+}
+
+export interface TiledAnswers extends HeatmapAnswers {
+  pictures: { version: number; pictures: SentPicture[] };
+}
+
+// -- the mode at work ----------------------------------------------------------------------------
+
+export interface StepMeta {
+  length: number;
+  mode: string;
+  layer: number;
+  scale: string;
+  stride: number; // tokens in a step
+  whyNot: string;
+}
+
+export interface StepTraits {
+  version: number;
+  meta: Partial<StepMeta>;
+  token: number;
+  told: number | null;
+  head: number;
+  playing: boolean;
+  colors: Bytes;
+  heads: string[];
+}
+
+/** A picture on the stage; its places in the colours begin `at` a byte of the scene's. */
+export interface StagePicture {
+  term: string;
+  label: string;
+  rows: string;
+  cols: string;
+  height: number;
+  width: number;
+  rowStart: number;
+  colStart: number;
+  norm: string;
+  computed: boolean;
+  scale: string;
+  signed: boolean;
+  at: number;
+}
+
+/** Rows n0 to before n1, columns m0 to before m1. */
+export type Block = [n0: number, n1: number, m0: number, m1: number];
+
+/** The part of the plane of cells beside the stage: tokens first to before last. */
+export interface Plane {
+  first: number;
+  last: number;
+  row: number;
+  lit: Block | null;
+  done: Block[];
+  built: boolean;
+  cells: [height: number, width: number] | null;
+  at: number;
+}
+
+export interface Bars {
+  title: string;
+  term: string;
+  values: number[];
+  first: number;
+  slots: number;
+  limit: number;
+  unit: string;
+  labels: string[];
+}
+
+export interface Scene {
+  step: number;
+  steps: number;
+  sentence: string;
+  formula: string;
+  lines: (string | StagePicture)[][];
+  plane: Plane;
+  bars: Bars | null;
+  limits: Record<string, string>;
+  cost: string;
+}
+
+export interface DrawnScene {
+  token: number;
+  scene: Scene;
+  bytes: Uint8Array;
+}
+
+/** A place whose numbers are asked for: of a picture, or a cell (n, m) of the plane. */
+export type StagePlace = [term: string, row: number, column: number];
+
+export interface StepAnswers {
+  scene: { scene: Scene };
+  probe: { text: string };
+  tables: { tables: Table[] };
+}
+
+// -- modes side by side --------------------------------------------------------------------------
+
+/** The steps of one mode as the kernel sends them: each list has one entry a step. */
+export interface SentRun {
+  mode: string;
+  color: string;
+  first_token: number[];
+  stop_token: number[];
+  first_cell: number[];
+  stop_cell: number[];
+  flops: number[];
+  held_bytes: number[];
+  carried_bytes: number[];
+  milliseconds: number[] | null;
+}
+
+/** A run with what is done in all after each of its steps. */
+export interface Run extends SentRun {
+  steps: number;
+  flopsAfter: number[];
+  timeAfter: number[] | null;
+  peakAfter: number[];
+}
+
+/** Where a run is. */
+export interface Moment {
+  done: number; // steps
+  current: number; // the step that is shown as the one at work, -1 for none
+  finished: boolean;
+  tokens: number; // whose outputs are given
+  flops: number;
+  held: number;
+  peak: number;
+  time: number | null; // null where it is not measured
+}
+
+/** What races: a number that all modes have, in one unit. */
+export interface Quantity {
+  name: string;
+  unit: string;
+  phrase: string; // what it is, after its number; "" where that needs no saying
+  top: number; // the most of any run
+  now(moment: Moment): number | null;
+  peak?(moment: Moment): number;
+  total(run: Run): number | null;
+  write(value: number): string;
+  unitOf?(value: number): string;
+}
+
+export interface TimelineTraits {
+  race: { length?: number; note?: string; sentence?: string; runs?: SentRun[] };
+  clock: string;
+  position: number;
+  elapsed: number;
+}
+
+// -- a page without a kernel ---------------------------------------------------------------------
+
+/** What is said of a cell, with names in braces. */
+export interface CellSentences {
+  weight: string;
+  decay: string;
+  later: string;
+}
+
+/** The numbers of a cell (n, m) of a head. */
+export interface CellNumbers {
+  score(head: number, n: number, m: number): number;
+  decay(head: number, n: number, m: number): number;
+  weight(head: number, n: number, m: number): number;
+}
+
+type RecordedPlane = { cells: Bytes; meta: HeatmapMeta };
+
+/** What the panels show of a layer and some heads. */
+export interface RecordedView {
+  planes: { decay: RecordedPlane; retention: RecordedPlane };
+  decaySentence: string;
+  note: string;
+  norms: Figure;
+  selections: { shades: Bytes; weights: Bytes; sentence: string }[];
+}
+
+/** The steps of a mode: a scene for each token, whose bytes stand in parts. */
+export interface RecordedStage {
+  mode: string;
+  head: number;
+  meta: StepMeta;
+  scenes: { scene: Scene; parts: Uint8Array[]; tables: Table[] }[];
+}
+
+/** An exploration that was written down. */
+export interface RecordedPage {
+  about: string;
+  text: string;
+  said: string;
+  tokens: string[];
+  colors: { signed: Uint8Array<ArrayBuffer>; magnitude: Uint8Array<ArrayBuffer> };
+  headColors: string[];
+  choices: number[][];
+  choiceNames: string[];
+  selection: { layer: number; token: number; cell: number[] };
+  views: RecordedView[][];
+  numbers: {
+    scores: Uint8Array<ArrayBuffer>;
+    weights: Uint8Array<ArrayBuffer>;
+    decay: Uint8Array<ArrayBuffer>;
+  }[];
+  sentences: CellSentences & { stripTitles: string[] };
+  next: Figure[];
+  stages: RecordedStage[];
+  stageMode: number;
+  cost: Figure;
+  agreement: string;
+  gammas: string[];
+}
+
+/** The module of a widget. */
+export interface WidgetModule<Traits> {
+  render(view: View<Traits>): unknown;
+}
+
+// -- the other widgets ---------------------------------------------------------------------------
+
+export interface TokenStripTraits {
+  tokens: string[];
+  first: number;
+  length: number;
+  shades: Bytes;
+  colors: Bytes;
+  weights: Bytes;
+  selected: number;
+  title: string;
+  note: string;
+  empty: string;
+}
+
+export interface FilePickerTraits {
+  label: string;
+  max_bytes: number;
+  read_bytes: number;
+}
+
+export interface QuizTraits {
+  question: string;
+  labels: string[];
+  limits: number[];
+  chosen: number | null;
+  result: { right?: boolean | null; text?: string; answer?: number | null };
+}
+
+export interface HostBridgeTraits {
+  theme: string;
+  shown: string;
+  query: string;
+  look: string;
+  panels: Record<string, string>;
+}
+
+export interface HostBridgeAnswers {
+  link: { link: string; whyNot: string }; // whyNot where link is ""
+  save: { file: string }; // the name; what stands in it is the buffer
+}
+
+/** A file, which is the buffer; or figures as JSON, of which the page makes a picture. */
+export interface ExportMenuAnswers {
+  file: { file?: string; draw?: string[] };
+  cancel: object;
+}
+
+export interface ExportMenuTraits {
+  things: [name: string, label: string, kinds: string[]][];
+  ready: boolean;
+}
+
+export interface PlotAnswers {
+  "plotly.js": object; // the script is its buffer
+}
+
+export interface PlotTraits {
+  figure: Partial<Figure>;
+  clicked: number;
+  cursor: number;
+  stale: boolean;
+}
+
+// -- plotly, as far as the panels read it --------------------------------------------------------
+
+export interface Figure {
+  data: Trace[];
+  layout: Layout;
+}
+
+export type Place = string | number;
+
+export interface Axis {
+  title?: string | { text?: string };
+  tickvals?: Place[];
+  ticktext?: string[];
+}
+
+export interface Trace {
+  type?: string;
+  name?: string;
+  x?: Place[];
+  y?: Place[];
+  z?: unknown[][];
+  x0?: number;
+  y0?: number;
+  dx?: number;
+  dy?: number;
+  xaxis?: string;
+  yaxis?: string;
+  orientation?: string;
+  visible?: boolean;
+  hoverinfo?: string;
+  showlegend?: boolean;
+  legendgroup?: string;
+  mode?: string;
+  fill?: string;
+  fillcolor?: string;
+  line?: { color?: string; dash?: string };
+  marker?: { color?: string; symbol?: string };
+}
+
+export interface Title {
+  font?: object;
+  text?: string;
+}
+
+export interface Layout {
+  title?: Title;
+  height?: number;
+  margin?: object;
+  showlegend?: boolean;
+  legend?: { orientation?: string; yref?: string };
+  meta?: { sentence?: string };
+  [axis: `xaxis${string}` | `yaxis${string}`]: Axis | undefined;
+}
+
+/** An element that plotly draws in, with what it keeps there. */
+export interface PlotlyBox extends HTMLDivElement {
+  _fullLayout?: {
+    showlegend: boolean;
+    _size: { t: number; h: number };
+    xaxis?: {
+      visible: boolean;
+      _length: number;
+      _offset: number;
+      d2p?(place: number): number;
+    };
+  };
+  on(event: string, heard: (event: { points: { x: unknown }[] }) => void): void;
+}
+
+export interface Plotly {
+  react(box: HTMLElement, data: Trace[], layout: object, config: object): Promise<void>;
+  purge(box: HTMLElement): void;
+  toImage(figure: Figure, options: object): Promise<string>;
+}
+
+declare global {
+  /** plotly.js, once per page. */
+  var retnetVizPlotly: Promise<Plotly> | undefined;
+  /** In a page without a kernel only: the modules of the widgets, and plotly.js. */
+  const Heatmap: WidgetModule<HeatmapTraits>;
+  const Plot: WidgetModule<PlotTraits>;
+  const StepPlayer: WidgetModule<StepTraits>;
+  const TokenStrip: WidgetModule<TokenStripTraits>;
+  var Plotly: Plotly | undefined;
+}
