@@ -148,6 +148,12 @@ def _compare(page: Page) -> None:
         expect(column.locator(".rv-heatmap")).to_contain_text("reads most of")
 
 
+def _recall(page: Page) -> None:
+    measured = page.locator(".rv-area-recall")
+    measured.get_by_role("button", name="Measure").click()
+    expect(measured.locator(".rv-doing")).to_contain_text("none of them trained on")
+
+
 def _cost(page: Page) -> None:
     board = CostPage(page)
     board.wait()
@@ -364,6 +370,14 @@ APPS = (
                 "which the text makes.",
                 ".rv-area-decays",
                 "state_decay",
+            ),
+            Panel(
+                "recall",
+                "Things told some tokens before and asked for again: how many each model recalls, "
+                "by lag and by how much of what stands between is a story.",
+                ".rv-area-recall",
+                "recall_by_lag",
+                _recall,
             ),
         ),
     ),
