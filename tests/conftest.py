@@ -1,4 +1,4 @@
-"""What many tests share: a small tokenizer, small models and a checkpoint of one."""
+"""What many tests share: a small tokenizer, small models, one's checkpoint, the shipped model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+import retnet_viz as rv
 from retnet_viz.checkpoints import Tokenizer, save
 from retnet_viz.model import RetNet, RetNetConfig
 from retnet_viz.training.data import train_tokenizer
@@ -56,6 +57,12 @@ def tiny_model() -> ModelFactory:
         return model.to(dtype).eval()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shipped_model() -> RetNet:
+    """The model that ships."""
+    return rv.load()
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ SENTENCE = "The old man looked at the boy and said that he would go with him to 
 FOLDERS = shipped()
 
 
-@pytest.fixture(params=FOLDERS)
+@pytest.fixture(scope="module", params=FOLDERS)
 def folder(request) -> Path:
     return FOLDERS[request.param]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(folder: Path):
     return load_model(folder)
 
@@ -52,15 +52,15 @@ def test_it_is_small_and_holds_16_bit_weights(folder):
         assert {tensors.get_slice(name).get_dtype() for name in tensors.keys()} == {"F16"}  # noqa: SIM118
 
 
-def test_it_has_the_size_that_the_project_describes(model):
-    assert model.n_parameters == pytest.approx(rv.load().n_parameters, rel=0.02)
+def test_it_has_the_size_that_the_project_describes(model, shipped_model):
+    assert model.n_parameters == pytest.approx(shipped_model.n_parameters, rel=0.02)
     assert 3.8e6 < model.n_parameters < 4.6e6
     assert model.config.n_layers >= 4
     assert model.config.vocab_size == model.tokenizer.vocab_size == 4096
 
 
-def test_the_default_has_four_layers_of_four_heads():
-    config = rv.load().config
+def test_the_default_has_four_layers_of_four_heads(shipped_model):
+    config = shipped_model.config
     assert (config.n_layers, config.n_heads) == (4, 4)
 
 
@@ -76,11 +76,11 @@ def test_it_has_learned_the_order_of_words(model):
     assert loss(SENTENCE) < 0.6 * math.log(4096)  # what guessing among all tokens would cost
 
 
-def test_all_were_trained_on_the_same_tokens_in_the_same_way(folder):
+def test_all_were_trained_on_the_same_tokens_in_the_same_way(folder, model, shipped_model):
     default = FOLDERS["retnet"]
     for name in ("tokens seen", "steps", "SHA-256 of the text", "context in training"):
         assert stated(folder, name) == stated(default, name)
-    assert load_model(folder).tokenizer.to_json() == rv.load().tokenizer.to_json()
+    assert model.tokenizer.to_json() == shipped_model.tokenizer.to_json()
     schedule = re.compile(r"--(steps|batch-size|learning-rate|warmup|weight-decay|clip|seed) (\S+)")
     assert schedule.findall(card_of(folder)) == schedule.findall(card_of(default))
 

@@ -31,7 +31,7 @@ def serve_in_a_moment(connection, name, threads):
 
 @pytest.fixture(scope="module", autouse=True)
 def forked_processes() -> Iterator[None]:
-    """The benchmark's processes are forked from one with torch, which each would import for 4 s."""
+    """The processes are forked from one that has torch, which takes each some 4 s to import."""
     forking = multiprocessing.get_context("forkserver")
     forking.set_forkserver_preload(["torch._dynamo"])
     with pytest.MonkeyPatch.context() as patch:

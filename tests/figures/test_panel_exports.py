@@ -11,8 +11,8 @@ from retnet_viz.trace import Agreement, Trace
 
 
 @pytest.fixture(scope="module")
-def shown() -> Trace:
-    return rv.trace(rv.load(), "the cat and the dog, the cat and the <b>dog</b>")
+def shown(shipped_model: rv.RetNet) -> Trace:
+    return rv.trace(shipped_model, "the cat and the dog, the cat and the <b>dog</b>")
 
 
 def test_the_strip_has_each_token_once_shaded_by_the_mean_weight(shown):

@@ -5,11 +5,6 @@ import pytest
 import retnet_viz as rv
 
 
-@pytest.fixture(scope="session")
-def shipped_model():
-    return rv.load()
-
-
 @pytest.fixture
 def explorer(shipped_model):
     widget = rv.explore(shipped_model, "The old man said to the boy, and the boy said")

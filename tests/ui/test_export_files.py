@@ -18,8 +18,8 @@ TEXT = 'the "cat", the dog =1+1 and the cat'
 
 
 @pytest.fixture(scope="module", params=["parallel", "recurrent", "chunkwise"])
-def shown(request) -> Trace:
-    return rv.trace(rv.load(), TEXT, request.param, 5)
+def shown(request, shipped_model) -> Trace:
+    return rv.trace(shipped_model, TEXT, request.param, 5)
 
 
 def read(trace: Trace, panel: str, view: View) -> list[dict[str, str]]:
