@@ -10,13 +10,15 @@ from retnet_viz.figures.base.theme import PAGE_COLORS
 _FOLDER = Path(__file__).parents[1]
 _IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
+_TYPES = re.compile(r"^[ ]*/\*\*(?:(?!\*/).)*\*/\n", re.MULTILINE | re.DOTALL)
 
 
 def module(name: str) -> str:
     """The ES module `name`, from the folder `ui/`, with all that it imports in front of it.
 
     anywidget takes one module per widget, which cannot import the files beside it. So each file
-    that is imported stands in it once, without its exports; no two may give a name at the top.
+    that is imported stands in it once, without its exports and without the comments that give
+    types, which would be a third of what a page loads; no two may give a name at the top.
     Raises FileNotFoundError where a file is missing.
     """
     return "\n".join(_joined((_FOLDER / name).resolve(), set()))
@@ -33,7 +35,9 @@ def _joined(path: Path, seen: set[Path]) -> list[str]:
         for other in _IMPORT.findall(source)
         for part in _joined((path.parent / other).resolve(), seen)
     ]
-    return [*parts, _EXPORT.sub("", _IMPORT.sub("", source))]
+    for left_out in (_IMPORT, _EXPORT, _TYPES):
+        source = left_out.sub("", source)
+    return [*parts, source]
 
 
 def page_colors() -> str:
