@@ -37,7 +37,7 @@ def test_the_tests_of_the_guide_pass(copy: Path) -> None:
     ("path", "part"),
     [
         ("retnet_viz/figures/reading/reach.py", ".abs()"),
-        ("retnet_viz/ui/pages/modes.py", "self.reach.show("),
+        ("retnet_viz/ui/pages/parts_view.py", "self.reach.show("),
     ],
 )
 def test_the_tests_of_the_guide_fail_where_a_step_is_left_out(
@@ -60,7 +60,7 @@ def test_the_panel_is_drawn_beside_the_others(copy: Path) -> None:
         copy,
         "-c",
         "import retnet_viz as rv; page = rv.modes(view='normalisation and position');"
-        "print(page.reach in page._views[page.state.view].children, rv.__file__);"
+        "print(page.parts.reach in page._views[page.state.view].children, rv.__file__);"
         "print(rv.figures.reach(page.trace, 0, -1).layout.title.text); page.stop()",
     )
     assert said.startswith(f"True {copy}")

@@ -48,7 +48,12 @@ def test_every_panel_of_an_app_is_in_the_gallery(app: App, model: rv.RetNet) -> 
     widget = eval(app.call, {"rv": rv, "model": model})
     try:
         assert widget.app == f"{app.name}.ipynb"
-        held = vars(widget)
+        views = [
+            part
+            for part in vars(widget).values()
+            if type(part).__module__.startswith("retnet_viz.ui.pages.")
+        ]
+        held = {name: part for owner in (widget, *views) for name, part in vars(owner).items()}
         panels = {name for name, part in held.items() if isinstance(part, PANELS)}
         if app.name in ("modes", "compare"):
             panels.remove("strip")  # of the explorer's kind; a column of Compare has its own

@@ -12,7 +12,8 @@ from retnet_viz.figures.base.tokens import visible
 from retnet_viz.trace import TextFileError, read_text
 from retnet_viz.trace.passes import incremental
 from retnet_viz.ui.core import link, runner
-from retnet_viz.ui.pages import explorer, text_page
+from retnet_viz.ui.pages import explorer, reading_page
+from retnet_viz.ui.panels import token_strip
 
 WORDS = "the king said to the old man that he would go down to the river and see what was there "
 
@@ -21,9 +22,9 @@ WORDS = "the king said to the old man that he would go down to the river and see
 def small_limits(monkeypatch):
     """Texts count as long from 60 tokens on, and the strip shows 32 of them."""
     monkeypatch.setattr(explorer, "MOST_CELLS", 60)
-    monkeypatch.setattr(text_page, "_STRIP", 32)
-    monkeypatch.setattr(text_page, "MOST_IN_BOX", 300)
-    monkeypatch.setattr(text_page, "IN_BOX", 100)
+    monkeypatch.setattr(token_strip, "WINDOW", 32)
+    monkeypatch.setattr(reading_page, "MOST_IN_BOX", 300)
+    monkeypatch.setattr(reading_page, "IN_BOX", 100)
     monkeypatch.setattr(runner, "QUICK", 200)
 
 
@@ -219,7 +220,7 @@ def test_a_cancelled_file_leaves_the_text_and_the_picture(long_explorer, file, m
     opened(page, file)
     assert (page.trace, page.weights.cells, page.text.value) == (shown, cells, "the old man")
     assert page.trace.logits.isfinite().all()
-    assert page._reading_row.layout.display == "none"
+    assert page.reading.layout.display == "none"
 
 
 def test_a_path_or_the_name_of_a_file_opens_it(file, shipped_model):

@@ -1,7 +1,6 @@
 """The modes at work without a browser: every view against computations of its own."""
 
 import math
-import sys
 import threading
 
 import numpy as np
@@ -16,11 +15,11 @@ from retnet_viz.figures.base.tokens import visible
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.ui.core import link
 from retnet_viz.ui.core.page_state import CLOCKS, PRECISIONS, SWITCHES, VIEWS, ExplorerState
+from retnet_viz.ui.pages import side_view
 from retnet_viz.ui.pages.modes import MAX_TOKENS
 from retnet_viz.ui.pages.presets import PRESETS
 from retnet_viz.ui.pages.text_page import TextPage
 
-module = sys.modules[rv.modes.__module__]
 STEPS, SIDE, STATE, PARTS = VIEWS
 TEXT = "The fox had a red kite, and the kite had a long tail."
 WAIT = 60  # seconds, at most, for a thread
@@ -54,6 +53,12 @@ def open_modes(reader):
         widget.close_all()
 
 
+def found(widget, name):
+    """A control or a panel of the page, or of one of its views."""
+    parts = (widget, widget.side, widget.state_view, widget.parts)
+    return next(getattr(part, name) for part in parts if hasattr(part, name))
+
+
 def data(plot):
     return plot.figure["data"]
 
@@ -63,7 +68,7 @@ def title(plot):
 
 
 def failed(widget):
-    return "could not" in widget.notice.value or "could not" in widget.doing.value
+    return "could not" in widget.notice.value or "could not" in widget.side.doing.value
 
 
 # -- step by step -------------------------------------------------------------------------------
@@ -123,21 +128,23 @@ def test_the_state_view_draws_the_state_after_the_selected_token(open_modes, rea
     for n in (0, 7, trace.length - 1):
         widget.strip.selected = n
         states = trace.state(1, n)
-        assert np.array(data(widget.state_map)[0]["z"]) == pytest.approx(
+        assert np.array(data(widget.state_view.state_map)[0]["z"]) == pytest.approx(
             states[1].double().numpy(), rel=1e-4
         )
         values = torch.linalg.svdvals(states.double())
-        for head, line in enumerate(data(widget.spectrum)):
+        for head, line in enumerate(data(widget.state_view.spectrum)):
             assert line["y"] == pytest.approx(values[head].tolist(), rel=1e-6, abs=1e-9)
         k, v = trace.k(1)[1, : n + 1].double(), trace.v(1)[1, : n + 1].double()
         cosines = torch.cosine_similarity(k @ states[1].double(), v, dim=-1)
-        assert data(widget.remembered)[0]["y"] == pytest.approx(cosines.tolist(), abs=1e-9)
-        assert f"S after n = {n} " in widget.compared.value
-        assert widget.norms.cursor == n
-    for head, line in enumerate(data(widget.norms)[:2]):
+        assert data(widget.state_view.remembered)[0]["y"] == pytest.approx(
+            cosines.tolist(), abs=1e-9
+        )
+        assert f"S after n = {n} " in widget.state_view.compared.value
+        assert widget.state_view.norms.cursor == n
+    for head, line in enumerate(data(widget.state_view.norms)[:2]):
         norms = [trace.state(1, n)[head].norm().item() for n in range(trace.length)]
         assert line["y"] == pytest.approx(norms, rel=1e-4)
-    for head, line in enumerate(data(widget.norms)[2:]):
+    for head, line in enumerate(data(widget.state_view.norms)[2:]):
         norms = trace.k(1)[head].norm(dim=-1) * trace.v(1)[head].norm(dim=-1)
         bound = norms.max().item() / (1 - trace.gamma(1)[head].item())
         assert line["y"] == pytest.approx([bound] * len(line["y"]), rel=1e-5)
@@ -147,28 +154,28 @@ def test_the_difference_of_two_states(open_modes, reader):
     widget = open_modes(view=STATE)
     trace = rv.trace(reader, TEXT, "recurrent", 8)
     widget.strip.selected = 10
-    widget.compare.value = 4  # moves nothing while there is nothing to compare with
+    widget.state_view.compare.value = 4  # moves nothing while there is nothing to compare with
     assert widget.state.compare is None
-    alone = data(widget.state_map)[0]["z"]
-    widget.comparing.value = True
+    alone = data(widget.state_view.state_map)[0]["z"]
+    widget.state_view.comparing.value = True
     assert widget.state.compare == 4
     for m in (4, 0, 10):
-        widget.compare.value = m
+        widget.state_view.compare.value = m
         difference = (trace.state(0, 10)[0].double() - trace.state(0, m)[0].double()).numpy()
-        found = np.array(data(widget.state_map)[0]["z"])
+        found = np.array(data(widget.state_view.state_map)[0]["z"])
         assert found == pytest.approx(difference, rel=1e-4, abs=1e-12)
-        assert f"minus S after m = {m} " in widget.compared.value
-    widget.comparing.value = False
-    assert data(widget.state_map)[0]["z"] == alone
-    assert "minus" not in widget.compared.value
+        assert f"minus S after m = {m} " in widget.state_view.compared.value
+    widget.state_view.comparing.value = False
+    assert data(widget.state_view.state_map)[0]["z"] == alone
+    assert "minus" not in widget.state_view.compared.value
 
 
 def test_a_comparison_ends_with_its_text(open_modes):
     widget = open_modes(view=STATE, compare=9)
     widget.text.value = "A fox"
     assert widget.state.compare is None
-    assert not widget.comparing.value
-    assert widget.compare.max == widget.trace.length - 1
+    assert not widget.state_view.comparing.value
+    assert widget.state_view.compare.max == widget.trace.length - 1
     assert not failed(widget)
 
 
@@ -192,7 +199,7 @@ def top(trace, n):
 def test_the_copy_is_the_model_without_what_is_switched_off(open_modes, reader, without):
     widget = open_modes(view=PARTS, mode="chunkwise", layer=1, head=1, scale="linear")
     for name in without:
-        widget.switches[name].value = False
+        widget.parts.switches[name].value = False
     assert widget.state.without == without
     changes = {key: value for name in without for key, value in CHANGES[name].items()}
     traces = [
@@ -200,7 +207,7 @@ def test_the_copy_is_the_model_without_what_is_switched_off(open_modes, reader, 
         for model in (reader, variant(reader, **changes) if without else reader)
     ]
     widget.strip.selected = 7
-    for trace, plot in zip(traces, (widget.model_next, widget.copy_next), strict=True):
+    for trace, plot in zip(traces, (widget.parts.model_next, widget.parts.copy_next), strict=True):
         values, ids = top(trace, 7)
         assert data(plot)[0]["x"] == pytest.approx(values, rel=1e-5)
         assert data(plot)[0]["customdata"] == [visible(trace.piece(i)) for i in ids]
@@ -208,17 +215,17 @@ def test_the_copy_is_the_model_without_what_is_switched_off(open_modes, reader, 
     weights = np.stack([trace.retention(1)[1].numpy() for trace in traces])
     causal = np.tri(length, dtype=bool)
     expected = 1 + 254 * (weights / np.abs(weights).max() + 1) / 2
-    places = np.frombuffer(widget.pair.cells, np.uint8).reshape(2, length, length).astype(int)
+    places = np.frombuffer(widget.parts.pair.cells, np.uint8).reshape(2, length, length).astype(int)
     assert np.abs(places - expected)[:, causal].max() <= 1
     assert (places[:, ~causal] == 0).all()
     for which, trace in enumerate(traces):
         cell = trace.cell(1, 1, 9, 3)
-        said = widget._describe_pair((which, 9, 3))
+        said = widget.parts._describe((which, 9, 3))
         assert f"= {cell.weight:.3g}" in said
         assert "head 1" in said
     named = " and ".join(without)
-    assert (f"without {named};" in widget.copy.value) == bool(without)
-    assert (f"Without {named}:" in title(widget.copy_next)) == bool(without)
+    assert (f"without {named};" in widget.parts.copy.value) == bool(without)
+    assert (f"Without {named}:" in title(widget.parts.copy_next)) == bool(without)
 
 
 def test_switches_leave_the_model_as_it_is(open_modes, reader):
@@ -229,10 +236,10 @@ def test_switches_leave_the_model_as_it_is(open_modes, reader):
     for mode in MODES:
         widget.mode.value = mode
         for name in SWITCHES:
-            widget.switches[name].value = False
-        widget.gain.value = 20.0
+            widget.parts.switches[name].value = False
+        widget.parts.gain.value = 20.0
         for name in SWITCHES:
-            widget.switches[name].value = True
+            widget.parts.switches[name].value = True
     assert widget.state.without == ()
     for name, value in reader.state_dict().items():
         assert torch.equal(value, parameters[name]), name
@@ -246,13 +253,13 @@ def test_a_gain_scales_what_comes_before_the_normalisation(open_modes, reader):
     widget = open_modes(view=PARTS, layer=1)
     trace = rv.trace(reader, TEXT, "recurrent", 8)
     before = trace.head_output(1).double().square().mean(-1).sqrt()
-    solid = data(widget.before_after)
+    solid = data(widget.parts.before_after)
     assert len(solid) == 4
     for head in range(2):
         assert solid[head]["y"] == pytest.approx(before[head].tolist(), rel=1e-4)
-    widget.gain.value = 10.0
+    widget.parts.gain.value = 10.0
     assert widget.state.gain == 10.0
-    dashed = [line for line in data(widget.before_after) if line["line"]["dash"] == "dash"]
+    dashed = [line for line in data(widget.parts.before_after) if line["line"]["dash"] == "dash"]
     assert len(dashed) == 4
     for head in range(2):
         assert dashed[head]["y"] == pytest.approx((10 * before[head]).tolist(), rel=1e-4)
@@ -261,7 +268,7 @@ def test_a_gain_scales_what_comes_before_the_normalisation(open_modes, reader):
 def test_the_gates_of_every_head(open_modes, reader):
     widget = open_modes(view=PARTS, layer=1)
     gate = rv.trace(reader, TEXT, "recurrent", 8).gate(1).double()
-    for head, line in enumerate(data(widget.gates)):
+    for head, line in enumerate(data(widget.parts.gates)):
         opening = gate.unflatten(-1, (2, -1))[:, head].abs().mean(-1)
         assert line["y"] == pytest.approx(opening.tolist(), rel=1e-4)
 
@@ -269,16 +276,16 @@ def test_the_gates_of_every_head(open_modes, reader):
 @pytest.mark.parametrize("plot", ["before_after", "gates", "norms"])
 def test_a_click_on_a_curve_selects_its_token(open_modes, plot):
     widget = open_modes(view=STATE if plot == "norms" else PARTS)
-    getattr(widget, plot).clicked = 6
+    found(widget, plot).clicked = 6
     assert widget.state.token == widget.strip.selected == 6
-    getattr(widget, plot).clicked = 2
-    getattr(widget, plot).clicked = 2
+    found(widget, plot).clicked = 2
+    found(widget, plot).clicked = 2
     assert widget.selected == 2
 
 
 def test_a_row_of_the_pair_selects_its_token(open_modes):
     widget = open_modes(view=PARTS)
-    widget.pair.selected = 5
+    widget.parts.pair.selected = 5
     assert widget.selected == widget.strip.selected == 5
 
 
@@ -291,13 +298,13 @@ def counted(monkeypatch):
     counts = {"step_times": 0, "rounding": 0, "chunk_curve": 0}
 
     def count(name):
-        measure = getattr(module, name)
+        measure = getattr(side_view, name)
 
         def counting(*args, **kwargs):
             counts[name] += 1
             return measure(*args, **kwargs)
 
-        monkeypatch.setattr(module, name, counting)
+        monkeypatch.setattr(side_view, name, counting)
 
     for name in counts:
         count(name)
@@ -308,20 +315,20 @@ def measured(widget, counts):
     """What is measured once the pause after an edit is over."""
     before = dict(counts)
     widget.settle()
-    assert widget.again.description == "Measure again"
-    assert not widget.sizes.stale
-    assert not widget.rounds.stale
+    assert widget.side.again.description == "Measure again"
+    assert not widget.side.sizes.stale
+    assert not widget.side.rounds.stale
     return {name for name in counts if counts[name] > before[name]}
 
 
 def test_the_race_runs_the_schedules_of_all_heads(open_modes, reader):
     widget = open_modes(view=SIDE, chunk_size=5, layer=1)
-    assert widget.race.race == {}
+    assert widget.side.race.race == {}
     widget.settle()
     traces = {mode: rv.trace(reader, TEXT, mode, 5) for mode in MODES}
-    assert [run["mode"] for run in widget.race.race["runs"]] == list(MODES)
-    assert widget.race.race["length"] == widget.trace.length
-    for run in widget.race.race["runs"]:
+    assert [run["mode"] for run in widget.side.race.race["runs"]] == list(MODES)
+    assert widget.side.race.race["length"] == widget.trace.length
+    for run in widget.side.race.race["runs"]:
         steps = rv.schedule(traces[run["mode"]], 1, 0).steps
         assert list(run["flops"]) == [2 * step.flops for step in steps]
         assert list(run["held_bytes"]) == [2 * step.held_bytes for step in steps]
@@ -329,18 +336,18 @@ def test_the_race_runs_the_schedules_of_all_heads(open_modes, reader):
         assert list(run["first_token"]) == [step.tokens.start for step in steps]
         assert len(run["milliseconds"]) == len(steps)
         assert min(run["milliseconds"]) > 0
-    assert "layer 1" in widget.race.race["note"]
+    assert "layer 1" in widget.side.race.race["note"]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_meter_tells_how_far_the_modes_are_apart(open_modes, reader, precision):
     widget = open_modes(view=SIDE)
-    widget.precision.value = precision
+    widget.side.precision.value = precision
     widget.settle()
-    found = widget.rounding
+    found = widget.side.rounding
     assert found.dtype == precision
-    assert f"{found.between:.1e}" in widget.meter.value
-    assert precision in widget.meter.value
+    assert f"{found.between:.1e}" in widget.side.meter.value
+    assert precision in widget.side.meter.value
     dtype = getattr(torch, precision)
     logits = []
     for mode in MODES:
@@ -351,19 +358,19 @@ def test_the_meter_tells_how_far_the_modes_are_apart(open_modes, reader, precisi
         (a.logits.double() - b.logits.double()).abs().max().item() for a in logits for b in logits
     )
     assert found.between >= apart * (1 - 1e-9)
-    for line in data(widget.rounds):
+    for line in data(widget.side.rounds):
         assert line["y"] == pytest.approx([*found.modes[line["name"]], found.logits[line["name"]]])
 
 
 def test_the_curve_of_chunk_sizes_is_that_of_the_text(open_modes):
     widget = open_modes(view=SIDE, layer=1)
-    assert widget.sizes.stale
+    assert widget.side.sizes.stale
     widget.settle()
-    assert (widget.curve.layer, widget.curve.length) == (1, widget.trace.length)
-    assert {1, 8, widget.trace.length} <= set(widget.curve.sizes)
-    line = data(widget.sizes)[0]
-    assert line["x"] == list(widget.curve.sizes)
-    assert line["y"] == pytest.approx(widget.curve.milliseconds)
+    assert (widget.side.curve.layer, widget.side.curve.length) == (1, widget.trace.length)
+    assert {1, 8, widget.trace.length} <= set(widget.side.curve.sizes)
+    line = data(widget.side.sizes)[0]
+    assert line["x"] == list(widget.side.curve.sizes)
+    assert line["y"] == pytest.approx(widget.side.curve.milliseconds)
 
 
 def test_only_what_has_changed_is_measured_again(open_modes, counted):
@@ -371,17 +378,17 @@ def test_only_what_has_changed_is_measured_again(open_modes, counted):
     assert measured(widget, counted) == {"step_times", "rounding", "chunk_curve"}
     assert measured(widget, counted) == set()
     widget.layer.value = 1
-    assert widget.sizes.stale
-    assert not widget.rounds.stale
+    assert widget.side.sizes.stale
+    assert not widget.side.rounds.stale
     assert measured(widget, counted) == {"step_times", "chunk_curve"}
-    widget.precision.value = "bfloat16"
-    assert widget.rounds.stale
-    assert not widget.sizes.stale
+    widget.side.precision.value = "bfloat16"
+    assert widget.side.rounds.stale
+    assert not widget.side.sizes.stale
     assert measured(widget, counted) == {"rounding"}
     for control, value in ((widget.head, 1), (widget.scale, "log"), (widget.mode, "parallel")):
         control.value = value
         assert measured(widget, counted) == set()
-    widget.race.clock = CLOCKS[1]
+    widget.side.race.clock = CLOCKS[1]
     widget.strip.selected = 3
     widget.page.shown = "dark"
     assert measured(widget, counted) == set()
@@ -389,7 +396,7 @@ def test_only_what_has_changed_is_measured_again(open_modes, counted):
     assert measured(widget, counted) >= {"step_times", "rounding"}
     widget.text.value = "Another fox"
     assert measured(widget, counted) == {"step_times", "rounding", "chunk_curve"}
-    widget.again.click()
+    widget.side.again.click()
     assert measured(widget, counted) == {"step_times", "rounding", "chunk_curve"}
 
 
@@ -424,7 +431,7 @@ def endless(monkeypatch):
             progress(done, 10**9)
             begun.set()
 
-    monkeypatch.setattr(module, "chunk_curve", chunk_curve)
+    monkeypatch.setattr(side_view, "chunk_curve", chunk_curve)
     return begun
 
 
@@ -437,29 +444,29 @@ def test_measuring_can_be_cancelled_and_begun_again(open_modes, endless, monkeyp
     widget = open_modes(view=SIDE)
     thread = run_job(widget)
     assert endless.wait(WAIT)
-    assert widget.again.description == "Cancel"
-    assert "measuring chunk sizes" in widget.doing.value
-    widget.again.click()
+    assert widget.side.again.description == "Cancel"
+    assert "measuring chunk sizes" in widget.side.doing.value
+    widget.side.again.click()
     end(thread)
-    assert widget.curve is None
-    assert widget.race.race["runs"]  # what was measured before stays
-    widget.again.click()
+    assert widget.side.curve is None
+    assert widget.side.race.race["runs"]  # what was measured before stays
+    widget.side.again.click()
     monkeypatch.undo()
     monkeypatch.setattr(TextPage, "job_pause", 600.0)
     widget.settle()
-    assert widget.curve is not None
-    assert widget.again.description == "Measure again"
+    assert widget.side.curve is not None
+    assert widget.side.again.description == "Measure again"
 
 
 def test_a_cancelled_measurement_says_so(open_modes, endless):
     widget = open_modes(view=SIDE)
     thread = run_job(widget)
     assert endless.wait(WAIT)
-    widget.again.click()
+    widget.side.again.click()
     end(thread)
-    assert "cancelled" in widget.doing.value
-    assert widget.again.description == "Measure again"
-    assert widget.progress.layout.visibility == "hidden"
+    assert "cancelled" in widget.side.doing.value
+    assert widget.side.again.description == "Measure again"
+    assert widget.side.progress.layout.visibility == "hidden"
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
@@ -473,22 +480,24 @@ def test_what_nobody_waits_for_shows_nothing_once_it_ends(open_modes, monkeypatc
         begun.set()
         assert go.wait(WAIT)
 
-    monkeypatch.setattr(module, "rounding", slow)
-    first = widget.precision.value
-    widget.precision.value = next(name for name in widget.precision.options if name != first)
+    monkeypatch.setattr(side_view, "rounding", slow)
+    first = widget.side.precision.value
+    widget.side.precision.value = next(
+        name for name in widget.side.precision.options if name != first
+    )
     thread = run_job(widget)
     assert begun.wait(WAIT)
     if cancelled:
-        widget.again.click()
-    widget.precision.value = first
-    found, said = widget.rounding, widget.doing.value
+        widget.side.again.click()
+    widget.side.precision.value = first
+    found, said = widget.side.rounding, widget.side.doing.value
     assert "cancelled" not in said
     go.set()
     end(thread)
-    assert widget.doing.value == said
-    assert widget.rounding is found
-    assert widget.again.description == "Measure again"
-    assert not widget.rounds.stale
+    assert widget.side.doing.value == said
+    assert widget.side.rounding is found
+    assert widget.side.again.description == "Measure again"
+    assert not widget.side.rounds.stale
 
 
 def test_another_view_ends_the_measuring(open_modes, endless):
@@ -510,7 +519,7 @@ def test_another_view_ends_the_measuring(open_modes, endless):
 def test_what_was_measured_on_an_earlier_text_is_measured_again(open_modes, monkeypatch, name):
     """The text may change in the moment in which a measurement is over and not yet shown."""
     widget = open_modes(view=SIDE)
-    measure = getattr(module, name)
+    measure = getattr(side_view, name)
     edited = []
 
     def overtaken(*args, **kwargs):
@@ -521,14 +530,19 @@ def test_what_was_measured_on_an_earlier_text_is_measured_again(open_modes, monk
             widget.stop()
         return found
 
-    monkeypatch.setattr(module, name, overtaken)
+    monkeypatch.setattr(side_view, name, overtaken)
     widget._run_work(lambda: not edited)
     monkeypatch.undo()
     monkeypatch.setattr(TextPage, "job_pause", 600.0)
     widget.settle()
     length = widget.trace.length
-    assert widget.race.race["length"] == widget.rounding.length == widget.curve.length == length
-    assert f"{widget.rounding.between:.1e}" in widget.meter.value
+    assert (
+        widget.side.race.race["length"]
+        == widget.side.rounding.length
+        == widget.side.curve.length
+        == length
+    )
+    assert f"{widget.side.rounding.between:.1e}" in widget.side.meter.value
 
 
 def test_a_measurement_that_fails_is_told(open_modes, monkeypatch):
@@ -536,12 +550,12 @@ def test_a_measurement_that_fails_is_told(open_modes, monkeypatch):
         raise RuntimeError("no <memory>")
 
     widget = open_modes(view=SIDE)
-    monkeypatch.setattr(module, "rounding", fail)
+    monkeypatch.setattr(side_view, "rounding", fail)
     widget.settle()
     assert "no &lt;memory&gt;" in widget.notice.value
-    assert "could not be measured" in widget.doing.value
-    assert widget.again.description == "Measure again"
-    assert widget.race.race["runs"]
+    assert "could not be measured" in widget.side.doing.value
+    assert widget.side.again.description == "Measure again"
+    assert widget.side.race.race["runs"]
 
 
 # -- any text, any order ------------------------------------------------------------------------
@@ -557,23 +571,33 @@ def test_an_empty_text_is_an_empty_page_that_keeps_working(open_modes, view):
     assert "0 tokens" in widget.notice.value
     assert widget.strip.tokens == []
     assert widget.stage.meta.get("length", 0) == 0
-    assert widget.race.race.get("runs", []) == [] or view != SIDE
+    assert widget.side.race.race.get("runs", []) == [] or view != SIDE
     shown = {
         STEPS: [],
-        SIDE: [widget.sizes, widget.rounds],
-        STATE: [widget.state_map, widget.spectrum, widget.norms, widget.remembered],
-        PARTS: [widget.before_after, widget.gates, widget.phases, widget.model_next],
+        SIDE: [widget.side.sizes, widget.side.rounds],
+        STATE: [
+            widget.state_view.state_map,
+            widget.state_view.spectrum,
+            widget.state_view.norms,
+            widget.state_view.remembered,
+        ],
+        PARTS: [
+            widget.parts.before_after,
+            widget.parts.gates,
+            widget.parts.phases,
+            widget.parts.model_next,
+        ],
     }
     assert all(data(plot) == [] for plot in shown[view])
     if view == PARTS:
-        assert (widget.pair.meta["length"], widget.pair.cells) == (0, b"")
-        assert widget._pair_tables() == []
+        assert (widget.parts.pair.meta["length"], widget.parts.pair.cells) == (0, b"")
+        assert widget.parts._tables() == []
     for other in VIEWS:
         widget.view.value = other
     for control, value in (("mode", "parallel"), ("layer", 1), ("head", 1), ("gain", 5.0)):
-        getattr(widget, control).value = value
-    widget.comparing.value = True
-    widget.switches["decay"].value = False
+        found(widget, control).value = value
+    widget.state_view.comparing.value = True
+    widget.parts.switches["decay"].value = False
     assert not failed(widget)
     widget.text.value = "a"
     widget.settle()
@@ -597,11 +621,11 @@ def test_a_text_beyond_the_limit_is_cut_and_says_so(open_modes, view):
 def test_the_pair_of_planes_is_a_window_of_a_long_text(open_modes):
     widget = open_modes("fox " * 600, view=PARTS)
     assert widget.trace.length > 512
-    assert widget.pair.meta["length"] == 512
-    assert len(widget.pair.cells) == 2 * 512 * 512
-    assert f"first 512 of {widget.trace.length:,} tokens" in widget.pair.readout
+    assert widget.parts.pair.meta["length"] == 512
+    assert len(widget.parts.pair.cells) == 2 * 512 * 512
+    assert f"first 512 of {widget.trace.length:,} tokens" in widget.parts.pair.readout
     widget.strip.selected = 600
-    assert widget.pair.selected == -1
+    assert widget.parts.pair.selected == -1
     assert not failed(widget)
 
 
@@ -629,14 +653,14 @@ def test_a_link_brings_back_all_that_was_chosen(open_modes):
     widget.layer.value = CHOSEN["layer"]
     widget.head.value = CHOSEN["head"]
     widget.strip.selected = CHOSEN["token"]
-    widget.comparing.value = True
-    widget.compare.value = CHOSEN["compare"]
+    widget.state_view.comparing.value = True
+    widget.state_view.compare.value = CHOSEN["compare"]
     widget.view.value = CHOSEN["view"]
-    widget.precision.value = CHOSEN["precision"]
-    widget.race.clock = CHOSEN["clock"]
+    widget.side.precision.value = CHOSEN["precision"]
+    widget.side.race.clock = CHOSEN["clock"]
     for name in CHOSEN["without"]:
-        widget.switches[name].value = False
-    widget.gain.value = CHOSEN["gain"]
+        widget.parts.switches[name].value = False
+    widget.parts.gain.value = CHOSEN["gain"]
     widget.scale.value = CHOSEN["scale"]
     widget.theme.value = CHOSEN["theme"]
     assert widget.state == ExplorerState("A link keeps <all> & more", **CHOSEN)
@@ -650,7 +674,7 @@ def test_a_link_brings_back_all_that_was_chosen(open_modes):
         again.view.value = widget.view.value = view
         assert shown_by(again) == shown_by(widget)
         for name in ("state_map", "before_after", "copy_next", "norms"):
-            assert getattr(again, name).figure == getattr(widget, name).figure
+            assert found(again, name).figure == found(widget, name).figure
 
 
 def shown_by(widget):
@@ -662,12 +686,14 @@ def shown_by(widget):
         "layer": widget.layer.value,
         "head": widget.head.value,
         "token": widget.strip.selected,
-        "compare": widget.compare.value if widget.comparing.value else None,
+        "compare": widget.state_view.compare.value if widget.state_view.comparing.value else None,
         "view": widget.view.value,
-        "precision": widget.precision.value,
-        "clock": widget.race.clock,
-        "without": tuple(name for name, toggle in widget.switches.items() if not toggle.value),
-        "gain": widget.gain.value,
+        "precision": widget.side.precision.value,
+        "clock": widget.side.race.clock,
+        "without": tuple(
+            name for name, toggle in widget.parts.switches.items() if not toggle.value
+        ),
+        "gain": widget.parts.gain.value,
         "scale": widget.scale.value,
         "theme": widget.theme.value,
     }
@@ -721,26 +747,26 @@ ACTIONS = st.one_of(
 def act(widget, name, value):
     """Do what a person can do on the page."""
     if name == "switch":
-        widget.switches[value].value = not widget.switches[value].value
+        widget.parts.switches[value].value = not widget.parts.switches[value].value
     elif name == "strip":
         if widget.trace is not None:  # an empty strip has nothing to click
             widget.strip.selected = min(value, widget.trace.length - 1)
     elif name in ("stage", "stage head"):
         setattr(widget.stage, "token" if name == "stage" else "head", value)
     elif name == "click":
-        widget.norms.clicked = value
+        widget.state_view.norms.clicked = value
     elif name == "row":
-        widget.pair.selected = value
+        widget.parts.pair.selected = value
     elif name == "clock":
-        widget.race.clock = value
+        widget.side.race.clock = value
     elif name == "shown":
         widget.page.shown = value
     elif name == "again":
-        widget.again.click()
+        widget.side.again.click()
     elif name == "settle":
         widget.settle()
     else:
-        getattr(widget, name).value = value
+        found(widget, name).value = value
 
 
 @given(actions=st.lists(ACTIONS, min_size=4, max_size=12))

@@ -9,12 +9,13 @@ from plotly.offline import get_plotlyjs
 
 from retnet_viz import ui
 from retnet_viz.figures.base.theme import INK, MUTED, PAGE_COLORS, PAPER, THEMES, template
-from retnet_viz.ui.core.assets import module, page_colors, style
+from retnet_viz.ui.core.assets import module, page_colors, page_style, style
 from retnet_viz.ui.core.host_bridge import HostBridge
 from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.plot import Plot
 
 FOLDER = Path(ui.__file__).parent
+PAGES = ("explorer", "modes", "compare", "cost", "training")
 SPEC = {"data": [{"type": "bar", "y": [1, 2]}], "layout": {"meta": {"sentence": "Two bars."}}}
 TABLE = ("Head 0", ["n", "m = 0"], [["0", "1.5"]])
 
@@ -176,5 +177,18 @@ def test_no_style_sheet_says_a_page_colour_again():
     assert again == [
         ("quiz.css", "paper", "light"),
         ("quiz.css", "ink", "light"),
-        ("pages.css", "ink", "dark"),
+        ("page.css", "ink", "dark"),
     ]
+
+
+@pytest.mark.parametrize("make", [ui.explore, ui.modes, ui.compare, ui.cost, ui.practice])
+def test_a_page_has_its_own_style_sheet_and_no_other_page_s(make):
+    page = make()
+    name = page.app.removesuffix(".ipynb")
+    sheets = {each: style(f"styles/{each}.css") for each in PAGES}
+    assert [each for each in PAGES if sheets[each] in page.page._css] == [name]
+    assert page.page._css.startswith(page_style())
+    assert page.page._anywidget_id.endswith(name)  # two pages in a notebook keep their sheets
+    assert f"rv-{name}-page" in page._dom_classes
+    page.stop()
+    page.close_all()

@@ -330,10 +330,11 @@ def test_a_page_that_has_opened_is_told_again_what_is_shown(board, monkeypatch):
     press(board, "opened")
     assert "figure" in told[board.cost]
     assert "value" in told[board.agree]
-    assert {"value", "max"} <= told[board.reading]
-    assert told[board._reading_row.layout] == "display"
+    assert {"value", "max"} <= told[board.reading.bar]
+    assert told[board.reading.layout] == "display"
+    assert told[board.page] == "query"
     # Not what a person may be changing at that moment.
-    assert not {board.text, board.layer, board.mode, board.page} & told.keys()
+    assert not {board.text, board.layer, board.mode} & told.keys()
 
 
 @pytest.mark.parametrize("make", [rv.explore, rv.modes, rv.compare, rv.cost])

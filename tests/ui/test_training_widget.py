@@ -14,7 +14,7 @@ from retnet_viz.experiments.learning.tiny_training import HALF_LIVES, HEADS, Tin
 from retnet_viz.figures.experiments import learning
 from retnet_viz.ui import ExplorerState, TrainingState
 from retnet_viz.ui.core import link
-from retnet_viz.ui.pages.training import SCHEDULES
+from retnet_viz.ui.pages.gamma_controls import SCHEDULES
 from retnet_viz.ui.pages.training_state import MAPS
 
 WAIT = 120  # seconds, at most, for a thread
@@ -140,15 +140,15 @@ def test_reset_starts_anew_with_the_same_gammas(open_training):
     widget = open_training("recall", 3)
     untrained = widget.report.loss
     widget.step()
-    widget.half_lives[2].value = 4.0
+    widget.gammas.half_lives[2].value = 4.0
     widget.play()
     widget.reset_button.click()
     assert not widget.playing
     assert widget.report.step == 0
     assert len(widget.report.records) == 1
     assert widget.practice.half_lives == pytest.approx((2, 8, 4, 128))
-    assert widget.half_lives[2].value == 4.0
-    widget.half_lives[2].value = HALF_LIVES[2]
+    assert widget.gammas.half_lives[2].value == 4.0
+    widget.gammas.half_lives[2].value = HALF_LIVES[2]
     assert widget.report.loss == untrained
 
 
@@ -163,7 +163,7 @@ def test_a_task_can_be_chosen_while_another_trains(open_training, task):
     assert (widget.practice.task.name, widget.practice.seed) == (task, 7)
     assert TASKS[task].rule.split(":")[0].split("?")[0] in widget.notice.value
     symbols = [TASKS[task].symbols[i] for i in widget.practice.example.ids[0]]
-    assert widget.strip.tokens == symbols
+    assert widget.example.strip.tokens == symbols
     assert len(widget.layer.options) == TASKS[task].shape["n_layers"]
 
 
@@ -221,16 +221,16 @@ def test_a_dragged_half_life_is_that_of_the_running_model(open_training):
     widget = open_training()
     widget.step()
     before = widget.report.by_group
-    widget.half_lives[3].value = 2.0
+    widget.gammas.half_lives[3].value = 2.0
     assert widget.practice.half_lives == pytest.approx((2, 8, 32, 2))
     assert widget.practice.step_count == 1
-    assert "γ 0.7071" in widget.gammas[3].value
+    assert "γ 0.7071" in widget.gammas.gammas[3].value
     assert widget.report.half_lives == pytest.approx((2, 8, 32, 2))
     assert bars(widget) == pytest.approx(widget.report.by_group, rel=1e-4)
     compared = widget.lags.figure["data"][-1]
     assert compared["name"] == "before γ was changed"
     assert compared["y"] == pytest.approx(before, rel=1e-4)
-    widget.half_lives[3].value = 4.0  # the same gesture
+    widget.gammas.half_lives[3].value = 4.0  # the same gesture
     assert widget.lags.figure["data"][-1]["y"] == pytest.approx(before, rel=1e-4)
 
 
@@ -238,7 +238,7 @@ def test_gammas_can_be_dragged_while_it_trains(open_training):
     widget = open_training()
     widget.play()
     for value in (1.0, 2.0, 16.0):
-        widget.half_lives[0].value = value
+        widget.gammas.half_lives[0].value = value
     until(lambda: widget.report.half_lives[0] == pytest.approx(16), widget)
     assert widget.playing
 
@@ -246,26 +246,26 @@ def test_gammas_can_be_dragged_while_it_trains(open_training):
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_sets_every_head(open_training, name):
     widget = open_training(half_lives=(3.0, 3.0, 3.0, 3.0))
-    widget.schedules[name].click()
+    widget.gammas.schedules[name].click()
     assert widget.practice.half_lives == pytest.approx(SCHEDULES[name])
-    assert [slider.value for slider in widget.half_lives] == pytest.approx(SCHEDULES[name])
-    left = [line["y"][1] for line in widget.fading.figure["data"]]
+    assert [slider.value for slider in widget.gammas.half_lives] == pytest.approx(SCHEDULES[name])
+    left = [line["y"][1] for line in widget.gammas.fading.figure["data"]]
     assert left == pytest.approx([gamma_of(value) for value in SCHEDULES[name]], rel=1e-4)
 
 
 def test_a_head_that_is_not_frozen_learns_its_half_life(open_training):
     widget = open_training()
-    widget.frozen[1].value = False
-    assert widget.frozen[1].description == "learned"
+    widget.gammas.frozen[1].value = False
+    assert widget.gammas.frozen[1].description == "learned"
     assert widget.practice.free == {1}
     for _ in range(3):
         widget.step()
     learned = widget.practice.half_lives
     assert learned[1] != pytest.approx(8)
-    assert widget.half_lives[1].value == pytest.approx(learned[1])
+    assert widget.gammas.half_lives[1].value == pytest.approx(learned[1])
     assert widget.state.half_lives == learned
-    widget.frozen[1].value = True
-    assert widget.frozen[1].description == "frozen"
+    widget.gammas.frozen[1].value = True
+    assert widget.gammas.frozen[1].description == "frozen"
     widget.step()
     assert widget.practice.half_lives == learned
 
@@ -293,19 +293,19 @@ def test_the_example_says_what_is_asked_and_what_the_model_answers(open_training
     widget = open_training()
     example, task = widget.practice.example, widget.practice.task
     n = int(example.asked[0].nonzero().flatten()[3])
-    widget.strip.selected = n
+    widget.example.strip.selected = n
     lag = int(example.lags[0, n])
     assert f"n = {n} “?{lag}” asks for “{task.symbols[example.targets[0, n]]}”" in (
-        widget.question.value
+        widget.example.question.value
     )
-    assert f"lag {lag}." in widget.question.value
+    assert f"lag {lag}." in widget.example.question.value
     best = task.symbols[int(widget.report.answers[n].argmax())]
-    assert f"says “{best}”" in widget.question.value
-    assert widget.matrix.selected == n
+    assert f"says “{best}”" in widget.example.question.value
+    assert widget.example.matrix.selected == n
     quiet = int((~example.asked[0]).nonzero()[1])
-    widget.matrix.selected = quiet
-    assert widget.strip.selected == quiet
-    assert "asks for nothing" in widget.question.value
+    widget.example.matrix.selected = quiet
+    assert widget.example.strip.selected == quiet
+    assert "asks for nothing" in widget.example.question.value
 
 
 def test_the_matrix_and_its_tables_are_the_models_weights(open_training):
@@ -313,23 +313,23 @@ def test_the_matrix_and_its_tables_are_the_models_weights(open_training):
     widget.step()
     widget.layer.value = 1
     length = widget.practice.task.length
-    assert widget.matrix.meta["length"] == length
-    assert "layer 1" in widget.matrix.meta["title"]
-    assert len(widget.matrix.cells) == HEADS * length**2
+    assert widget.example.matrix.meta["length"] == length
+    assert "layer 1" in widget.example.matrix.meta["title"]
+    assert len(widget.example.matrix.cells) == HEADS * length**2
     weight = widget.report.weights[1, 2, 9, 4].item()
-    assert f"weight {weight:.3g}," in widget._describe_cell((2, 9, 4))
-    assert "comes later" in widget._describe_cell((2, 4, 9))
-    assert widget._describe_cell((9, 4, 1)) == ""
-    ((_, header, rows),) = widget._tables()
+    assert f"weight {weight:.3g}," in widget.example._describe((2, 9, 4))
+    assert "comes later" in widget.example._describe((2, 4, 9))
+    assert widget.example._describe((9, 4, 1)) == ""
+    ((_, header, rows),) = widget.example._tables()
     assert header[2:] == [f"head {head}" for head in range(HEADS)]
-    wanted = widget.report.weights[1, 2, widget.strip.selected].tolist()
+    wanted = widget.report.weights[1, 2, widget.example.strip.selected].tolist()
     assert [float(row[4]) for row in rows] == pytest.approx(wanted[: len(rows)], rel=1e-3)
 
 
 def test_a_theme_is_that_of_every_figure(open_training):
     widget = open_training()
     widget.page.shown = "dark"
-    for plot in (widget.curve, widget.lags, widget.heads, widget.fading):
+    for plot in (widget.curve, widget.lags, widget.heads, widget.gammas.fading):
         assert plot.figure["layout"]["template"]["layout"]["paper_bgcolor"] == "#1b1e23"
 
 

@@ -41,12 +41,14 @@ class AppPage(w.VBox):
         self._showing = threading.Lock()  # see _while_current
         self._link = Postponed(self._make_link, LINK_PAUSE)
         self._elsewhere: dict[str, Any] = {}  # what the link held for the other apps
+        name = self.app.removesuffix(".ipynb")
         self.page = HostBridge(
             self._asked,
             self._hide,
             self.shared_link,
             lambda: (state_file.NAME, self._state_file()),
-            panels={name: NAMES[name] for name in self.panels},
+            page=name,
+            panels={panel: NAMES[panel] for panel in self.panels},
         )
         self.choose = w.Button(description="panels", tooltip="Choose the panels that are shown")
         self.choose.add_class("rv-choose")
@@ -75,6 +77,7 @@ class AppPage(w.VBox):
         grid.add_class("rv-grid")
         super().__init__([self.page, grid, self.help_text])
         self.add_class("rv-explorer")
+        self.add_class(f"rv-{name}-page")
         self._show_look()
 
     def _areas(self) -> list[Any]:
@@ -242,7 +245,7 @@ class AppPage(w.VBox):
     def _tell_again(self) -> None:
         """Send what is shown once more: a page being opened does not hear what threads say."""
         self._link.settle()
-        self.page.send_state(("query", "look"))
+        self.page.send_state("query")
         for widget in _within(self):
             if widget.layout.display is not None:
                 widget.layout.send_state("display")

@@ -8,6 +8,7 @@ from pathlib import Path
 from retnet_viz.figures.base.theme import PAGE_COLORS
 
 _FOLDER = Path(__file__).parents[1]
+_SHARED = ("page", "controls", "page_panels", "head", "present")
 _IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
 _TYPES = re.compile(r"^[ ]*/\*\*(?:(?!\*/).)*\*/\n", re.MULTILINE | re.DOTALL)
@@ -38,6 +39,15 @@ def _joined(path: Path, seen: set[Path]) -> list[str]:
     for left_out in (_IMPORT, _EXPORT, _TYPES):
         source = left_out.sub("", source)
     return [*parts, source]
+
+
+def page_style(name: str = "") -> str:
+    """The style sheet of a page: what all pages share, then the page's own, `styles/NAME.css`.
+
+    Raises FileNotFoundError where it has none.
+    """
+    own = [f"styles/{name}.css"] if name else []
+    return page_colors() + style(*(f"styles/{shared}.css" for shared in _SHARED), *own)
 
 
 def page_colors() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import anywidget
 import traitlets as t
 
-from retnet_viz.ui.core.assets import module, page_colors, style
+from retnet_viz.ui.core.assets import module, page_style
 from retnet_viz.ui.core.questions import Answer, answer_questions
 
 
@@ -26,11 +26,11 @@ class HostBridge(anywidget.AnyWidget):
     `asked(what)` is called with "opened" where a page is ready to hear of changes, and with "undo",
     "redo" or "leave" where a key asks for it, `hide(names)` with the panels that are to be hidden.
     `link()` gives the query for "copy link", or "" and why there is none; `file()` name and text of
-    the state as a file.
+    the state as a file. `page` is the page's name, see `page_style`.
     """
 
     _esm = module("core/host_bridge.js")
-    _css = page_colors() + style("styles/pages.css", "styles/present.css")
+    _css = page_style()
     theme = t.Unicode("auto").tag(sync=True)
     shown = t.Unicode("light").tag(sync=True)
     query = t.Unicode("").tag(sync=True)
@@ -43,8 +43,12 @@ class HostBridge(anywidget.AnyWidget):
         hide: Callable[[Iterable[str]], None] = lambda names: None,
         link: Callable[[], tuple[str, str]] = lambda: ("", ""),
         file: Callable[[], tuple[str, str]] = lambda: ("", ""),
+        page: str = "",
         **traits: Any,
     ) -> None:
+        if page:
+            # anywidget keeps one style sheet for each of these names: one a page, in a notebook.
+            traits |= {"_css": page_style(page), "_anywidget_id": f"{__name__}.{page}"}
         super().__init__(**traits)
         self.heard: float | None = None
         self._asked = asked

@@ -25,7 +25,7 @@ from retnet_viz.model import MODES
 from retnet_viz.trace import Trace
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.page_state import ExplorerState
-from retnet_viz.ui.panels import view_models
+from retnet_viz.ui.panels import cell_messages, mode_messages, view_models
 from retnet_viz.ui.panels.step_player import meta_of, payload
 
 MOST_TOKENS = 256
@@ -107,17 +107,17 @@ def record(trace: Trace, state: ExplorerState, theme: str, tell: Tell | None = N
         "views": views,
         "numbers": [_numbers(trace, layer, blobs) for layer in range(trace.n_layers)],
         "sentences": {
-            "weight": messages.WEIGHT,
-            "decay": messages.DECAY,
-            "later": messages.LATER,
-            "stripTitles": [messages.strip_title(trace, n) for n in range(trace.length)],
+            "weight": cell_messages.WEIGHT,
+            "decay": cell_messages.DECAY,
+            "later": cell_messages.LATER,
+            "stripTitles": [cell_messages.strip_title(trace, n) for n in range(trace.length)],
         },
         "next": [next_token.spec(trace, n, theme=theme) for n in range(trace.length)],
         "stages": stages,
         "stageMode": MODES.index(trace.mode),
         "cost": cost_bars.spec(costs, trace.mode, theme=theme),
-        "agreement": messages.agreement(trace.agreement(), trace.mode),
-        "gammas": [messages.gammas(trace.gamma(layer)) for layer in range(trace.n_layers)],
+        "agreement": mode_messages.agreement(trace.agreement(), trace.mode),
+        "gammas": [cell_messages.gammas(trace.gamma(layer)) for layer in range(trace.n_layers)],
     }
     return Snapshot(content, bytes(blobs.buffer))
 
@@ -175,7 +175,7 @@ def _view(
     return {
         "planes": planes,
         "decaySentence": view_models.plane_sentence(trace, "decay", layer, heads, 0),
-        "note": messages.strip_note(trace, layer, heads, window),
+        "note": cell_messages.strip_note(trace, layer, heads, window),
         "norms": state_norm.spec(trace, layer, heads=heads, theme=theme),
         "selections": selections,
     }

@@ -35,7 +35,10 @@ def page(trace: Trace, state: ExplorerState, theme: str = "light", tell: Tell | 
     return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         css=page_colors()
         + style(
-            "styles/pages.css",
+            "styles/page.css",
+            "styles/controls.css",
+            "styles/page_panels.css",
+            "styles/explorer.css",
             "styles/panels.css",
             "panels/step_player.css",
             "export/snapshot_page.css",

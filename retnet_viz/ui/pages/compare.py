@@ -22,12 +22,19 @@ from retnet_viz.ui.core.app_page import area, bar, group
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.pages.presets import START
 from retnet_viz.ui.pages.text_page import EMPTY, TextPage
+from retnet_viz.ui.panels import cell_messages
 from retnet_viz.ui.panels.heatmap import Heatmap, Table
 from retnet_viz.ui.panels.plot import Plot
 from retnet_viz.ui.panels.recall_panel import RecallPanel
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
 MAX_TOKENS = 256
+_LEGEND = (
+    '<span class="rv-hint" title="Softmax attention: no weight below 0, every row sums to 1. '
+    "Retention: signed, with a decay that the text does not change. Hidden attention: signed, with "
+    'a decay that the text makes.">softmax: ≥ 0, rows sum to 1 · retention: signed, fixed decay · '
+    "hidden attention: signed, decay from the text</span>"
+)
 TITLES = {"retnet": "RetNet", "transformer": "Transformer", "mamba": "Mamba"}
 
 
@@ -146,7 +153,7 @@ class Column:
         _, n, m = spot
         if not self.ready or self.reading is None or max(n, m) >= self.reading.length:
             return ""
-        return messages.reads(self.reading, n, m, self._weights()[n, m])
+        return cell_messages.reads(self.reading, n, m, self._weights()[n, m])
 
     def _tables(self) -> list[Table]:
         """What the selected token reads of each, as a table."""
@@ -184,7 +191,6 @@ class Compare(TextPage):
     # -- building ---------------------------------------------------------------------------
 
     def _build_panels(self) -> list[Any]:
-        self.add_class("rv-compare-page")
         self.columns = [
             Column(name, model, getattr(model.config, "n_heads", 1))
             for name, model in self._models.items()
@@ -193,7 +199,7 @@ class Compare(TextPage):
         self.recall = RecallPanel(self._models, lambda: self.page.shown)
         columns = w.Box([column.box for column in self.columns])
         columns.add_class("rv-columns")
-        controls = w.HBox([group("scale", self.scale), w.HTML(messages.COMPARE)])
+        controls = w.HBox([group("scale", self.scale), w.HTML(_LEGEND)])
         return [
             self._model_head(),
             self._text_area(),

@@ -98,7 +98,6 @@ class Cost(AppPage):
         self._calculating = threading.Lock()  # the card is measured in a thread
         self._benching = threading.Lock()  # one measurement at a time, or they slow each other
         super().__init__()
-        self.add_class("rv-cost-page")
         self._write_controls()
         self._tell("")
         self._draw()

@@ -37,7 +37,7 @@ from retnet_viz.ui.export.export_menu import ExportMenu
 from retnet_viz.ui.export.snapshot import Tell
 from retnet_viz.ui.pages.presets import START
 from retnet_viz.ui.pages.text_page import TextPage
-from retnet_viz.ui.panels import view_models
+from retnet_viz.ui.panels import cell_messages, mode_messages, view_models
 from retnet_viz.ui.panels.file_picker import FilePicker
 from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.long_text import LongText
@@ -128,7 +128,6 @@ class Explorer(TextPage):
 
     def _build_panels(self) -> list[Any]:
         config = self.model.config
-        self.add_class("rv-explorer-page")
         self.heads = [
             w.ToggleButton(description=str(head), tooltip=f"show head {head}")
             for head in range(config.n_heads)
@@ -188,12 +187,12 @@ class Explorer(TextPage):
         """What stands in a cell of a plane of the layer that is shown, "" where nothing does."""
         if self.trace is None or cell is None or not self._has_layer():
             return ""
-        return messages.cell(self.trace, name, self.state.layer, cell)
+        return cell_messages.cell(self.trace, name, self.state.layer, cell)
 
     def _tables(self, name: str) -> list[Any]:
         if self.trace is None:
             return []
-        return messages.plane_tables(
+        return cell_messages.plane_tables(
             self.trace, name, self.state.layer, self.shown_heads, self.selected
         )
 
@@ -331,7 +330,7 @@ class Explorer(TextPage):
         if self._weights_place.children != (self._matrices["retention"],):
             self._weights_place.children = [self._matrices["retention"]]
         self._draw_next()
-        self.gammas.value = messages.gammas(self.model.gammas[state.layer])
+        self.gammas.value = cell_messages.gammas(self.model.gammas[state.layer])
         self._draw_decay()
         if trace is not None and self._is_long:
             self.norms.stale = not self._has_layer()
@@ -367,7 +366,7 @@ class Explorer(TextPage):
     def _draw_stage(self) -> None:
         state = self.state
         trace = None if self._is_long else self.trace
-        why_not = messages.too_long(MOST_CELLS) if self._is_long else "No text yet."
+        why_not = mode_messages.too_long(MOST_CELLS) if self._is_long else "No text yet."
         with self._writing():
             self.stage.show(
                 trace, state.layer, state.head, state.scale, token=self.selected, why_not=why_not
@@ -448,16 +447,16 @@ class Explorer(TextPage):
 
     def _draw_comparison(self) -> None:
         if self.trace is None:
-            self.agree.value = messages.agreement(None, self.state.mode)
+            self.agree.value = mode_messages.agreement(None, self.state.mode)
             self.cost.show(messages.nothing(self.page.shown))
             self.cost.stale = False
             return
         if self._is_long:
-            self.agree.value = messages.not_compared(self.trace, MOST_CELLS)
+            self.agree.value = mode_messages.not_compared(self.trace, MOST_CELLS)
             self.cost.show(messages.nothing(self.page.shown))
             self.cost.stale = False
             return
-        self.agree.value = messages.agreement(self.agreement, self.state.mode)
+        self.agree.value = mode_messages.agreement(self.agreement, self.state.mode)
         self.cost.stale = not self.costs
         if self.costs:
             self.cost.show(cost_bars.spec(self.costs, self.state.mode, theme=self.page.shown))

@@ -4,46 +4,35 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import ipywidgets as w
 
 from retnet_viz.figures.base.scale import SCALES
 from retnet_viz.figures.base.theme import DIVERGING, color_table
-from retnet_viz.figures.base.tokens import visible
-from retnet_viz.model import MODES, RetNet
-from retnet_viz.model.observe import listening
-from retnet_viz.trace import Trace
-from retnet_viz.trace.passes.budget import NotEnoughMemory
+from retnet_viz.model import RetNet
 from retnet_viz.trace.passes.external_tensors import Observed
 from retnet_viz.trace.passes.forms import FORMS
-from retnet_viz.trace.passes.live import Recomputed
 from retnet_viz.ui.core import messages
-from retnet_viz.ui.core.app_page import AppPage, area
-from retnet_viz.ui.core.background import Home, LatestJob, OutdatedError
+from retnet_viz.ui.core.app_page import area
 from retnet_viz.ui.core.history import PAUSE
-from retnet_viz.ui.core.page_state import APP, LONG_CHUNK, ExplorerState
-from retnet_viz.ui.core.runner import LiveText, Request, Result, Runner, Source
+from retnet_viz.ui.core.page_state import APP, ExplorerState
 from retnet_viz.ui.core.undo import Undo
 from retnet_viz.ui.pages.presets import PRESETS
+from retnet_viz.ui.pages.reading_page import ReadingPage, undoable
 from retnet_viz.ui.panels.step_player import StepPlayer
 from retnet_viz.ui.panels.token_strip import TokenStrip
-from retnet_viz.ui.panels.view_models import strip
 
 EMPTY = "No text yet: type a sentence above, or take a preset, and the model will read it."
 _READ = {"text", "before", "mode", "chunk_size"}
 _SELECTED = {"token", "cell"}
 _DRAGGED = {"text", "chunk_size", "layer", "layers", "compare", "gain"}  # many changes, one gesture
-MOST_IN_BOX = 12_000  # characters; of a longer text the box has the last IN_BOX
-IN_BOX = 2_000
-_STRIP = 1024  # tokens in the strip at most
 
 
-class TextPage(AppPage):
+class TextPage(ReadingPage):
     """A page of panels over one text. A subclass builds the panels and draws them.
 
     `state` is what the user chose, `trace` the forward pass that is shown (None for an empty
@@ -51,37 +40,14 @@ class TextPage(AppPage):
     """
 
     part = APP
-    state: ExplorerState
     help_words = messages.HELP
-    max_tokens: ClassVar[int]
-    job_pause: ClassVar[float] = 0.35  # seconds without an edit before slow work begins
 
     def __init__(self, model: Observed, state: ExplorerState) -> None:
-        self.model = model
-        self.trace: Trace | None = None
-        self.state = state.checked(model.config)
-        self._read_state = self.state  # whose text and mode `trace` is of
-        self._recomputed: Recomputed | None = None
-        self._refusal = ""  # why the mode is not the chosen one
-        self._failure = ""  # why there is no newer picture, as HTML
-        self._cut = ""
-        self._point = ""
-        self._strip_of: tuple[Trace, range] | None = None  # whose tokens the strip shows
-        self._job = LatestJob(self.job_pause)
-        self._home = Home()
-        self._traces = self._source()
-        self._reader = Runner(self._traces, self._tell_reading, self._home)
-        super().__init__()
+        super().__init__(model, state)
         self._write_controls()
         if not self._read_text():
             self._draw()  # without a text, until it has been read
         self._listen()
-
-    def _source(self) -> Source:
-        """Where the traces come from."""
-        if not isinstance(self.model, RetNet) or self.model.tokenizer is None:
-            raise ValueError("the explorer needs a model with a tokenizer")
-        return LiveText(self.model, self.max_tokens)
 
     # -- what a subclass gives --------------------------------------------------------------
 
@@ -93,22 +59,11 @@ class TextPage(AppPage):
         self._build_controls()
         return self._build_panels()
 
-    def _draw(self) -> None:
-        """Draw every panel anew."""
-        raise NotImplementedError
-
     def _themed(self) -> None:
         self._draw()
 
-    def _text_changed(self) -> None:
-        """Forget what was measured on the text before."""
-
     def _draw_selection(self) -> None:
         """Draw what a newly selected token or cell changes."""
-        raise NotImplementedError
-
-    def _work(self, current: Callable[[], bool]) -> None:
-        """What takes long: run in a thread after a pause, while `current()` is true."""
         raise NotImplementedError
 
     # -- building ---------------------------------------------------------------------------
@@ -120,12 +75,6 @@ class TextPage(AppPage):
         )
         self.notice = w.HTML()
         self.notice.add_class("rv-notice")
-        self.reading = w.IntProgress(max=1, layout={"width": "160px"})
-        self.read_share = w.HTML()
-        self.cancel = w.Button(description="Cancel", tooltip="Stop reading; the text stays")
-        self._reading_row = w.HBox([self.reading, self.read_share, self.cancel])
-        self._reading_row.add_class("rv-reading")
-        self._reading_row.layout.display = "none"
         self.mode = w.ToggleButtons(
             options=[(form.label, mode) for mode, form in FORMS.items()],
             tooltips=[form.equation for form in FORMS.values()],
@@ -140,7 +89,7 @@ class TextPage(AppPage):
             layout={"width": "130px"},
         )
         self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes(), empty=EMPTY)
-        self.history = Undo(_undoable(self.state), self._revisit)
+        self.history = Undo(undoable(self.state), self._revisit)
 
     def _model_head(self, *controls: Any) -> Any:
         """The page's first line, which says what the model is."""
@@ -151,14 +100,14 @@ class TextPage(AppPage):
 
     def _text_area(self, *controls: Any) -> Any:
         """The text, and below it the notice and `controls`, or how far the reading is."""
-        below = w.HBox([self.notice, self._reading_row, *controls])
+        below = w.HBox([self.notice, self.reading, *controls])
         below.add_class("rv-below-text")
         return area("text", w.VBox([self.text, below]))
 
     def _listen(self) -> None:
         super()._listen()
         self._bind(self.text, "text")
-        self.cancel.on_click(lambda _: self.cancel_reading())
+        self.reading.cancel.on_click(lambda _: self.cancel_reading())
         self._bind(self.mode, "mode")
         self._bind(self.chunk, "chunk_size")
         self._bind(self.layer, "layer")
@@ -188,7 +137,7 @@ class TextPage(AppPage):
         It can be undone, together with the changes of the same `gesture` before it: see History.
         """
         state = state.checked(self.model.config)
-        self.history.record(_undoable(state), gesture, pause)  # no step where it is from there
+        self.history.record(undoable(state), gesture, pause)  # no step where it is from there
         before, self.state = self.state, state
         self._write_controls()
         changed = {
@@ -207,11 +156,14 @@ class TextPage(AppPage):
         """Show a state of the history; the theme stays."""
         if state.before + state.text != self.state.before + self.state.text:
             self._point = ""
-            with self._writing():
-                self.preset.value = -1
+            self._forget_preset()
         state = replace(state, theme=self.state.theme)
         with self._saying_failures(state):
             self.apply_state(state)
+
+    def _forget_preset(self) -> None:
+        with self._writing():
+            self.preset.value = -1
 
     def _asked(self, what: str) -> None:
         super()._asked(what)
@@ -225,7 +177,7 @@ class TextPage(AppPage):
         before = self.state
         super().open_link(query)
         if self.state is not before:
-            self.history.restart(_undoable(self.state))
+            self.history.restart(undoable(self.state))
 
     def _take(self, state: ExplorerState, given: dict[str, Any]) -> tuple[ExplorerState, list[str]]:
         return state.taking(given, self.model.config)
@@ -300,161 +252,6 @@ class TextPage(AppPage):
         """What the text box holds."""
         return self.state.text
 
-    # -- running ----------------------------------------------------------------------------
-
-    def open_text(self, text: str, about: str = "") -> None:
-        """Read a text of any length in place of the one that is shown, which stays until then.
-
-        The box takes the end of a long text, where it can be edited, and its chunks are no shorter
-        than is fast. `about` is said of the text.
-        """
-        chunk_size = self.state.chunk_size
-        if len(text) > MOST_IN_BOX:
-            chunk_size = max(chunk_size, LONG_CHUNK)
-        self._read_text(text, partial(self._opened, text, about), chunk_size=chunk_size)
-
-    def _read_text(
-        self,
-        text: str | None = None,
-        done: Callable[[Result], None] | None = None,
-        mode: str | None = None,
-        chunk_size: int | None = None,
-    ) -> bool:
-        """Read a text in the chosen mode, or in chunkwise mode where that is refused.
-
-        What is not given is the state's. Until it is read the last picture stays; False where that
-        goes on behind.
-        """
-        self.stop()
-        self._failure = ""
-        if mode is None:
-            self._refusal = ""
-        text = self.state.before + self.state.text if text is None else text
-        done = done or self._text_read
-        chosen = mode or self.state.mode
-        size = chunk_size or self.state.chunk_size
-
-        def failed(error: Exception) -> None:
-            if chosen == "parallel" and isinstance(error, NotEnoughMemory):
-                self._refusal = str(error)
-                self._read_text(text, done, "chunkwise", size)
-            else:
-                self._not_read(error)
-
-        return self._reader.read(Request(text, chosen, size, done, failed))
-
-    def _text_read(self, reading: Result) -> None:
-        self._hide_reading()
-        self.trace, self._recomputed = reading.trace, reading.recomputed
-        if self.trace is not None:  # what was read may be other than what was chosen
-            mode, chunk_size = self.trace.mode, self.trace.chunk_size
-            if (mode, chunk_size) != (self.state.mode, self.state.chunk_size):
-                self.state = replace(self.state, mode=mode, chunk_size=chunk_size)
-                self.history.amend(_undoable(self.state))
-                self._write_controls()
-        self._read_state = self.state
-        self._cut = (
-            f"Only the first {self.max_tokens:,} tokens are shown; the text goes on."
-            if reading.dropped
-            else ""
-        )
-        self._text_changed()
-        self._draw()
-        self._start_work()
-
-    def _opened(self, text: str, about: str, reading: Result) -> None:
-        kept = text[: len(text) - reading.dropped]
-        at = 0 if len(kept) <= MOST_IN_BOX else len(kept) - IN_BOX
-        self.state = replace(
-            self.state, before=kept[:at], text=kept[at:], token=None, cell=None, compare=None
-        )
-        self._point = about
-        self.history.record(_undoable(self.state))
-        self._write_controls()
-        with self._writing():
-            self.preset.value = -1
-        self._text_read(reading)
-
-    def _not_read(self, error: Exception) -> None:
-        self._hide_reading()
-        self._take_back()
-        logging.getLogger(__name__).error("the explorer could not read the text", exc_info=error)
-        self._fail(messages.failure(error))
-
-    def _fail(self, notice: str) -> None:
-        """Say why the picture is still the last one, until a text is read."""
-        self._failure = notice
-        self._draw_notice()
-
-    def cancel_reading(self) -> None:
-        """Stop reading; the text and the mode that are shown stay."""
-        self._reader.cancel()
-        self._hide_reading()
-        self._take_back()
-        self._draw_notice()
-
-    def _take_back(self) -> None:
-        """Choose again the mode that is shown, and the text too where another was opened."""
-        shown = self._read_state
-        names = ["mode", "chunk_size"]
-        if self.state.before != shown.before:
-            names += ["before", "text", "token", "cell", "compare"]
-        self.state = replace(self.state, **{name: getattr(shown, name) for name in names})
-        self.history.amend(_undoable(self.state))
-        self._write_controls()
-
-    def _tell_reading(self, done: int, total: int) -> None:
-        self.reading.max, self.reading.value = max(1, total), done
-        self.read_share.value = messages.reading(done, total)
-        self._reading_row.layout.display = ""
-
-    def _hide_reading(self) -> None:
-        self._reading_row.layout.display = "none"
-
-    def _start_work(self) -> None:
-        if self.trace is None:
-            self.stop()
-        else:
-            self._job.submit(self._run_work)
-
-    def _run_work(self, current: Callable[[], bool] = lambda: True) -> None:
-        """Do the slow work; give way, in the middle of a pass too, once it is outdated."""
-
-        def give_way(*_published: Any) -> None:
-            if not current():
-                raise OutdatedError
-
-        try:
-            with listening(give_way, keeps=False):
-                self._work(current)
-        except OutdatedError:
-            return
-        except Exception as error:
-            if not current():  # the text was edited: its trace answers no more
-                return
-            # It runs in a thread, where nobody would see it.
-            logging.getLogger(__name__).exception("the explorer could not measure %s", self.state)
-            self.notice.value = messages.failure(error)
-            self._work_failed()
-
-    def _in_all_modes(self, trace: Trace) -> Iterator[tuple[str, Trace]]:
-        """(mode, the same text in it): the modes that were not run yet are run now."""
-        for mode in MODES:
-            yield mode, trace if mode == trace.mode else self._traces.other_mode(trace, mode)
-
-    def _work_failed(self) -> None:
-        """Take back what says that work is being done."""
-
-    def settle(self) -> None:
-        """Do now what would be done after a pause in the typing. For tests and scripts."""
-        self._reader.wait()
-        self.stop()
-        self._run_work()
-
-    def stop(self) -> None:
-        """Forget the work that would run after a pause."""
-        self._job.drop()
-
     # -- the selection ----------------------------------------------------------------------
 
     @property
@@ -471,46 +268,12 @@ class TextPage(AppPage):
 
     def _draw_strip(self, heads: list[int]) -> None:
         """The tokens, shaded by what the selected one retains of each: the mean over `heads`."""
-        shown, selected = self.trace, self.selected
-        with self._writing(), self.strip.hold_sync():
-            self.strip.selected = selected
-            if shown is None:
-                self.strip.tokens, self.strip.weights, self.strip.shades = [], b"", b""
-                self.strip.first = self.strip.length = 0
-                self._strip_of = None
-                self.strip.title, self.strip.note = "Tokens", ""
-                return
-            window = self._strip_window(shown.length)
-            if self._strip_of != (shown, window):
-                self._strip_of = shown, window
-                pieces = shown.pieces(window.start, window.stop)
-                self.strip.tokens = [visible(piece) for piece in pieces]
-                self.strip.first, self.strip.length = window.start, shown.length
-            self.strip.title = messages.strip_title(shown, selected)
-            if not self._has_layer():
-                self.strip.shades = self.strip.weights = b""
-                self.strip.note = messages.strip_window(window, shown.length)
-                return
-            heads_read = strip(shown, self.state.layer, heads, selected, self.state.scale, window)
-            for name, value in heads_read.items():
-                setattr(self.strip, name, value)
+        state = self.state
+        with self._writing():
+            self.strip.show(
+                self.trace, state.layer, heads, self.selected, state.scale, self._has_layer()
+            )
 
     def _has_layer(self) -> bool:
         """Whether the chosen layer can be looked at without a wait."""
         return True
-
-    def _strip_window(self, length: int) -> range:
-        """The tokens that the strip shows: all, or those around the selected one.
-
-        It moves by half its width only, so that neither a step nor a typed token moves what stands.
-        """
-        if length <= _STRIP:
-            return range(length)
-        half = _STRIP // 2
-        start = max(0, (self.selected + half // 2) // half - 1) * half
-        return range(start, min(start + _STRIP, length))
-
-
-def _undoable(state: ExplorerState) -> ExplorerState:
-    """What of a state is undone: all but the theme."""
-    return replace(state, theme="auto")

@@ -19,7 +19,7 @@ from retnet_viz.ui.core.history import PAUSE
 from retnet_viz.ui.core.page_state import MAX_CHUNK, ExplorerState
 from retnet_viz.ui.core.runner import Request, Result, Source, check_planes
 from retnet_viz.ui.pages.explorer import Explorer
-from retnet_viz.ui.pages.text_page import MOST_IN_BOX
+from retnet_viz.ui.pages.reading_page import MOST_IN_BOX
 
 QUICK = 8_192  # tokens times layers that are run while the page waits
 _OFTEN = 256  # tensors that are published from one look whether to go on to the next

@@ -9,43 +9,30 @@ from dataclasses import replace
 from typing import Any
 
 import ipywidgets as w
-import numpy as np
 from torch import Tensor
 
 from retnet_viz.experiments import TASKS, Report, TinyTraining
 from retnet_viz.experiments.learning.learner import TinyTrainingError
 from retnet_viz.experiments.learning.tiny_training import (
-    HALF_LIVES,
     HEADS,
     LONGEST,
     SHORTEST,
-    gamma_of,
-    paper_half_lives,
 )
-from retnet_viz.figures.base.scale import color_scale, raster
-from retnet_viz.figures.base.theme import DIVERGING, color_table, head_color
 from retnet_viz.figures.experiments.learning import (
     accuracy_by_lag,
-    decay_by_lag,
     heads_by_lag,
     learning_curve,
 )
-from retnet_viz.figures.states.selection import selection
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import AppPage, area, group
 from retnet_viz.ui.core.background import Home
+from retnet_viz.ui.pages import training_messages
+from retnet_viz.ui.pages.example_view import ExampleView
+from retnet_viz.ui.pages.gamma_controls import GammaControls
 from retnet_viz.ui.pages.trainer import Trainer
 from retnet_viz.ui.pages.training_state import APP, MAPS, MOST_SEED, TrainingState
-from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.plot import Plot
-from retnet_viz.ui.panels.token_strip import TokenStrip
 
-SCHEDULES = {
-    "spread": HALF_LIVES,
-    "the paper's": paper_half_lives(),
-    "all short": (1.0,) * HEADS,
-    "all long": (128.0,) * HEADS,
-}
 _SILENCE = 150.0  # seconds without a sign of the page, hidden ones give one a minute
 _SAME_CHANGE = 2.0  # seconds in which changes of gamma are one gesture
 _PLAY, _PAUSE = "▶ Play", "❚❚ Pause"
@@ -73,7 +60,7 @@ class Training(AppPage):
 
     app = "training.ipynb"
     part = APP
-    help_words = messages.TRAINING_HELP
+    help_words = training_messages.HELP
 
     def __init__(self, state: TrainingState) -> None:
         self.state = state.checked()
@@ -81,7 +68,6 @@ class Training(AppPage):
         self._before: tuple[float, ...] | None = None  # accuracies before a gamma was changed
         self._changed_at = -_SAME_CHANGE
         super().__init__()
-        self.add_class("rv-training-page")
         self._start()
         self._listen()
 
@@ -106,13 +92,8 @@ class Training(AppPage):
         self.shown.add_class("rv-maps")
         self.layer = w.ToggleButtons(options=[("0", 0)])
         self.layer.add_class("rv-head-choices")
-        self.curve, self.lags, self.heads, self.fading = Plot(), Plot(), Plot(), Plot()
-        self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes())
-        self.question = w.HTML()
-        self.question.add_class("rv-question")
-        self.matrix = Heatmap(
-            self._describe_cell, self._tables, colors=color_table(DIVERGING).tobytes()
-        )
+        self.curve, self.lags, self.heads = Plot(), Plot(), Plot()
+        self.gammas, self.example = GammaControls(), ExampleView()
         controls = w.HBox(
             [
                 self.task,
@@ -131,54 +112,10 @@ class Training(AppPage):
             area("curve", self.curve),
             area("lags", self.lags),
             area("heads", self.heads),
-            area("gammas", self._build_gammas()),
-            area("example", w.VBox([self.strip, self.question])),
-            area("matrix", self.matrix),
+            area("gammas", self.gammas.box),
+            area("example", w.VBox([self.example.strip, self.example.question])),
+            area("matrix", self.example.matrix),
         ]
-
-    def _build_gammas(self) -> Any:
-        self.half_lives = [
-            w.FloatLogSlider(
-                base=2,
-                min=np.log2(SHORTEST),
-                max=np.log2(LONGEST),
-                step=0.25,
-                description=f"head {head}: half-life",
-                readout_format=".3g",
-            )
-            for head in range(HEADS)
-        ]
-        self.gammas = [w.HTML() for _ in range(HEADS)]
-        self.frozen = [
-            w.ToggleButton(value=True, tooltip=f"head {head}: a frozen γ stays; else it is learned")
-            for head in range(HEADS)
-        ]
-        rows = []
-        for head in range(HEADS):
-            row = w.HBox([self.half_lives[head], self.gammas[head], self.frozen[head]])
-            row.add_class("rv-gamma-row")
-            row.add_class(f"rv-head-{head}")
-            rows.append(row)
-        self.schedules = {
-            name: w.Button(
-                description=name,
-                tooltip=messages.half_lives(values),
-            )
-            for name, values in SCHEDULES.items()
-        }
-        self.said_of_gammas = said = w.HTML(messages.GAMMAS)
-        said.add_class("rv-said-gammas")
-        box = w.VBox(
-            [
-                w.HTML('<span class="rv-name">Decay of each head, in all layers</span>'),
-                *rows,
-                group("all heads:", *self.schedules.values()),
-                said,
-                self.fading,
-            ]
-        )
-        box.add_class("rv-box")
-        return box
 
     def _listen(self) -> None:
         super()._listen()
@@ -192,17 +129,16 @@ class Training(AppPage):
             (self.layer, "layer"),
         ):
             self._bind(control, name)
-        for head, (slider, toggle) in enumerate(zip(self.half_lives, self.frozen, strict=True)):
-            slider.observe(lambda change, head=head: self._dragged(head, change["new"]), "value")
-            toggle.observe(lambda _: self._froze(), "value")
-        for name, button in self.schedules.items():
-            values = SCHEDULES[name]
-            button.on_click(lambda _, values=values: self._chosen(half_lives=values))
-        self.strip.observe(lambda change: self._select(change["new"]), "selected")
-        self.matrix.observe(lambda change: self._select(change["new"]), "selected")
+        self.gammas.listen(
+            self._dragged,
+            lambda: self._chosen(learned=self.gammas.learned),
+            lambda half_lives: self._chosen(half_lives=half_lives),
+        )
+        for panel in (self.example.strip, self.example.matrix):
+            panel.observe(lambda change: self._select(change["new"]), "selected")
 
     def _themed(self) -> None:
-        self._draw_fading()
+        self._draw_gammas()
         self._draw()
 
     # -- the run ----------------------------------------------------------------------------
@@ -255,9 +191,7 @@ class Training(AppPage):
         self._failure = ""
         self._before = None
         self._without: Tensor | None = None
-        example = self.practice.example
-        asked = example.asked[0].nonzero().flatten().tolist()
-        self._selected = asked[-1] if asked else 0
+        self.example.begin(self.practice)
         self._observe()
         self._write_controls()
 
@@ -272,7 +206,7 @@ class Training(AppPage):
             self._without = without
         if self.state.learned:
             self.state = replace(self.state, half_lives=report.half_lives)
-            self._write_half_lives()
+            self._write_gammas()
         self._draw()
 
     def _failed(self, error: Exception) -> None:
@@ -280,7 +214,7 @@ class Training(AppPage):
         if not isinstance(error, TinyTrainingError):
             logging.getLogger(__name__).error("the training failed", exc_info=error)
         self._failure = (
-            str(error) if isinstance(error, TinyTrainingError) else messages.stopped(error)
+            str(error) if isinstance(error, TinyTrainingError) else training_messages.stopped(error)
         )
         self._say()
 
@@ -319,7 +253,7 @@ class Training(AppPage):
             self._observe()  # while it plays the next report comes soon
         elif before.layer != self.state.layer:
             self._draw_example()
-            self._draw_fading()
+            self._draw_gammas()
 
     def _say_of_link(self, said: str) -> None:
         self._failure = said
@@ -333,9 +267,6 @@ class Training(AppPage):
         half_lives = list(self.state.half_lives)
         half_lives[head] = min(max(value, SHORTEST), LONGEST)
         self._chosen(half_lives=tuple(half_lives))
-
-    def _froze(self) -> None:
-        self._chosen(learned=tuple(head for head in range(HEADS) if not self.frozen[head].value))
 
     def _safely(self, action: Callable[[], None]) -> None:
         """Do what a control asks for; nobody sees what a callback raises, so the page says it."""
@@ -353,7 +284,7 @@ class Training(AppPage):
 
     def _select(self, token: int) -> None:
         if not self._setting and 0 <= token < self.practice.task.length:
-            self._selected = token
+            self.example.token = token
             self._draw_example()
 
     # -- drawing ----------------------------------------------------------------------------
@@ -369,42 +300,17 @@ class Training(AppPage):
             if tuple(self.layer.options) != tuple(options):
                 self.layer.options = options
             self.layer.value = state.layer
-            for head, toggle in enumerate(self.frozen):
-                toggle.value = head not in state.learned
-                toggle.description = "frozen" if toggle.value else "learned"
-            self._write_half_lives()
+            self._write_gammas()
             self._say_about(
                 f"{model.n_parameters:,} parameters, {messages.layers(layers)}, {HEADS} heads",
                 HEADS,
             )
 
-    def _write_half_lives(self) -> None:
+    def _write_gammas(self) -> None:
         with self._writing():
             self._write_link()
-            self._draw_fading()
-            for head, value in enumerate(self.state.half_lives):
-                self.half_lives[head].value = value
-                self.gammas[head].value = messages.gamma(gamma_of(value))
-
-    def _draw_fading(self) -> None:
-        """What is left of a token; where a Mamba learns beside, what each token leaves in both."""
-        task, beside = self.practice.task, self.report.beside
-        length = task.length
-        # The picture of two models needs the room.
-        self.said_of_gammas.layout.display = "" if beside is None else "none"
-        if beside is not None:
-            self.fading.show(
-                selection.spec(
-                    task,
-                    self.practice.example,
-                    self.report.half_lives,
-                    beside,
-                    self.state.layer,
-                    theme=self.page.shown,
-                )
-            )
-            return
-        self.fading.show(decay_by_lag.spec(self.state.half_lives, length, theme=self.page.shown))
+            self._draw_gammas()
+            self.gammas.write(self.state)
 
     def _draw(self) -> None:
         theme, task = self.page.shown, self.practice.task
@@ -413,7 +319,7 @@ class Training(AppPage):
         self.heads.show(heads_by_lag.spec(task, self.report, without=self._without, theme=theme))
         self._draw_example()
         if self.report.beside is not None:
-            self._draw_fading()
+            self._draw_gammas()
         self._say()
 
     def _say(self, doing: str = "") -> None:
@@ -421,99 +327,13 @@ class Training(AppPage):
         playing = self.playing
         self.play_button.description = _PAUSE if playing else _PLAY
         doing = doing or ("training" if playing else "paused")
-        self.status.value = messages.training_status(self.report, doing)
+        self.status.value = training_messages.status(self.report, doing)
         task = self.practice.task
-        self.notice.value = messages.training_notice(task, self._failure)
+        self.notice.value = training_messages.notice(task, self._failure)
 
     def _draw_example(self) -> None:
-        """The example's tokens, and the retention weights of the layer that is shown."""
-        layer, n = self.state.layer, self._selected
-        weights = self.report.weights[layer].float().numpy()
-        length = weights.shape[-1]
-        causal = np.tri(length, dtype=bool)
-        scale = color_scale(weights, "arcsinh", signed=True)
-        row = weights[:, n, : n + 1].mean(0)
-        symbols = self._symbols()
-        with self._writing(), self.matrix.hold_sync(), self.strip.hold_sync():
-            self.matrix.cells = raster(weights, scale, shown=causal).tobytes()
-            self.matrix.meta = {
-                "title": f"Retention weights QKᵀ ⊙ D, layer {layer}",
-                "origin": "of the example above, computed",
-                "summary": f"{length} by {length} weights of each head",
-                "sentence": self._row_sentence(layer, n),
-                "computed": "all",
-                "block": length,
-                "length": length,
-                "signed": True,
-                "ticks": scale.ticks(),
-                "heads": [
-                    {"index": head, "label": f"head {head}", "color": head_color(head)}
-                    for head in range(HEADS)
-                ],
-            }
-            self.matrix.selected = self.strip.selected = n
-            self.strip.tokens, self.strip.first, self.strip.length = symbols, 0, length
-            self.strip.shades = raster(row, color_scale(row, "arcsinh", signed=True)).tobytes()
-            self.strip.weights = row.tobytes()
-            self.strip.title = f"Example, never trained on: what n = {n} “{symbols[n]}” retains"
-            self.strip.note = f"mean weight of all heads, layer {layer}"
-        self.question.value = self._question(n)
+        with self._writing():
+            self.example.draw(self.report, self.state.layer)
 
-    def _symbols(self) -> list[str]:
-        return [self.practice.task.symbols[i] for i in self.practice.example.ids[0].tolist()]
-
-    def _question(self, n: int) -> str:
-        """What the selected token asks for, and what the model says."""
-        task, example = self.practice.task, self.practice.example
-        lag = int(example.lags[0, n])
-        best = int(self.report.answers[n].argmax())
-        symbols = self._symbols()
-        if lag < 0:
-            return messages.question(f"n = {n} “{symbols[n]}” asks for nothing.")
-        answer = int(example.targets[0, n])
-        share = self.report.answers[n, best].item()
-        right = "right" if best == answer else "wrong"
-        return messages.question(
-            f"n = {n} “{symbols[n]}” asks for “{task.symbols[answer]}”, whose source is n = "
-            f"{n - lag} “{symbols[n - lag]}”, lag {lag}. The model says “{task.symbols[best]}” "
-            f"({100 * share:.0f} %): {right}."
-        )
-
-    def _row_sentence(self, layer: int, n: int) -> str:
-        row = self.report.weights[layer][:, n, : n + 1]
-        head, m = divmod(int(row.abs().argmax()), n + 1)
-        symbols = self._symbols()
-        return (
-            f"n = {n} “{symbols[n]}” reads m = {m} “{symbols[m]}” most, in head {head}: "
-            f"{row[head, m].item():.3g}. Point at a cell for its weight."
-        )
-
-    def _describe_cell(self, cell: tuple[int, int, int]) -> str:
-        head, n, m = cell
-        weights = self.report.weights[self.state.layer]
-        if not (0 <= head < weights.shape[0] and 0 <= m < weights.shape[1] > n >= 0):
-            return ""
-        symbols = self._symbols()
-        if m > n:
-            return f"head {head}: n = {n} “{symbols[n]}” cannot read m = {m}, which comes later"
-        gamma = gamma_of(self.report.half_lives[head])
-        return (
-            f"head {head}, n {n} “{symbols[n]}” reads m {m} “{symbols[m]}”: weight "
-            f"{weights[head, n, m].item():.3g}, decay γ^{n - m} = {gamma ** (n - m):.3g}"
-        )
-
-    def _tables(self) -> list[Any]:
-        """What the selected token reads in each head."""
-        layer, n = self.state.layer, self._selected
-        symbols = self._symbols()
-        columns = self.report.weights[layer][:, n, : n + 1].T.tolist()
-        return [
-            (
-                f"Retention weights of n = {n} “{symbols[n]}”, layer {layer}: computed",
-                ["m", "token", *(f"head {head}" for head in range(HEADS))],
-                [
-                    [str(m), symbols[m], *(f"{value:.4g}" for value in values)]
-                    for m, values in enumerate(columns)
-                ],
-            )
-        ]
+    def _draw_gammas(self) -> None:
+        self.gammas.draw(self.practice, self.report, self.state, self.page.shown)

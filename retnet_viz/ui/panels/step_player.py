@@ -14,9 +14,9 @@ from retnet_viz.figures.base.theme import DIVERGING, SEQUENTIAL, color_table, he
 from retnet_viz.figures.steps.scene import Picture, Scene, scene
 from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.forms import FORMS
-from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.assets import module, style
 from retnet_viz.ui.core.questions import Answer, Unanswerable, answer_questions
+from retnet_viz.ui.panels import cell_messages
 
 _KEPT = 16  # scenes that a pointer can still be on while others are asked for
 
@@ -132,8 +132,8 @@ class StepPlayer(anywidget.AnyWidget):
         if type(row) is not int or type(column) is not int:
             return ""
         if term == "plane" and self._trace is not None:
-            return messages.stage_cell(self._trace, shown, row, column)
-        return messages.entry(shown, str(term), row, column)
+            return cell_messages.stage_cell(self._trace, shown, row, column)
+        return cell_messages.entry(shown, str(term), row, column)
 
 
 def meta_of(trace: Trace | None, layer: int, scale: str) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def payload(shown: Scene) -> tuple[dict[str, Any], bytes]:
                 "labels": bars.labels,
             },
             "limits": {name: number(limit) for name, limit in shown.limits.items()},
-            "cost": messages.step_cost(shown),
+            "cost": cell_messages.step_cost(shown),
         },
         bytes(buffer),
     )

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anywidget
 import traitlets as t
 
+from retnet_viz.figures.base.tokens import visible
+from retnet_viz.trace import Trace
 from retnet_viz.ui.core.assets import module
+from retnet_viz.ui.panels import cell_messages, view_models
+
+WINDOW = 1024  # tokens that are shown at most
 
 
 class TokenStrip(anywidget.AnyWidget):
@@ -34,3 +41,55 @@ class TokenStrip(anywidget.AnyWidget):
     title = t.Unicode("").tag(sync=True)
     note = t.Unicode("").tag(sync=True)
     empty = t.Unicode("").tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._tokens_of: tuple[Trace, range] | None = None  # whose tokens are shown
+
+    def show(
+        self,
+        trace: Trace | None,
+        layer: int,
+        heads: list[int],
+        selected: int,
+        scale: str,
+        is_readable: bool = True,
+    ) -> None:
+        """Show the tokens, shaded by what the selected one retains of each: the mean over `heads`.
+
+        Unshaded where the layer is not at hand yet, that is, not readable without a wait.
+        """
+        with self.hold_sync():
+            self.selected = selected
+            if trace is None:
+                self.tokens, self.weights, self.shades = [], b"", b""
+                self.first = self.length = 0
+                self._tokens_of = None
+                self.title, self.note = "Tokens", ""
+                return
+            window = _window(trace.length, selected)
+            if self._tokens_of != (trace, window):
+                self._tokens_of = trace, window
+                pieces = trace.pieces(window.start, window.stop)
+                self.tokens = [visible(piece) for piece in pieces]
+                self.first, self.length = window.start, trace.length
+            self.title = cell_messages.strip_title(trace, selected)
+            if not is_readable:
+                self.shades = self.weights = b""
+                self.note = cell_messages.strip_window(window, trace.length)
+                return
+            shading = view_models.strip(trace, layer, heads, selected, scale, window)
+            for name, value in shading.items():
+                setattr(self, name, value)
+
+
+def _window(length: int, selected: int) -> range:
+    """The tokens that are shown: all, or those around the selected one.
+
+    It moves by half its width only, so that neither a step nor a typed token moves what stands.
+    """
+    if length <= WINDOW:
+        return range(length)
+    half = WINDOW // 2
+    start = max(0, (selected + half // 2) // half - 1) * half
+    return range(start, min(start + WINDOW, length))

@@ -13,7 +13,7 @@ from retnet_viz.figures.base.theme import head_color
 from retnet_viz.figures.reading.planes import TITLES, plane_places
 from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.forms import FORMS
-from retnet_viz.ui.core import messages
+from retnet_viz.ui.panels import cell_messages
 
 
 def plane(
@@ -64,5 +64,5 @@ def strip(
     return {
         "shades": raster(mean, colors).tobytes(),
         "weights": mean.tobytes(),
-        "note": messages.strip_note(trace, layer, heads, window),
+        "note": cell_messages.strip_note(trace, layer, heads, window),
     }
