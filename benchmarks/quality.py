@@ -224,7 +224,8 @@ def main() -> int:
     for name in options.only or group:
         folder = options.runs / options.group / name
         code = train(folder, group[name], options.data, more)
-        found = [row for row in kept(path) if row["run"] != name] + rows(folder, group[name])
+        words = shlex.join([*shlex.split(group[name]), *more])
+        found = [row for row in kept(path) if row["run"] != name] + rows(folder, words)
         if found:
             write(path, sorted(found, key=lambda row: order.index(row["run"])))
         if code:
