@@ -95,6 +95,7 @@ test("a cell lights the term that it belongs to", () => {
   assert.deepEqual(lightOfCell(PLANE, 8, 4), { term: "weights", m: null }); // not the row that is read
   assert.deepEqual(lightOfCell(PLANE, 9, 3), { term: "cross", m: 3 });
   assert.deepEqual(lightOfCell(PLANE, 7, 6), { term: "cross", m: null });
+  assert.deepEqual(lightOfCell(PLANE, 10, 9), { term: "cross", m: null });
   assert.deepEqual(lightOfCell(PLANE, 9, 10), { term: null, m: 10 }); // comes later
   const recurrent = { ...PLANE, lit: null };
   assert.deepEqual(lightOfCell(recurrent, 9, 9), { term: "added", m: 9 });
