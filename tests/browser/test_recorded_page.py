@@ -13,12 +13,12 @@ from plotly.offline import get_plotlyjs
 
 import retnet_viz as rv
 from retnet_viz.trace import Trace
-from retnet_viz.ui.core.messages import cell
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.export import View, html_page
 from retnet_viz.ui.export.panel_exports import PANELS
 from retnet_viz.ui.export.snapshot import MOST_TOKENS, TooLargeError, record
 from retnet_viz.ui.export.snapshot_page import page as page_of
+from retnet_viz.ui.panels.cell_messages import cell
 
 TEXT = 'the "cat" & the <dog>, the cat and the dog, the cat and the'
 STATE = ExplorerState(TEXT, mode="recurrent", layer=2, head=1)
