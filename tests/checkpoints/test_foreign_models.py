@@ -49,7 +49,7 @@ def test_the_explorer_shows_it_and_the_modes_agree(model, mode):
 def test_the_modes_at_work_show_it(model, view):
     modes = rv.modes(model, TEXT, view=view)
     modes.settle()
-    for switch in modes.switches.values():
+    for switch in modes.parts.switches.values():
         switch.value = False
     modes.settle()
     assert "alert" not in modes.notice.value

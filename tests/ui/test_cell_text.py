@@ -13,9 +13,9 @@ import pytest
 
 import retnet_viz as rv
 from retnet_viz import ui
-from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.export.snapshot import record
+from retnet_viz.ui.panels import cell_messages
 
 MODULE = Path(ui.__file__).parent / "export" / "cell_text.js"
 TEXT = 'the "cat" & the {dog}, again'
@@ -70,7 +70,7 @@ def test_every_cell_says_the_same_with_and_without_a_kernel(shipped_model, node)
         text=True,
         check=True,
     ).stdout
-    expected = [messages.cell(trace, plane, LAYER, cell) for plane, cell in cells]
+    expected = [cell_messages.cell(trace, plane, LAYER, cell) for plane, cell in cells]
     assert json.loads(said) == expected
     assert len({text for text in expected if "later" not in text}) > len(cells) // 3
 
