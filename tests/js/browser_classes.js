@@ -12,4 +12,19 @@ class PlainImageData {
   }
 }
 
-Object.assign(globalThis, { ImageData: globalThis.ImageData ?? PlainImageData });
+/** @type {Record<string, string>} */
+const ENTITIES = { lt: "<", gt: ">", amp: "&" };
+
+// Reads HTML that has no more than tags and these entities.
+class PlainDOMParser {
+  /** @param {string} html */
+  parseFromString(html) {
+    const text = html.replace(/<[^>]*>/g, "").replace(/&(\w+);/g, (_, name) => ENTITIES[name]);
+    return { body: { textContent: text } };
+  }
+}
+
+Object.assign(globalThis, {
+  ImageData: globalThis.ImageData ?? PlainImageData,
+  DOMParser: globalThis.DOMParser ?? PlainDOMParser,
+});

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import "./browser_classes.js";
 import { namedTraces } from "../../retnet_viz/ui/panels/plots/legend.js";
 import {
   captioned,
@@ -104,6 +105,8 @@ test("a title that would run under the button is cut, and its signs stay text", 
   const text = fitted({ text: "a, b and c of every head and layer" }, 220)?.text ?? "";
   assert.match(text, /^a, b and c of.*…$/);
   assert.ok(text.length <= (220 - 84) / 7.4);
+  const token = fitted({ text: "“&lt;img&gt;” &amp; all that a text of tags may hold" }, 220);
+  assert.match(token?.text ?? "", /^“&lt;img>” &amp; .*…$/);
 });
 
 test("the legend below a drawing names what plotly does not", () => {
