@@ -12,10 +12,10 @@ class PlainImageData {
   }
 }
 
-/** The text of HTML that has no more than tags and these entities. */
 /** @type {Record<string, string>} */
 const ENTITIES = { lt: "<", gt: ">", amp: "&" };
 
+// Reads HTML that has no more than tags and these entities.
 class PlainDOMParser {
   /** @param {string} html */
   parseFromString(html) {
