@@ -17,7 +17,7 @@ from retnet_viz.ui.core import questions, state_file
 from retnet_viz.ui.core.page_state import ExplorerState
 from retnet_viz.ui.export import PANELS, exports
 from retnet_viz.ui.export.export_menu import ExportMenu
-from retnet_viz.ui.export.exports import FORMATS, KINDS, File, export, kept
+from retnet_viz.ui.export.exports import FORMATS, KINDS, File, export, make_file
 
 TEXT = "the cat and the dog"
 
@@ -95,14 +95,14 @@ def test_an_edit_while_a_file_is_made_does_not_reach_it(shipped_model, monkeypat
     explorer = rv.explore(shipped_model, TEXT, mode="recurrent")
     heard = Heard(explorer.saver, monkeypatch)
     begun, edited = threading.Event(), threading.Event()
-    record = exports.kept
+    record = exports.make_file
 
     def slow(trace, *rest):
         begun.set()
         assert edited.wait(30)
         return record(trace, *rest)
 
-    monkeypatch.setattr(exports, "kept", slow)
+    monkeypatch.setattr(exports, "make_file", slow)
     question(explorer.saver, "file", {"what": "state_norm", "as": "csv"})
     assert begun.wait(30)
     explorer.text.value = "something else entirely, and longer"
@@ -221,4 +221,4 @@ def test_a_long_text_says_what_else_there_is(shipped_model):
         ("trace", "npz", "safetensors"),
     ):
         with pytest.raises(ValueError, match=said):
-            kept(trace, ExplorerState(), what, kind)
+            make_file(trace, ExplorerState(), what, kind)

@@ -43,7 +43,7 @@ class AppPage(w.VBox):
         self._elsewhere: dict[str, Any] = {}  # what the link held for the other apps
         name = self.app.removesuffix(".ipynb")
         self.page = HostBridge(
-            self._asked,
+            self._on_command,
             self._hide,
             self.shared_link,
             lambda: (state_file.NAME, self._state_file()),
@@ -235,7 +235,7 @@ class AppPage(w.VBox):
         if not self._setting:
             self.arrange(self.look.hide, change["new"])
 
-    def _asked(self, what: str) -> None:
+    def _on_command(self, what: str) -> None:
         """Do what the page asks for."""
         if what == "leave":
             self.arrange(self.look.hide)

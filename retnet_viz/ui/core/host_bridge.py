@@ -23,7 +23,7 @@ class HostBridge(anywidget.AnyWidget):
     panels  the panels that can be hidden, and what each is called
 
     `heard` is when the page last gave a sign of life, by time.monotonic(); None before any.
-    `asked(what)` is called with "opened" where a page is ready to hear of changes, and with "undo",
+    `on_command(what)` is called with "opened" where a page is ready to hear of changes, "undo",
     "redo" or "leave" where a key asks for it, `hide(names)` with the panels that are to be hidden.
     `link()` gives the query for "copy link", or "" and why there is none; `file()` name and text of
     the state as a file. `page` is the page's name, see `page_style`.
@@ -39,7 +39,7 @@ class HostBridge(anywidget.AnyWidget):
 
     def __init__(
         self,
-        asked: Callable[[str], None] = lambda what: None,
+        on_command: Callable[[str], None] = lambda what: None,
         hide: Callable[[Iterable[str]], None] = lambda names: None,
         link: Callable[[], tuple[str, str]] = lambda: ("", ""),
         file: Callable[[], tuple[str, str]] = lambda: ("", ""),
@@ -51,7 +51,7 @@ class HostBridge(anywidget.AnyWidget):
             traits |= {"_css": page_style(page), "_anywidget_id": f"{__name__}.{page}"}
         super().__init__(**traits)
         self.heard: float | None = None
-        self._asked = asked
+        self._on_command = on_command
         self._hide = hide
         self._link = link
         self._file = file
@@ -75,4 +75,4 @@ class HostBridge(anywidget.AnyWidget):
         elif content.get("do") == "hide" and isinstance(content.get("names"), list):
             self._hide(content["names"])
         elif content.get("do") in ("opened", "undo", "redo", "leave"):
-            self._asked(content["do"])
+            self._on_command(content["do"])

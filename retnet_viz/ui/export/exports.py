@@ -63,7 +63,7 @@ def figures(trace: Trace, state: ExplorerState, what: str, theme: str) -> list[S
     return [figure(trace, state, name, theme) for name in names]
 
 
-def kept(
+def make_file(
     trace: Trace,
     state: ExplorerState,
     what: str,
@@ -133,7 +133,7 @@ def export(
         for i, (what, kind) in enumerate(wanted):
             if tell is not None:
                 tell(f"{what}.{kind}", i, len(wanted))
-            file = kept(trace, state, what, kind, theme, painter=painter)
+            file = make_file(trace, state, what, kind, theme, painter=painter)
             with replaced_file(Path(folder) / file.name) as scratch:
                 scratch.write_bytes(file.content)
             written.append(Path(folder) / file.name)

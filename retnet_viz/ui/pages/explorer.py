@@ -148,7 +148,7 @@ class Explorer(TextPage):
             max_bytes=LARGEST_FILE,
             read_bytes=MOST_DECODED + 1,
         )
-        self.saver = ExportMenu(self._kept, self._figures)
+        self.saver = ExportMenu(self._export, self._export_figures)
         self.stage = StepPlayer(config.n_heads)
         self.agree = w.HTML()
         self.agree.add_class("rv-box")
@@ -261,13 +261,13 @@ class Explorer(TextPage):
 
     # -- saving -----------------------------------------------------------------------------
 
-    def _kept(self, what: str, kind: str, tell: Tell) -> exports.File:
+    def _export(self, what: str, kind: str, tell: Tell) -> exports.File:
         """What is shown as a file. Runs in a thread, while the text may be edited."""
         if what == "state":
             return exports.File(state_file.NAME, self._state_file().encode())
-        return exports.kept(self._unchanging(), self.state, what, kind, self.page.shown, tell)
+        return exports.make_file(self._unchanging(), self.state, what, kind, self.page.shown, tell)
 
-    def _figures(self, what: str) -> list[Spec]:
+    def _export_figures(self, what: str) -> list[Spec]:
         return exports.figures(self._unchanging(), self.state, what, self.page.shown)
 
     def _unchanging(self) -> Trace:

@@ -165,8 +165,8 @@ class TextPage(ReadingPage):
         with self._writing():
             self.preset.value = -1
 
-    def _asked(self, what: str) -> None:
-        super()._asked(what)
+    def _on_command(self, what: str) -> None:
+        super()._on_command(what)
         if what == "undo":
             self.history.undo()
         elif what == "redo":

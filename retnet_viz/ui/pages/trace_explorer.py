@@ -86,7 +86,7 @@ class TraceSource:
         if trace is None:
             if wanted.mode == "parallel":
                 check_planes(self._trace.model, length)
-            with listening(_told(progress, self._trace), keeps=False):
+            with listening(_listener(progress, self._trace), keeps=False):
                 trace = self._run(wanted.mode, wanted.chunk_size)
         return lambda: Result(trace, Recomputed(length, length, 0), dropped=0)
 
@@ -101,7 +101,7 @@ class TraceSource:
         return found
 
 
-def _told(progress: Progress, trace: Trace) -> Callable[[str, Tensor], None]:
+def _listener(progress: Progress, trace: Trace) -> Callable[[str, Tensor], None]:
     """A listener that tells how far a run is, as if the layers shared the tokens."""
     published = layers = 0
 

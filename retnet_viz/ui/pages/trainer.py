@@ -17,32 +17,33 @@ PERIOD = 0.25  # seconds between two reports, at least
 _SHARE = 4  # times as long as a report takes, at least, is trained before the next
 _WAY = 0.0005  # seconds in which others who wait for the model get it: a lock is not fair
 
-Told = Callable[[Report, Tensor | None], None]
+ShowReport = Callable[[Report, Tensor | None], None]
 
 
 class Trainer:
     """Plays, pauses and steps a practice. All of its methods are for the thread of `home`.
 
-    At home `told(report, without)` is called with what the model did: a few times a second while it
-    plays, never after `pause` has returned, and never with a second report while the first waits.
-    `without` is what `TinyTraining.without_heads` gives, where `wants_heads` is set, else None.
-    `failed(error)` is called where the training cannot go on; it is paused then. `watched()` false
-    ends it too, with `left()`.
+    At home `show_report(report, without)` is called with what the model did: a few times a second
+    while it plays, never after `pause` has returned, and never with a second report while the first
+    waits. `without` is what `TinyTraining.without_heads` gives, where `wants_heads` is set, else
+    None. `fail(error)` is called where the training cannot go on; it is paused then. Where
+    `is_watched()` is false it ends too, with `abandon()`.
     """
 
     def __init__(
         self,
         practice: TinyTraining,
         home: Home,
-        told: Told,
-        failed: Callable[[Exception], None],
-        left: Callable[[], None],
-        watched: Callable[[], bool] = lambda: True,
+        show_report: ShowReport,
+        fail: Callable[[Exception], None],
+        abandon: Callable[[], None],
+        is_watched: Callable[[], bool] = lambda: True,
     ) -> None:
         self.practice = practice
         self.wants_heads = False
         self._home = home
-        self._told, self._failed, self._left, self._watched = told, failed, left, watched
+        self._show_report, self._fail = show_report, fail
+        self._abandon, self._is_watched = abandon, is_watched
         self._thread: threading.Thread | None = None
         self._run = 0  # the number of the newest run; an older one is to end
         self._waits = False  # a report is on its way home
@@ -85,8 +86,8 @@ class Trainer:
         try:
             due, heads_due = 0.0, 0.0
             while current():
-                if not self._watched():
-                    self._home.call(at_home(self._left))
+                if not self._is_watched():
+                    self._home.call(at_home(self._abandon))
                     return
                 self.practice.step()
                 start = time.perf_counter()
@@ -106,12 +107,12 @@ class Trainer:
                 time.sleep(_WAY)
         except Exception as error:
             # It runs in a thread, where nobody would see it.
-            self._home.call(at_home(partial(self._failed, error)))
+            self._home.call(at_home(partial(self._fail, error)))
         finally:
             torch.set_num_threads(threads)
 
     def _tell(self, report: Report, heads: Tensor | None) -> None:
         try:
-            self._told(report, heads)
+            self._show_report(report, heads)
         finally:
             self._waits = False

@@ -186,7 +186,12 @@ class Training(AppPage):
         self.practice = TinyTraining(state.task, state.seed, state.half_lives)
         self.practice.set_free(state.learned)
         self._trainer = Trainer(
-            self.practice, self._home, self._told, self._failed, self._abandoned, self._is_watched
+            self.practice,
+            self._home,
+            self._show_report,
+            self._fail,
+            self._abandon,
+            self._is_watched,
         )
         self._failure = ""
         self._before = None
@@ -197,9 +202,9 @@ class Training(AppPage):
 
     def _observe(self) -> None:
         self._trainer.wants_heads = self.state.shown == MAPS[1]
-        self._told(*self._trainer.observe())
+        self._show_report(*self._trainer.observe())
 
-    def _told(self, report: Report, without: Tensor | None) -> None:
+    def _show_report(self, report: Report, without: Tensor | None) -> None:
         """Show what the model did; the map keeps what it knows until a newer one is measured."""
         self.report = report
         if without is not None or not self._trainer.wants_heads:
@@ -209,7 +214,7 @@ class Training(AppPage):
             self._write_gammas()
         self._draw()
 
-    def _failed(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         self._trainer.pause()
         if not isinstance(error, TinyTrainingError):
             logging.getLogger(__name__).error("the training failed", exc_info=error)
@@ -218,7 +223,7 @@ class Training(AppPage):
         )
         self._say()
 
-    def _abandoned(self) -> None:
+    def _abandon(self) -> None:
         self._trainer.pause()
         self._failure = "Paused: for minutes there was no sign of this page. Play goes on."
         self._say()
@@ -273,7 +278,7 @@ class Training(AppPage):
         try:
             action()
         except Exception as error:
-            self._failed(error)
+            self._fail(error)
 
     def _remember(self) -> None:
         """Keep the accuracies from before a change of gamma, or before the first of a gesture."""
