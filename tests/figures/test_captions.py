@@ -30,13 +30,6 @@ TEXT = "Once <b>\n& upon"
 
 
 @pytest.fixture(scope="module")
-def model(tiny_model: ModelFactory, tiny_tokenizer: Tokenizer) -> RetNet:
-    model = tiny_model(n_heads=4, d_model=32, decay=GAMMAS)
-    model.tokenizer = tiny_tokenizer
-    return model
-
-
-@pytest.fixture(scope="module")
 def found(model: RetNet) -> Trace:
     return trace(model, TEXT, "chunkwise", 4)
 

@@ -16,24 +16,11 @@ from retnet_viz.figures.base.theme import HEAD_COLORS
 from retnet_viz.figures.reading.gate import gate
 from retnet_viz.figures.reading.normalization import normalization
 from retnet_viz.figures.reading.phase import phase, phase_factor
-from retnet_viz.model import MODES, RetNet, RetNetConfig
+from retnet_viz.model import RetNet, RetNetConfig
 from retnet_viz.trace import Trace, trace
 
 ModelFactory = Callable[..., RetNet]
-GAMMAS = (0.5, 0.9, 0.99, 1.0)
 TEXT = "Once <b>\n&\u202e upon"
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model: ModelFactory, tiny_tokenizer: Tokenizer) -> RetNet:
-    model = tiny_model(n_heads=4, d_model=32, decay=GAMMAS)
-    model.tokenizer = tiny_tokenizer
-    return model
-
-
-@pytest.fixture(scope="module", params=MODES)
-def found(request: pytest.FixtureRequest, model: RetNet) -> Trace:
-    return trace(model, TEXT, request.param, 4)
 
 
 @pytest.fixture(scope="module")

@@ -15,24 +15,12 @@ from retnet_viz.figures.states.singular_values import singular_values
 from retnet_viz.figures.states.state import state
 from retnet_viz.figures.states.state_norm import state_norm
 from retnet_viz.figures.states.token_memory import recall
-from retnet_viz.model import MODES, RetNet
+from retnet_viz.model import RetNet
 from retnet_viz.trace import Trace, trace
 
 ModelFactory = Callable[..., RetNet]
 GAMMAS = (0.5, 0.9, 0.99, 1.0)
 TEXT = "Once <b>\n&\u202e upon"
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model: ModelFactory, tiny_tokenizer: Tokenizer) -> RetNet:
-    model = tiny_model(n_heads=4, d_model=32, decay=GAMMAS)
-    model.tokenizer = tiny_tokenizer
-    return model
-
-
-@pytest.fixture(scope="module", params=MODES)
-def found(request: pytest.FixtureRequest, model: RetNet) -> Trace:
-    return trace(model, TEXT, request.param, 4)
 
 
 def summed_state(found: Trace, layer: int, head: int, n: int) -> np.ndarray:
