@@ -185,7 +185,11 @@ def _provenance(
     done = {"steps": progress.step, "minutes": 0.0}  # as many as the time had room for
     fields = {"model": kind_of(model.config)} | asdict(config) | done | changed
     unsaid = ("data", "out", "tokenizer")
-    options = {name: str(value) for name, value in fields.items() if name not in unsaid}
+    options = {
+        name: str(value)
+        for name, value in fields.items()
+        if name not in unsaid and value is not None
+    }
     recurring = f"{100 * config.recurring_end:.0f} %"
     if config.recurring_steps:
         settled = config.copy_steps + config.recurring_steps
