@@ -208,7 +208,7 @@ def test_what_goes_wrong_otherwise_is_told_too(open_training, monkeypatch):
 def test_a_page_that_gives_no_sign_of_life_trains_no_more(open_training, monkeypatch):
     monkeypatch.setattr("retnet_viz.ui.pages.training._SILENCE", 0.0)
     widget = open_training()
-    widget.page._answer(widget.page, {"ping": 1}, [])
+    widget.page._receive(widget.page, {"ping": 1}, [])
     widget.play()
     until(lambda: not widget.playing, widget)
     assert "Paused" in widget.notice.value
