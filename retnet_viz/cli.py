@@ -96,7 +96,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--chunk-size",
         type=int,
         default=argparse.SUPPRESS,
-        help="tokens per chunk (as in the library)",
+        help="tokens per chunk (128)",
     )
     parser.add_argument(
         "--optimizer", choices=("adamw", "muon"), default="adamw", help="muon: for inner matrices"
@@ -320,7 +320,7 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--chunk-size",
         type=int,
         default=argparse.SUPPRESS,
-        help="tokens per chunk (as in the explorer)",
+        help="tokens per chunk (8)",
     )
     parser.add_argument("--layer", type=int, default=0)
     parser.add_argument("--heads", type=int, nargs="+", default=(), help="heads to show (all)")

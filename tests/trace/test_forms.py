@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import retnet_viz
-from retnet_viz.cli import make_parser
+from retnet_viz.cli import main, make_parser
 from retnet_viz.figures.base.theme import MODE_COLORS
 from retnet_viz.model import CHUNK_SIZE, MODES, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.trace.passes.forms import FORMS
+from retnet_viz.training import TrainingConfig
 from retnet_viz.ui import ExplorerState
 from retnet_viz.ui.core.page_state import EXPLORER_CHUNK
 
@@ -71,3 +72,14 @@ def test_no_function_has_a_chunk_size_of_its_own() -> None:
 def test_the_defaults_are_those_of_the_model_and_of_the_explorer(tiny_model: ModelFactory) -> None:
     assert retnet_viz.trace(tiny_model(), torch.arange(3)).chunk_size == CHUNK_SIZE == 64
     assert ExplorerState().chunk_size == EXPLORER_CHUNK == 8
+
+
+@pytest.mark.parametrize(
+    ("command", "size"), [("train", TrainingConfig.chunk_size), ("export", EXPLORER_CHUNK)]
+)
+def test_the_help_of_a_command_names_its_default(
+    command: str, size: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert f"tokens per chunk ({size})" in capsys.readouterr().out
