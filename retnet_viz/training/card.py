@@ -27,6 +27,8 @@ READS = {
     "transformer": "softmax attention works",
     "mamba": "a selective state space works",
 }
+NAME = "MODEL_CARD.md"
+RECURRING = "rows in which something comes again"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def ship(
         result = evaluate(stored, dataset.validation, bytes_per_token, provenance.context)
         recall = measure_recall(stored, dataset.validation)
         text = card(model, dataset, corpus, provenance, result, recall)
-        (scratch / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+        (scratch / NAME).write_text(text, encoding="utf-8")
     return result
 
 
@@ -102,7 +104,7 @@ def card(
 | tokens seen | {provenance.tokens:,} |
 | steps | {provenance.steps:,} |
 | context in training | {provenance.context} tokens |
-| rows in which something comes again | {provenance.recurring} |
+| {RECURRING} | {provenance.recurring} |
 | validation loss | {result.loss:.4f} nats per token, over {result.tokens:,} held-out tokens |
 | bits per byte | {result.bits_per_byte:.4f} |
 {_recalled(recall)}

@@ -1,59 +1,139 @@
-"""Each preset shows what its sentence says, in the model that ships."""
+"""Each preset predicts what its sentence says, in the shipped model and for the reason given."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
 
 import pytest
+import torch
+from torch import Tensor
 
 import retnet_viz as rv
-from retnet_viz.ui.pages.presets import PRESETS
+from retnet_viz.model import RetNet
+from retnet_viz.trace import Trace
+from retnet_viz.ui.core.page_state import ExplorerState
+from retnet_viz.ui.pages.presets import PRESETS, START
 
 
-@pytest.fixture(scope="module")
-def shown(shipped_model):
-    """The trace of each preset, and the weights with which its last token reads each token."""
+@dataclass(frozen=True)
+class Prediction:
+    """What the text of a preset goes on with.
 
-    def weights(name):
-        state = next(preset.state for preset in PRESETS if preset.name == name)
-        trace = rv.trace(shipped_model, state.text, state.mode, state.chunk_size)
-        row = trace.retention(state.layer, rows=slice(-1, None))[:, 0]
-        return trace.tokens, row[state.heads[0]] if state.heads else row, trace
+    back       how many tokens before the last one the head reads it
+    instead    what stands in its place in a text that is to go on with something else
+    """
 
-    return weights
-
-
-def strongest(tokens, row, count):
-    return [tokens[m].strip(" ") for m in row.abs().topk(count).indices.tolist()]
+    answer: str
+    probability: float
+    back: int
+    word: str
+    instead: str
 
 
-def test_near_copy_reads_what_followed_before(shown):
-    tokens, row, _ = shown("Near copy")
-    assert set(strongest(tokens, row, 4)) == {"dog", "cat"}
+PREDICTIONS = {
+    "Near copy": Prediction(" dog", 0.5, 5, "dog", "bird"),
+    "Far repetition": Prediction(" V", 0.7, 55, "Vosko", "Pellow"),
+    "A list": Prediction(" w", 0.25, 7, "wolf", "lamp"),
+    "Dialogue": Prediction(" woman", 0.6, 23, "woman", "man"),
+}
+BY_NAME = {preset.name: preset for preset in PRESETS}
 
 
-def test_far_repetition_reads_what_followed_far_back(shown):
-    tokens, row, trace = shown("Far repetition")
-    last = trace.length - 1
-    assert tokens[last] == " the"
-    back = row[:last].abs().argmax().item()
-    assert tokens[back] == " ship"
-    assert last - back == 47
+def next_token(model: RetNet, state: ExplorerState) -> Tensor:
+    """The probabilities of what comes after a preset's text, (vocab,)."""
+    trace = rv.trace(model, state.text, state.mode, state.chunk_size)
+    probabilities: Tensor = trace.logits[-1].softmax(-1)
+    return probabilities
 
 
-def test_a_list_reads_the_commas(shown):
-    tokens, row, _ = shown("A list")
-    commas = [m for m, token in enumerate(tokens) if token == ","]
-    assert strongest(tokens, row, 6).count(",") >= 4
-    others = [m for m in range(len(tokens)) if tokens[m] not in (",", " and")]
-    assert row[commas].abs().min() > row[others].abs().median() * 1.5
+def token(model: RetNet, text: str) -> int:
+    (found,) = model.tokenizer.encode(text)
+    return int(found)
 
 
-def test_dialogue_reads_the_ends_of_lines(shown):
-    tokens, row, _ = shown("Dialogue")
-    read = strongest(tokens, row, 6)
-    assert sorted(read) == ["\n"] * 3 + ["."] * 3
+def without_head(model: RetNet, layer: int, head: int) -> RetNet:
+    """A copy in which what a head retains does not reach the layer's output: W_O is 0 there."""
+    silent = copy.deepcopy(model)
+    width = model.config.value_dim
+    with torch.no_grad():
+        weight = silent.blocks[layer].retention.out_proj.weight
+        weight[:, head * width : (head + 1) * width] = 0
+    return silent
 
 
-def test_the_long_opening_parts_the_heads(shown):
-    tokens, _, trace = shown("A long story opening")
-    assert len(tokens) > 200
+@pytest.fixture(params=PREDICTIONS)
+def preset(request: pytest.FixtureRequest) -> tuple[ExplorerState, Prediction]:
+    return BY_NAME[request.param].state, PREDICTIONS[request.param]
+
+
+def test_the_text_goes_on_as_the_sentence_says(
+    preset: tuple[ExplorerState, Prediction], shipped_model: RetNet
+) -> None:
+    state, prediction = preset
+    probabilities = next_token(shipped_model, state)
+    assert probabilities.argmax() == token(shipped_model, prediction.answer)
+    assert probabilities.max() > prediction.probability
+
+
+def test_the_head_reads_the_answer_where_it_stood_before(
+    preset: tuple[ExplorerState, Prediction], shipped_model: RetNet
+) -> None:
+    state, prediction = preset
+    trace = rv.trace(shipped_model, state.text, state.mode, state.chunk_size)
+    (head,) = state.heads
+    row = trace.retention(state.layer, rows=slice(-1, None))[head, 0]
+    strongest = int(row.abs().argmax())
+    assert trace.tokens[strongest] == prediction.answer
+    assert trace.length - 1 - strongest == prediction.back
+    assert row[strongest] > 0
+
+
+def test_it_is_gone_when_the_head_is_silent(
+    preset: tuple[ExplorerState, Prediction], shipped_model: RetNet
+) -> None:
+    state, prediction = preset
+    answer = token(shipped_model, prediction.answer)
+    before = next_token(shipped_model, state)[answer]
+    (head,) = state.heads
+    after = next_token(without_head(shipped_model, state.layer, head), state)[answer]
+    assert after < before / 2
+
+
+def test_it_is_gone_when_the_earlier_word_is_another(
+    preset: tuple[ExplorerState, Prediction], shipped_model: RetNet
+) -> None:
+    state, prediction = preset
+    other = ExplorerState(state.text.replace(prediction.word, prediction.instead))
+    assert other.text != state.text
+    probabilities = next_token(shipped_model, other)
+    assert probabilities.argmax() != token(shipped_model, prediction.answer)
+
+
+def test_the_sentences_name_the_head_that_is_shown() -> None:
+    for name in PREDICTIONS:
+        preset = BY_NAME[name]
+        (head,) = preset.state.heads
+        assert f"ead {head} of layer {preset.state.layer}" in preset.point
+
+
+def test_a_long_opening_parts_the_heads_and_its_beginning_matters_little(
+    shipped_model: RetNet,
+) -> None:
+    state = BY_NAME["A long story opening"].state
+    trace: Trace = rv.trace(shipped_model, state.text, state.mode, state.chunk_size)
+    assert trace.length > 200
     first = trace.decay(0, rows=slice(-1, None), cols=slice(0, 1))[:, 0, 0]
     assert first[0] < 0.01
     assert first[3] > 0.4
+    opening, rest = state.text.split(".", 1)
+    assert "king" in opening
+    likeliest = next_token(shipped_model, state)
+    other = next_token(shipped_model, ExplorerState(f"It was a cold day in the north.{rest}"))
+    near = next_token(shipped_model, ExplorerState(state.text.rsplit(" ", 3)[0] + " went on and"))
+    assert (likeliest - other).abs().sum() < (likeliest - near).abs().sum() / 2
+
+
+def test_the_page_starts_with_a_right_prediction() -> None:
+    assert START.text == BY_NAME["Near copy"].state.text
+    assert START.layer == BY_NAME["Near copy"].state.layer

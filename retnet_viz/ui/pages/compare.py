@@ -17,6 +17,7 @@ from retnet_viz.figures.base.scale import color_scale, raster
 from retnet_viz.figures.base.theme import DIVERGING, color_table, head_color
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.model import LanguageModel, RetNet
+from retnet_viz.training import card
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import area, bar, group
 from retnet_viz.ui.core.page_state import ExplorerState
@@ -55,10 +56,18 @@ def compare(
     """
     from retnet_viz.checkpoints import load_model, shipped
 
+    note = ""
     if models is None:
-        models = {TITLES[kind]: load_model(folder) for kind, folder in shipped().items()}
+        folders = {TITLES[kind]: folder for kind, folder in shipped().items()}
+        models = {name: load_model(folder) for name, folder in folders.items()}
+        note = messages.trained_to_recall(
+            {
+                name: (folder / card.NAME).read_text(encoding="utf-8")
+                for name, folder in folders.items()
+            }
+        )
     usual = {"text": START.text if text is None else text, "scale": "arcsinh"}
-    board = Compare(models, ExplorerState(**usual | chosen))
+    board = Compare(models, ExplorerState(**usual | chosen), note)
     board.arrange(hide, present)
     return board
 
@@ -178,7 +187,10 @@ class Compare(TextPage):
     max_tokens = MAX_TOKENS
     job_pause = 0.05
 
-    def __init__(self, models: Mapping[str, LanguageModel[Any]], state: ExplorerState) -> None:
+    def __init__(
+        self, models: Mapping[str, LanguageModel[Any]], state: ExplorerState, note: str = ""
+    ) -> None:
+        """`note` stands beside what is recalled: in what the models' training differed."""
         first = next(iter(models.values()))
         if not isinstance(first, RetNet):
             raise ValueError(f"the first model must be a RetNet, not a {type(first).__name__}")
@@ -186,6 +198,7 @@ class Compare(TextPage):
             if other.tokenizer is None or other.tokenizer.to_json() != first.tokenizer.to_json():
                 raise ValueError(f"{name} has another tokenizer: its tokens stand for other text")
         self._models = dict(models)
+        self._note = note
         super().__init__(first, state)
 
     # -- building ---------------------------------------------------------------------------
@@ -196,7 +209,7 @@ class Compare(TextPage):
             for name, model in self._models.items()
         ]
         self.decays = Plot()
-        self.recall = RecallPanel(self._models, lambda: self.page.shown)
+        self.recall = RecallPanel(self._models, lambda: self.page.shown, self._note)
         columns = w.Box([column.box for column in self.columns])
         columns.add_class("rv-columns")
         controls = w.HBox([group("scale", self.scale), w.HTML(_LEGEND)])

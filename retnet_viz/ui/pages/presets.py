@@ -21,42 +21,45 @@ _BETWEEN = (
     "it had not stopped since they came, and it was not likely to stop before they were gone."
 )
 
-# Each point is checked against the shipped model by tests/ui/test_presets.py.
+# Each point is checked against the shipped model by tests/ui/test_presets.py, which also silences
+# the head that is named and changes the word that it reads.
 PRESETS = (
     Preset(
         "Near copy",
-        "The last “the” reads the words that came after “the” before: every “dog” and “cat”.",
+        "“dog” comes next: head 1 of layer 1 reads each “dog” that came after “and the”.",
         ExplorerState(
-            "the cat and the dog, the cat and the dog, the cat and the", layer=3, heads=(3,)
+            "the cat and the dog, the cat and the dog, the cat and the", layer=1, heads=(1,)
         ),
     ),
     Preset(
         "Far repetition",
-        "The last “the” reads “ship”, 47 tokens back, more than any word between them.",
-        ExplorerState(f"There was once a ship. {_BETWEEN} One day the", layer=3, heads=(3,)),
+        "“V” comes next, as in “Vosko” 55 tokens ago: head 1 of layer 1 reads it there.",
+        ExplorerState(
+            f"They called him Captain Vosko. {_BETWEEN} “Good morning, Captain",
+            layer=1,
+            heads=(1,),
+        ),
     ),
     Preset(
         "A list",
-        "The last “and” reads the commas, all the way back to the first.",
+        "“w” comes next, as in “wolf” after “glass” before: head 1 of layer 1 reads it there.",
         ExplorerState(
-            "They had bread, butter, cheese, fruit, milk, eggs, salt, water, wine, and",
-            layer=0,
-            heads=(3,),
+            " stone river candle glass wolf stone river candle glass", layer=1, heads=(1,)
         ),
     ),
     Preset(
         "Dialogue",
-        "The quotation mark that opens a line reads how the lines before it ended.",
+        "“woman” comes next, not “man”: head 0 of layer 1 reads it, 23 tokens above.",
         ExplorerState(
-            '"Where are you going?" asked the old man.\n"To the sea," said the boy.\n'
-            '"And what will you do there?" asked the old man.\n"',
-            layer=0,
-            heads=(2,),
+            '"Where are you going?" asked the old woman.\n"To the sea," said the boy.\n'
+            '"And what will you do there?" asked the old',
+            layer=1,
+            heads=(0,),
         ),
     ),
     Preset(
         "A long story opening",
-        "After 200 tokens head 0 has let go of the beginning; head 3 still reads it.",
+        "After 200 tokens head 0 has let go of the beginning, which matters little by now.",
         ExplorerState(
             "Once upon a time there lived a king who had three sons. The eldest was strong, and "
             "the second was clever, but the youngest was thought to be a fool, because he gave his "
@@ -73,4 +76,4 @@ PRESETS = (
         ),
     ),
 )
-START = ExplorerState(PRESETS[0].state.text)
+START = ExplorerState(PRESETS[0].state.text, layer=1)

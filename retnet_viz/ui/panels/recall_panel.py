@@ -25,7 +25,7 @@ SAMPLES = 8  # texts for each point
 
 
 class RecallPanel:
-    """Two plots and a button. `found` and `noisy` are what was measured, by model.
+    """Two plots, a button and a `note` (HTML). `found` and `noisy` are what was measured, by model.
 
     `start` measures in a thread, `stop` ends that after the text that is read; what it found stays.
     """
@@ -34,6 +34,7 @@ class RecallPanel:
         self,
         models: Mapping[str, LanguageModel[Any]],
         theme: Callable[[], str],
+        note: str = "",
         samples: int = SAMPLES,
     ) -> None:
         self.models = dict(models)
@@ -52,7 +53,7 @@ class RecallPanel:
         plots = w.HBox([self.by_lag, self.by_noise])
         plots.add_class("rv-recall-plots")
         head = bar(w.HTML("<b>What is recalled</b>"), self.run, self.progress, self.doing)
-        self.box = w.VBox([head, plots])
+        self.box = w.VBox([head, *([w.HTML(note)] if note else []), plots])
         self.run.on_click(lambda _: self.stop("cancelled") if self.is_running else self.start())
         self._tell("")
         self.draw()
