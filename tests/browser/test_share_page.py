@@ -217,7 +217,7 @@ def test_undo_and_redo_by_buttons_and_keys(page: Page, voila_url: str) -> None:
     expect(redo).to_be_disabled()
     explorer.strip.locator(".rv-tokens").focus()
     page.keyboard.press("Control+z")  # the whole drag
-    expect(explorer.strip.locator(".rv-origin")).to_contain_text("layer 0")
+    expect(explorer.strip.locator(".rv-origin")).to_contain_text("layer 1")
     page.keyboard.press("Control+z")
     expect(explorer.root.get_by_role("button", name="Parallel", exact=True)).to_have_class(
         re.compile("mod-active")
