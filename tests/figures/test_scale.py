@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from retnet_viz.figures.base.scale import SCALES, color_scale, raster
+from retnet_viz.figures.base.scale import SCALES, ColorScale, color_scale, raster
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 VALUES = arrays(np.float32, st.integers(1, 30), elements=FINITE)
@@ -118,6 +118,10 @@ def test_a_single_value_lies_at_the_end(kind: str, value: float) -> None:
     assert scale.position(np.array([-value])).tolist() == [-1]
 
 
+def number_of(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
 @given(values=VALUES, kind=KINDS)
 def test_marks_of_a_legend_stand_in_order_with_their_values(values: np.ndarray, kind: str) -> None:
     for signed in (True, False):
@@ -128,8 +132,9 @@ def test_marks_of_a_legend_stand_in_order_with_their_values(values: np.ndarray, 
         assert (places[0], places[-1]) == (-1 if signed else 0, 1)
         for place, text in ticks:
             value = 0.0 if signed and place == 0 else scale.value(place)
-            assert float(text) == pytest.approx(value, rel=0.06)
-        assert [float(text) for _, text in ticks] == sorted(float(text) for _, text in ticks)
+            assert number_of(text) == pytest.approx(value, rel=0.06)
+        written = [number_of(text) for _, text in ticks]
+        assert written == sorted(written)
 
 
 @given(
@@ -169,3 +174,12 @@ def test_a_raster_has_zero_in_the_middle_and_the_limits_at_its_ends() -> None:
 def test_an_unknown_scale_is_refused(kind: str) -> None:
     with pytest.raises(ValueError, match=f"scale must be one of .*not '{kind}'"):
         color_scale(np.array([1.0]), kind, signed=True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [(0.0001234, "0.00012"), (17.4, "17"), (116.4, "116"), (2877.0, "2,880"), (3e7, "3e+07")],
+)
+def test_a_tick_is_written_as_people_write_numbers(limit: float, text: str) -> None:
+    ticks = ColorScale("linear", limit, signed=True).ticks()
+    assert [ticks[0][1], ticks[-1][1]] == [f"-{text}", text]

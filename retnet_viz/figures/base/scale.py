@@ -61,7 +61,13 @@ class ColorScale:
         """Positions of a legend's marks, and the values there as text."""
         places = (-1.0, -0.5, 0.0, 0.5, 1.0) if self.signed else (0.0, 0.5, 1.0)
         middle = {0.0: "0"} if self.signed else {}
-        return [(place, middle.get(place) or f"{self.value(place):.2g}") for place in places]
+        return [(place, middle.get(place) or _tick_text(self.value(place))) for place in places]
+
+
+def _tick_text(value: float) -> str:
+    """Few digits as people write them: 0.15, 17, 1,160."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if 100 <= abs(rounded) < 1e6 else f"{value:.2g}"
 
 
 def color_scale(
