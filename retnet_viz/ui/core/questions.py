@@ -23,6 +23,7 @@ class Reply:
         self._widget = widget
         self._question = question
         self._over = threading.Event()
+        self._sending = threading.Lock()  # nothing comes after the answer
         threading.Thread(target=self._tell_of_life, daemon=True).start()
 
     def _tell_of_life(self) -> None:
@@ -30,13 +31,16 @@ class Reply:
             self.progress()
 
     def progress(self, **said: Any) -> None:
-        """Say how far the work is, in fields of JSON."""
-        self._widget.send({"continues": self._question, **said})
+        """Say how far the work is, in fields of JSON; nothing once it was answered."""
+        with self._sending:
+            if not self._over.is_set():
+                self._widget.send({"continues": self._question, **said})
 
     def answer(self, found: Mapping[str, Any], buffers: Sequence[bytes] = ()) -> None:
         """Give the answer."""
-        self._over.set()
-        self._widget.send({"answers": self._question, **found}, buffers=list(buffers))
+        with self._sending:
+            self._over.set()
+            self._widget.send({"answers": self._question, **found}, buffers=list(buffers))
 
     def refuse(self, why: str) -> None:
         """Say why there is no answer."""
