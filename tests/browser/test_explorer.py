@@ -211,7 +211,7 @@ def test_presets_show_their_point(explorer: ExplorerPage) -> None:
     picker = explorer.root.locator("select", has_text="Dialogue")
     for name in ("Near copy", "Far repetition", "A list", "Dialogue", "A long story opening"):
         picker.select_option(label=name)
-        expect(explorer.notice).to_contain_text(re.compile(r"^\d+ tokens\. \w"))
+        expect(explorer.notice).to_contain_text(re.compile(r"^\d+ tokens\. \S"))
         assert explorer.boxes() == before
 
 

@@ -15,6 +15,7 @@ from retnet_viz.figures.base.tokens import visible
 from retnet_viz.model import RetNetConfig
 from retnet_viz.ui import ExplorerState
 from retnet_viz.ui.core import link
+from retnet_viz.ui.pages.presets import START
 from tests.support.explorer_steps import ExplorerPage
 from tests.support.lab_steps import open_notebook, run_all_cells
 from tests.support.modes_steps import ModesPage
@@ -167,7 +168,7 @@ def test_a_broken_link_opens_the_usual_page_and_says_why(page: Page, voila_url: 
     explorer = opened(page, f"{voila_url}?{query[:-6]}&hide=cost")
     expect(page.get_by_role("alert")).to_contain_text("This link is incomplete")
     expect(explorer.text).to_have_value(re.compile("^the cat and the dog"))
-    assert explorer.value("layer") == 0
+    assert explorer.value("layer") == START.layer
     explorer.type("it works on")
     expect(explorer.notice).to_contain_text("tokens")
 

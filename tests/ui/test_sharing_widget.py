@@ -386,3 +386,10 @@ def test_a_look_alone_changes_no_state(board):
     assert board.look.present
     with pytest.raises(LinkError):
         link.read("s=")
+
+
+def test_a_link_without_a_layer_is_of_the_first_wherever_the_page_starts(shipped_model):
+    explorer = rv.explore(shipped_model)
+    explorer.open_link(ExplorerState("A fox").query())
+    assert (explorer.state.text, explorer.state.layer) == ("A fox", 0)
+    explorer.stop()
