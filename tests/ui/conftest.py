@@ -11,3 +11,17 @@ def explorer(shipped_model):
     yield widget
     widget.stop()
     widget.close_all()
+
+
+@pytest.fixture
+def forward_passes(monkeypatch):
+    """What RetNet.forward was called with since it was last cleared."""
+    passes = []
+    forward = rv.RetNet.forward
+
+    def counted(self, *arguments, **options):
+        passes.append(arguments)
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(rv.RetNet, "forward", counted)
+    return passes

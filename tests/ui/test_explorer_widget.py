@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import retnet_viz as rv
 from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.figures.base.tokens import visible
-from retnet_viz.model import MODES, RetNet
+from retnet_viz.model import MODES
 from retnet_viz.trace.passes.live import Live
 from retnet_viz.ui.core import link
 from retnet_viz.ui.core.app_page import LINK_PAUSE
@@ -370,17 +370,10 @@ def test_what_cannot_be_shown_is_said_and_the_picture_stays(explorer, monkeypatc
 # -- done once -----------------------------------------------------------------------------------
 
 
-def test_modes_that_were_compared_are_not_run_again_when_one_is_chosen(explorer, monkeypatch):
+def test_modes_that_were_compared_are_not_run_again_when_one_is_chosen(explorer, forward_passes):
     explorer.settle()
     costs, worst = explorer.costs, explorer.agreement.worst
-    passes = []
-    forward = RetNet.forward
-
-    def counted(self, *arguments, **options):
-        passes.append(arguments)
-        return forward(self, *arguments, **options)
-
-    monkeypatch.setattr(RetNet, "forward", counted)
+    forward_passes.clear()
     for mode in ("recurrent", "chunkwise", "parallel"):
         explorer.mode.value = mode
         explorer.settle()
@@ -388,10 +381,10 @@ def test_modes_that_were_compared_are_not_run_again_when_one_is_chosen(explorer,
         assert explorer.costs == costs
         assert explorer.agreement.outputs.keys() == set(MODES) - {mode}
         assert explorer.agreement.worst <= 2 * worst
-    assert passes == []
+    assert forward_passes == []
     assert f"recomputed 0 of {explorer.trace.length} tokens" in explorer.notice.value
     explorer.text.value += " again"
-    assert len(passes) == 1
+    assert len(forward_passes) == 1
 
 
 def test_the_decay_is_drawn_where_gamma_or_the_length_is_new_and_not_at_each_key(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import retnet_viz as rv
 from retnet_viz.experiments import variant
 from retnet_viz.figures.base.tokens import visible
-from retnet_viz.model import MODES, RetNet
+from retnet_viz.model import MODES
 from retnet_viz.ui.core import link
 from retnet_viz.ui.core.page_state import CLOCKS, PRECISIONS, SWITCHES, VIEWS, ExplorerState
 from retnet_viz.ui.pages import side_view
@@ -801,19 +801,12 @@ def test_any_order_of_actions_shows_what_was_chosen(reader, actions):
         each.close_all()
 
 
-def test_the_modes_that_raced_are_not_run_again_when_one_is_chosen(open_modes, monkeypatch):
+def test_the_modes_that_raced_are_not_run_again_when_one_is_chosen(open_modes, forward_passes):
     widget = open_modes(view=SIDE)
     widget.settle()
-    passes = []
-    forward = RetNet.forward
-
-    def counted(self, *arguments, **options):
-        passes.append(arguments)
-        return forward(self, *arguments, **options)
-
-    monkeypatch.setattr(RetNet, "forward", counted)
+    forward_passes.clear()
     for mode in ("parallel", "chunkwise", "recurrent"):
         widget.mode.value = mode
         widget.settle()
         assert widget.trace.mode == mode
-    assert passes == []
+    assert forward_passes == []

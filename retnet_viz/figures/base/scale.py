@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retnet_viz.figures.base.captions import number
+
 SCALES = ("linear", "log", "arcsinh")
 _LOG_DECADES = 4.0  # a log scale ends at a ten-thousandth of the largest magnitude
 _KNEE = 0.05  # arcsinh is near linear below this share of the largest magnitude
@@ -66,8 +68,7 @@ class ColorScale:
 
 def _tick_text(value: float) -> str:
     """Few digits as people write them: 0.15, 17, 1,160."""
-    rounded = float(f"{value:.3g}")
-    return f"{rounded:,.0f}" if 100 <= abs(rounded) < 1e6 else f"{value:.2g}"
+    return number(value) if 100 <= abs(value) < 1e6 else f"{value:.2g}"
 
 
 def color_scale(

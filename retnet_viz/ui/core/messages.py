@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from retnet_viz.figures.base.layout import Spec, make
@@ -11,7 +11,6 @@ from retnet_viz.model import LanguageModel
 from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.external_tensors import ExternalConfig, ExternalTensors
 from retnet_viz.trace.passes.live import Recomputed
-from retnet_viz.training.card import RECURRING
 from retnet_viz.ui.core.link import MOST_SHARED, listed
 
 APPS = {
@@ -119,19 +118,6 @@ def reading(done: int, total: int) -> str:
 def doing(what: str) -> str:
     """What a measurement is at; told to screen readers where it begins or ends."""
     return f'<span class="rv-hint" role="status">{html.escape(what)}</span>'
-
-
-def trained_to_recall(cards: Mapping[str, str]) -> str:
-    """Which models' cards tell of rows in which something comes again; "" where all or none do."""
-    having = [name for name, card in cards.items() if RECURRING in card]
-    if len(having) in (0, len(cards)):
-        return ""
-    lacking = [name for name in cards if name not in having]
-    said = (
-        f"Not trained alike: only {' and '.join(having)} read rows in which something comes again. "
-        f"What {' and '.join(lacking)} recalls less says nothing of the architecture."
-    )
-    return f'<span class="rv-hint" role="note">{html.escape(said)}</span>'
 
 
 def not_measured(what: str, error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -60,7 +61,7 @@ def compare(
     if models is None:
         folders = {TITLES[kind]: folder for kind, folder in shipped().items()}
         models = {name: load_model(folder) for name, folder in folders.items()}
-        note = messages.trained_to_recall(
+        note = _trained_to_recall(
             {
                 name: (folder / card.NAME).read_text(encoding="utf-8")
                 for name, folder in folders.items()
@@ -70,6 +71,19 @@ def compare(
     board = Compare(models, ExplorerState(**usual | chosen), note)
     board.arrange(hide, present)
     return board
+
+
+def _trained_to_recall(cards: Mapping[str, str]) -> str:
+    """Which models' cards tell of rows in which something comes again; "" where all or none do."""
+    having = [name for name, text in cards.items() if card.RECURRING in text]
+    if len(having) in (0, len(cards)):
+        return ""
+    lacking = [name for name in cards if name not in having]
+    said = (
+        f"Not trained alike: only {' and '.join(having)} read rows in which something comes again. "
+        f"Lower recall of {' and '.join(lacking)} says nothing of the architecture."
+    )
+    return f'<span class="rv-hint" role="note">{html.escape(said)}</span>'
 
 
 class Column:
