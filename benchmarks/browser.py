@@ -25,10 +25,10 @@ from tests.support.serving import serving
 
 WORDS = "the king said to the old man that he would go down to the river and see what was there "
 
-# What both benchmarks do in the page. `drawn` counts how often a panel, given by its selector, was.
+# What both benchmarks do in the page. `drawCount` is the number of drawings of a selector's panel.
 PAGE = """
 (() => {
-  const drawn = (selector) => Number(document.querySelector(selector)?.dataset.drawn ?? 0);
+  const drawCount = (selector) => Number(document.querySelector(selector)?.dataset.drawn ?? 0);
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   async function until(missing, limit = 20000) {
     const start = performance.now();
@@ -40,13 +40,13 @@ PAGE = """
   const slider = (label) =>
     [...document.querySelectorAll(".widget-slider")].find((s) => s.textContent.includes(label));
   globalThis.bench = {
-    drawn, frame, until, slider,
-    ready: (selectors) => until(() => selectors.filter((name) => drawn(name) === 0)),
+    drawCount, frame, until, slider,
+    ready: (selectors) => until(() => selectors.filter((name) => drawCount(name) === 0)),
     async edit(change, selectors) {
-      const before = selectors.map(drawn);
+      const before = selectors.map(drawCount);
       const start = performance.now();
       change();
-      await until(() => selectors.filter((name, i) => drawn(name) === before[i]));
+      await until(() => selectors.filter((name, i) => drawCount(name) === before[i]));
       await frame();
       return performance.now() - start;
     },
@@ -58,8 +58,8 @@ PAGE = """
     },
     // Of a long text only some stand in the strip.
     tokens() {
-      const shown = document.querySelectorAll(".rv-strip [role=option]");
-      return Number(shown[0]?.getAttribute("aria-setsize") ?? shown.length);
+      const options = document.querySelectorAll(".rv-strip [role=option]");
+      return Number(options[0]?.getAttribute("aria-setsize") ?? options.length);
     },
     press(label, among = ".rv-modes") {
       const buttons = [...document.querySelectorAll(`${among} button`)];
@@ -114,8 +114,8 @@ class Browser:
 
     async def choose_mode(self, mode: str, selectors: list[str]) -> None:
         """Switch to a mode, named as its button is, and wait until it is drawn."""
-        chosen = await self.run("document.querySelector('.rv-modes .mod-active').textContent")
-        if chosen != mode:
+        current = await self.run("document.querySelector('.rv-modes .mod-active').textContent")
+        if current != mode:
             await self.run(f"bench.edit(() => bench.press('{mode}'), {selectors})")
 
 

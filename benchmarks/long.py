@@ -39,12 +39,12 @@ Object.assign(bench, {
     });
   },
   opened() {
-    const before = ["STRIP", "NORMS"].map(bench.drawn);
+    const before = ["STRIP", "NORMS"].map(bench.drawCount);
     const tiled = ".rv-area-weights .rv-tiled";
     const status = () => document.querySelector(`${tiled} .rv-tiled-status`);
     return [
-      () => bench.tokens() > 1024 && bench.drawn("STRIP") > before[0],
-      () => bench.drawn("NORMS") > before[1] && !document.querySelector("NORMS.rv-stale"),
+      () => bench.tokens() > 1024 && bench.drawCount("STRIP") > before[0],
+      () => bench.drawCount("NORMS") > before[1] && !document.querySelector("NORMS.rv-stale"),
       () => status()?.hidden && document.querySelector(tiled).dataset.sharp,
     ];
   },
@@ -91,8 +91,8 @@ async def measure(url: str, socket: str, repeat: int, folder: Path) -> None:
             elements[length] = await browser.run("bench.elements()")
         await browser.run("bench.watch(bench.opened)")
         await choose(browser, path)
-        for found, time in zip(steps, await browser.run("bench.outcome"), strict=True):
-            found.append(1000 * time)
+        for times, seconds in zip(steps, await browser.run("bench.outcome"), strict=True):
+            times.append(1000 * seconds)
         elements[await browser.run("bench.tokens()")] = await browser.run("bench.elements()")
         box = "document.querySelector('.rv-area-text textarea').value"
         for key in KEYS:

@@ -41,7 +41,7 @@ import retnet_viz as rv
 from retnet_viz.model.observe import listening
 from retnet_viz.trace.tiles.pictures import Plane
 from retnet_viz.ui.core.host_bridge import HostBridge
-from retnet_viz.ui.panels.tiled_heatmap import TiledHeatmap
+from retnet_viz.ui.panels.tiled.tiled_heatmap import TiledHeatmap
 
 torch.set_num_threads({threads})
 model, found = rv.load(), {{"retention.q": [], "retention.k": []}}
@@ -81,7 +81,7 @@ PAGE = """
     return performance.now() - start;
   }
   globalThis.bench = {
-    took: null,
+    duration: null,
     tokens,
     view: () => el.dataset.view,
     async whole() {
@@ -100,7 +100,7 @@ PAGE = """
   for (const name of ["pointermove", "wheel"]) {
     canvas.addEventListener(name, (event) => {
       if (name === "wheel" || event.buttons) {
-        bench.took = measure(performance.now(), el.dataset.sharp);
+        bench.duration = measure(performance.now(), el.dataset.sharp);
       }
     }, { capture: true });
   }
@@ -117,16 +117,16 @@ class Panel:
     async def mouse(self, kind: str, x: float, y: float, **options: object) -> None:
         await self.browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **options)
 
-    async def took(self) -> float:
+    async def duration(self) -> float:
         """How long the last gesture took."""
-        return float(await self.browser.run("bench.took"))
+        return float(await self.browser.run("bench.duration"))
 
     async def tokens(self) -> float:
         return float(await self.browser.run("bench.tokens()"))
 
     async def zoom(self, x: float, y: float) -> float:
         await self.mouse("mouseWheel", x, y, deltaX=0, deltaY=WHEEL)
-        return await self.took()
+        return await self.duration()
 
     async def drag(self, x: float, y: float, by: float) -> float | None:
         """Drag by so many pixels both ways; None where the window stayed where it was."""
@@ -135,8 +135,8 @@ class Panel:
         await self.mouse("mousePressed", x, y, **button)
         await self.mouse("mouseMoved", x + by, y + by, **button)
         await self.mouse("mouseReleased", x + by, y + by, **(button | {"buttons": 0}))
-        took = await self.took()
-        return took if await self.browser.run("bench.view()") != before else None
+        duration = await self.duration()
+        return duration if await self.browser.run("bench.view()") != before else None
 
 
 def serve(stack: ExitStack, options: argparse.Namespace) -> str:
@@ -187,25 +187,25 @@ async def measure(url: str, debugging: str, trips: int) -> list[tuple[str, float
     await until(browser, "!!document.querySelector('.rv-tiled')?.dataset.sharp")
     await until(browser, "document.querySelector('.rv-tiled-status').hidden")
     await browser.run(PAGE)
-    panel, chance, found = Panel(browser), random.Random(0), []
+    panel, rng, gestures = Panel(browser), random.Random(0), []
     left, top, side = await browser.run("bench.square()")
     middle = left + side / 2, top + side / 2
     for _ in range(trips):
         await browser.run("bench.whole()")
-        share = chance.uniform(0.1, 0.9)
+        share = rng.uniform(0.1, 0.9)
         x, y = left + share * side, top + share * side
         while await panel.tokens() > 8:
-            took = await panel.zoom(x, y)
-            found.append(("zoom", await panel.tokens(), took))
+            duration = await panel.zoom(x, y)
+            gestures.append(("zoom", await panel.tokens(), duration))
             for _ in range(DRAGS):
                 # Along the diagonal, where there is something to see; at an edge a window stops.
-                by = round(chance.choice((-1, 1)) * chance.uniform(0.05, 0.2) * side)
-                if (took := await panel.drag(*middle, by)) is not None:
-                    found.append(("pan", await panel.tokens(), took))
-    return found
+                by = round(rng.choice((-1, 1)) * rng.uniform(0.05, 0.2) * side)
+                if (duration := await panel.drag(*middle, by)) is not None:
+                    gestures.append(("pan", await panel.tokens(), duration))
+    return gestures
 
 
-def report(found: list[tuple[str, float, float]]) -> None:
+def report(gestures: list[tuple[str, float, float]]) -> None:
     """Print a row for each gesture and size of the window, and one for each gesture in all."""
     print(f"{'milliseconds':42} {'median':>8} {'budget':>8} {'p95':>8} {'budget':>8}   runs")
     ceilings = (10**9, *FLOORS)
@@ -221,7 +221,11 @@ def report(found: list[tuple[str, float, float]]) -> None:
         )
     ]
     for gesture, name, low, high in rows:
-        times = [took for kind, tokens, took in found if kind == gesture and low <= tokens < high]
+        times = [
+            duration
+            for kind, tokens, duration in gestures
+            if kind == gesture and low <= tokens < high
+        ]
         if times:
             print(
                 f"{gesture + ', ' + name:42} {statistics.median(times):8.0f} {BUDGETS[0]:8} "
@@ -242,11 +246,11 @@ def main() -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         browser, debugging = start_browser(folder)
         stack.callback(end, browser)
-        found = asyncio.run(measure(url, debugging, options.trips))
+        gestures = asyncio.run(measure(url, debugging, options.trips))
     # On a machine that has other work to do the figures say little.
     print(f"{machine()}, {os.cpu_count()} cores, load before {load:.1f}, ", end="")
     print(f"T = {options.length}, {options.scale} scale, kernel with {options.threads} thread(s)")
-    report(found)
+    report(gestures)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ REPORT = 20  # steps between two looks at the held-out accuracy
 MOST_SECONDS = 60
 
 
-def learned(task: str, seed: int) -> list[tuple[str, tuple[int, float] | None, float]]:
+def measure_learning(task: str, seed: int) -> list[tuple[str, tuple[int, float] | None, float]]:
     """For each model of the task: steps and seconds until enough answers are right, accuracy.
 
     None where that took longer than MOST_SECONDS, of that model's own training.
@@ -25,12 +25,12 @@ def learned(task: str, seed: int) -> list[tuple[str, tuple[int, float] | None, f
         for _ in range(REPORT):
             practice.step()
         report = practice.report()
-        found = [("RetNet", report.learned_at, report.accuracy, practice.seconds)]
-        if report.beside is not None:
-            beside = report.beside
-            found.append(("Mamba", beside.learned_at, beside.accuracy, beside.seconds))
-        if all(at is not None or seconds > MOST_SECONDS for _, at, _, seconds in found):
-            return [each[:3] for each in found]
+        results = [("RetNet", report.learned_at, report.accuracy, practice.seconds)]
+        if report.mamba is not None:
+            mamba = report.mamba
+            results.append(("Mamba", mamba.learned_at, mamba.accuracy, mamba.seconds))
+        if all(at is not None or seconds > MOST_SECONDS for _, at, _, seconds in results):
+            return [result[:3] for result in results]
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     print(f"{'task':12} {'model':7} {'seed':>4} {'seconds':>10} {'steps':>6} {'accuracy':>9}")
     for task in TASKS:
         for seed in SEEDS:
-            for model, at, accuracy in learned(task, seed):
+            for model, at, accuracy in measure_learning(task, seed):
                 steps, seconds = (f"{at[0]}", f"{at[1]:.1f}") if at else ("-", f"> {MOST_SECONDS}")
                 line = f"{task:12} {model:7} {seed:4} {seconds:>10} {steps:>6} {accuracy:9.3f}"
                 print(line, flush=True)

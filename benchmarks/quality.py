@@ -29,14 +29,17 @@ ROOT = Path(__file__).parents[1]
 STORIES = ROOT.parent / "shared" / "data" / "stories.txt.xz"
 TOKENIZER = ROOT / "retnet_viz" / "checkpoints" / "default" / "tokenizer.json"
 ABOUT = "51 MB of public-domain short stories from Project Gutenberg"
+LICENSE = "MIT, as the code"
 SHORT = "--steps 600 --warmup 100 --validate-every 100 --validation-tokens 300000"
 # What the models that ship are trained with, but for the rates and the length. The first steps
-# teach copying; then recurring rows become few, so that the models become models of stories. That
-# goes slowly: where stories come all at once, what was learned of copying is lost within 200 steps.
-# While the rate falls they are many again: what is read then is recalled best.
+# teach copying, of spans that grow slowly: a RetNet needs 500 steps, a Transformer more (the runs
+# `transformer-copy-...` of the sweep). Then recurring rows become few, so that the models become
+# models of stories. That goes slowly too: where stories come all at once, what was learned of
+# copying is lost within 200 steps. While the rate falls they are many again: what is read then is
+# recalled best.
 SHIPPED = (
     "--batch-size 4 --context 512 --schedule stable --warmup 100 --optimizer muon "
-    "--copy-steps 500 --recurring 1 --recurring-end 0.3 --recurring-steps 2500 "
+    "--copy-steps 1500 --recurring 1 --recurring-end 0.3 --recurring-steps 4000 "
     "--recurring-last 0.6 "
     "--recurring-kinds random,span,sentence,word,name --chunk-size 128"
 )
@@ -77,6 +80,18 @@ def but(**changed: str) -> str:
     return " ".join(f"--{name} {value}" for name, value in words.items())
 
 
+def transformer(
+    copy_steps: int, steps: int, muon: float = 0.006, rest: float = 0.002, more: str = ""
+) -> str:
+    """A Transformer that learns copying in `copy_steps` of its steps."""
+    return (
+        f"{KINDS['transformer']} {SHIPPED} --copy-steps {copy_steps} --steps {steps} "
+        f"--recurring-steps {max(1000, copy_steps)} --muon-learning-rate {muon} "
+        f"--learning-rate {rest} --validate-every 100 --validation-tokens 10000 "
+        f"--sample-tokens 0 {more}"
+    )
+
+
 GROUPS = {
     # run: options of `retnet-viz train`
     "recipe": {
@@ -110,11 +125,16 @@ GROUPS = {
         "context-256": but(batch_size="8", context="256"),
         "muon-rate-0.003": but(muon_learning_rate="0.003", learning_rate="0.001"),
         "muon-rate-0.02": but(muon_learning_rate="0.02"),
+        "transformer-copy-500": transformer(500, 2000),
+        "transformer-copy-500-rate-0.003": transformer(500, 2000, 0.003, 0.001),
+        "transformer-copy-500-rate-0.012": transformer(500, 2000, 0.012, 0.004),
+        "transformer-copy-1500": transformer(1500, 1500),
+        "transformer-copy-1500-base-100": transformer(1500, 1500, more="--rotation-base 100"),
     },
     "rates": {
-        f"{kind}-{muon}": f"{options} {SHIPPED} --steps 2000 --recurring-steps 1000 "
-        f"--muon-learning-rate {muon} --learning-rate {rest} --validate-every 200 "
-        "--validation-tokens 60000 --sample-tokens 0"
+        f"{kind}-{muon}": f"{options} {SHIPPED} --steps 2000 --copy-steps 1000 "
+        f"--recurring-steps 1500 --muon-learning-rate {muon} --learning-rate {rest} "
+        "--validate-every 200 --validation-tokens 60000 --sample-tokens 0"
         for kind, options in KINDS.items()
         for muon, rest in RATES
     },
@@ -142,7 +162,16 @@ NEAR = 64  # tokens: the lags up to here are one figure
 def train(folder: Path, options: str, data: Path, more: list[str]) -> int:
     """Begin or go on with a run; the exit code of `retnet-viz train`, or 1 where it was stopped."""
     words = [sys.executable, "-m", "retnet_viz", "train", "--data", str(data), "--out", str(folder)]
-    words += ["--tokenizer", str(TOKENIZER), "--about", ABOUT, *shlex.split(options), *more]
+    words += [
+        "--tokenizer",
+        str(TOKENIZER),
+        "--about",
+        ABOUT,
+        "--weights-license",
+        LICENSE,
+        *shlex.split(options),
+        *more,
+    ]
     if (folder / "checkpoint").exists():
         words.append("--resume")
     print(shlex.join(words[1:]), flush=True)

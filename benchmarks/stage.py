@@ -35,16 +35,17 @@ ON_STAGE = """
 (() => {
   const stage = () => document.querySelector(".rv-step-player");
   const range = () => stage().querySelector("input[type=range]");
-  const shown = () => `${stage().dataset.step} ${stage().dataset.token}`;
+  const current = () => `${stage().dataset.step} ${stage().dataset.token}`;
   const count = () => Number(stage().dataset.drawn ?? 0);
   const press = (key) =>
     stage().dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-  const idle = (name, before) => bench.until(() => (bench.drawn(name) === before ? [name] : []));
-  const drawnInAll = () => bench.drawn(".rv-step-player") + bench.drawn(".rv-strip");
+  const idle = (name, before) =>
+    bench.until(() => (bench.drawCount(name) === before ? [name] : []));
+  const totalDrawCount = () => bench.drawCount(".rv-step-player") + bench.drawCount(".rv-strip");
   async function quiet() {
-    for (let [left, before] = [15, drawnInAll()]; left > 0; left--) {
+    for (let [frames, before] = [15, totalDrawCount()]; frames > 0; frames--) {
       await bench.frame();
-      if (drawnInAll() !== before) [left, before] = [15, drawnInAll()];
+      if (totalDrawCount() !== before) [frames, before] = [15, totalDrawCount()];
     }
   }
   Object.assign(bench, {
@@ -54,8 +55,8 @@ ON_STAGE = """
       const readout = bench.slider("chunk size").querySelector(".widget-readout");
       if (readout.textContent === String(size)) return;
       readout.textContent = String(size);
-      const left = new Event("blur", { bubbles: true });
-      await bench.edit(() => readout.dispatchEvent(left), [".rv-strip"]);
+      const blur = new Event("blur", { bubbles: true });
+      await bench.edit(() => readout.dispatchEvent(blur), [".rv-strip"]);
     },
     // Another head at the first step, with no scenes kept; done when it stands there.
     async fresh() {
@@ -73,15 +74,15 @@ ON_STAGE = """
     // Milliseconds until another step or token is drawn. Returns when the rest of the page has
     // followed, so that the next move finds the kernel idle.
     async move(change) {
-      const [before, drawn, strip] = [shown(), count(), bench.drawn(".rv-strip")];
+      const [before, drawn, strip] = [current(), count(), bench.drawCount(".rv-strip")];
       const start = performance.now();
       change();
-      await bench.until(() => (shown() === before || count() === drawn ? ["the step"] : []));
+      await bench.until(() => (current() === before || count() === drawn ? ["the step"] : []));
       await bench.frame();
-      const taken = performance.now() - start;
+      const duration = performance.now() - start;
       await idle(".rv-strip", strip);
       await bench.frame();
-      return taken;
+      return duration;
     },
     key: (key) => bench.move(() => press(key)),
     scrub: (step) =>
@@ -94,12 +95,12 @@ ON_STAGE = """
       stage().querySelector("select").value = String(rate);
       const frames = [performance.now()];
       const drawn = count();
-      let before = shown();
+      let before = current();
       press(" ");
       do {
         const now = await bench.frame();
-        if (shown() !== before) frames.push(now);
-        before = shown();
+        if (current() !== before) frames.push(now);
+        before = current();
       } while (stage().dataset.playing === "true" && frames.at(-1) - frames[0] < 1000 * seconds
         && performance.now() - frames[0] < 3000 * seconds);
       if (stage().dataset.playing === "true") press(" ");
@@ -141,25 +142,25 @@ async def measure_case(browser: Browser, case: Case, repeat: int) -> None:
     steps = await browser.run("bench.steps()")
     for _ in range(RUNS if steps > 1 else 0):
         await browser.run("bench.fresh()")
-        played = await browser.run(f"bench.play(30, {PLAY_SECONDS})")
-        case.playing.append(played["frames"][1:])  # the first is the start, not a step
-        case.drawn += played["drawn"]
+        run = await browser.run(f"bench.play(30, {PLAY_SECONDS})")
+        case.playing.append(run["frames"][1:])  # the first is the start, not a step
+        case.drawn += run["drawn"]
     key, last = ("ArrowRight", steps - 1) if steps > 1 else ("ArrowDown", case.length - 1)
     case.moved_by = "step by key" if steps > 1 else "select next token by key"
-    left = 0
+    steps_left = 0
     while len(case.keys) < repeat:
-        if left == 0:
+        if steps_left == 0:
             await browser.run("bench.fresh()")
-            left = last
+            steps_left = last
         case.keys.append(await browser.run(f"bench.key('{key}')"))
-        left -= 1
-    chance = random.Random(0)
-    unseen: list[int] = []
+        steps_left -= 1
+    rng = random.Random(0)
+    unvisited: list[int] = []
     while len(case.scrubs) < repeat and steps > 1:
-        if not unseen:
+        if not unvisited:
             await browser.run("bench.fresh()")
-            unseen = chance.sample(range(1, steps), steps - 1)
-        case.scrubs.append(await browser.run(f"bench.scrub({unseen.pop()})"))
+            unvisited = rng.sample(range(1, steps), steps - 1)
+        case.scrubs.append(await browser.run(f"bench.scrub({unvisited.pop()})"))
 
 
 async def measure(url: str, socket: str, repeat: int, lengths: list[int]) -> list[Case]:

@@ -34,15 +34,15 @@ def milliseconds(plane: Plane, window: range) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def along_the_diagonal(length: int, tokens: int, count: int, chance: random.Random) -> list[range]:
-    starts = [chance.randint(0, length - tokens) for _ in range(count)]
+def along_the_diagonal(length: int, tokens: int, count: int, rng: random.Random) -> list[range]:
+    starts = [rng.randint(0, length - tokens) for _ in range(count)]
     return [range(start, start + tokens) for start in starts]
 
 
-def moved(length: int, tokens: int, count: int, chance: random.Random) -> list[range]:
+def moved_windows(length: int, tokens: int, count: int, rng: random.Random) -> list[range]:
     start, windows = (length - tokens) // 2, []
     for _ in range(count):
-        start += chance.randint(-tokens // 5, tokens // 5)
+        start += rng.randint(-tokens // 5, tokens // 5)
         start = min(max(start, 0), length - tokens)
         windows.append(range(start, start + tokens))
     return windows
@@ -52,18 +52,18 @@ def measure(name: str, plane: Plane, repeat: int) -> None:
     """Print the rows of one head."""
     start = time.perf_counter()
     plane.prepare(0)
-    prepared = 1000 * (time.perf_counter() - start)
+    preparation = 1000 * (time.perf_counter() - start)
     length = plane.length
-    seen = plane.view(0, range(length), range(length), PIXELS, PIXELS)
-    reach = f"reach {seen.reach}" if seen.reach is not None else "no reach"
-    print(f"{name}, {reach}: {'preparation, once':24} {prepared:8.0f}")
-    chance = random.Random(0)
+    full_view = plane.view(0, range(length), range(length), PIXELS, PIXELS)
+    reach = f"reach {full_view.reach}" if full_view.reach is not None else "no reach"
+    print(f"{name}, {reach}: {'preparation, once':24} {preparation:8.0f}")
+    rng = random.Random(0)
     jobs = [("whole text", [range(length)] * repeat, False)]
     for tokens in ZOOMS:
-        windows = along_the_diagonal(length, tokens, repeat, chance)
+        windows = along_the_diagonal(length, tokens, repeat, rng)
         jobs.append((f"{tokens} tokens, new", windows, True))
     for tokens in ZOOMS:
-        windows = moved(length, tokens, repeat, chance)
+        windows = moved_windows(length, tokens, repeat, rng)
         jobs.append((f"{tokens} tokens moved, new", windows, True))
         jobs.append((f"{tokens} tokens moved, kept", windows, False))
     for job, windows, forget in jobs:

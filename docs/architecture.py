@@ -69,7 +69,7 @@ def summary(path: Path) -> str:
 
 
 def rooms() -> list[str]:
-    """A line for each layer and for each room in it, with the number of its files."""
+    """A line for each layer and for each room in it, with the number of its Python files."""
     lines = []
     for layer in layers():
         folder = PACKAGE / layer
@@ -77,10 +77,18 @@ def rooms() -> list[str]:
             lines.append(f"{layer + '.py':<34}{summary(PACKAGE / f'{layer}.py')}")
             continue
         lines.append(f"{layer + '/':<34}{summary(folder / '__init__.py')}")
-        for room in sorted(each for each in folder.iterdir() if (each / "__init__.py").exists()):
-            files = [each for each in room.glob("*.py") if each.name != "__init__.py"]
-            name = f"    {room.name}/ ({len(files)})"
-            lines.append(f"{name:<34}{summary(room / '__init__.py')}")
+        lines += rooms_in(folder, 1)
+    return lines
+
+
+def rooms_in(folder: Path, depth: int) -> list[str]:
+    """A line for each room of a folder and for those within them, indented by their depth."""
+    lines = []
+    for room in sorted(each for each in folder.iterdir() if (each / "__init__.py").exists()):
+        files = [each for each in room.glob("*.py") if each.name != "__init__.py"]
+        name = f"{'    ' * depth}{room.name}/ ({len(files)})"
+        lines.append(f"{name:<34}{summary(room / '__init__.py')}")
+        lines += rooms_in(room, depth + 1)
     return lines
 
 

@@ -12,10 +12,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from docs.examples import START, all_examples, code_of
 from tests.support.chromium import launch
 from tests.support.cost_steps import CostPage
 from tests.support.explorer_steps import ExplorerPage
@@ -34,8 +36,29 @@ ABOUT = """\
 # Gallery
 
 Every app and every panel in it, as they are drawn in a browser; the pictures were taken by
-`docs/gallery.py`. A panel that has a figure can be had alone, for a notebook or a paper: `rv` is
-`retnet_viz`, and [api.md](api.md) says what each figure is given.
+`docs/gallery.py`. Beside each stands the code that draws it in a notebook: where there is one, its
+[figure](../retnet_viz/figures/__init__.py) alone, which a paper can use too, else the page.
+All of it begins after
+
+```python
+{start}```
+"""
+PANEL = """\
+<div class="panel" markdown>
+
+![{title}: {name}](images/gallery/{image})
+
+<div markdown>
+
+{says}
+
+```python
+{code}
+```
+
+</div>
+
+</div>
 """
 
 Act = Callable[[Page], None]
@@ -50,6 +73,8 @@ class Panel:
     where     what selects it in the page
     figure    the function of rv.figures that draws it, "" for a panel that is no plotly figure
     before    what is done on the page before the picture is taken
+    code      what draws it in a notebook: the example of `figure` where there is none, or the
+              app's call
     """
 
     name: str
@@ -57,6 +82,7 @@ class Panel:
     where: str
     figure: str = ""
     before: Act = lambda page: None
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,7 +185,7 @@ def _cost(page: Page) -> None:
     board.wait()
     board.button("4,096").click()
     board.button("Start").click()
-    expect(board.doing).to_have_text("measured up to position 4,096")
+    expect(board.activity).to_have_text("measured up to position 4,096")
 
 
 def _training(page: Page) -> None:
@@ -178,6 +204,10 @@ def _training(page: Page) -> None:
 
 # -- the pictures ---------------------------------------------------------------------------------
 
+_COPY = (
+    "from retnet_viz.experiments import ablate\n"
+    'copy = rv.trace(ablate(model, rotation="none"), trace.ids)\n'
+)
 APPS = (
     App(
         "explorer",
@@ -191,6 +221,7 @@ APPS = (
                 "The tokens, shaded by what the selected one retains of each: red adds, blue takes "
                 "away.",
                 ".rv-area-strip",
+                "token_strip",
             ),
             Panel(
                 "next",
@@ -234,6 +265,7 @@ APPS = (
                 "agree",
                 "How far the results of the three modes are apart.",
                 ".rv-area-agree",
+                "agreement",
             ),
             Panel(
                 "long",
@@ -241,6 +273,7 @@ APPS = (
                 "weights.",
                 ".rv-area-weights",
                 before=_long_text,
+                code='rv.explore(model, "The king went down to the river. " * 500)',
             ),
         ),
     ),
@@ -263,6 +296,7 @@ APPS = (
                 "took.",
                 ".rv-timeline",
                 before=_side,
+                code='rv.modes(model, "Once upon a time", view="side by side")',
             ),
             Panel(
                 "sizes",
@@ -272,7 +306,7 @@ APPS = (
                 _side,
             ),
             Panel(
-                "rounds",
+                "rounding_plot",
                 "How rounding sets each mode apart from a pass in float64, layer by layer.",
                 ".rv-view-side > :nth-child(4)",
                 "rounding",
@@ -334,6 +368,7 @@ APPS = (
                 ".rv-view-parts .rv-heatmap",
                 "retention",
                 _parts,
+                _COPY + "rv.figures.retention(copy, layer=0, heads=1)",
             ),
             Panel(
                 "model_next",
@@ -348,6 +383,7 @@ APPS = (
                 titled("Without rotation:"),
                 "next_token",
                 _parts,
+                _COPY + "rv.figures.next_token(copy)",
             ),
         ),
     ),
@@ -402,7 +438,7 @@ APPS = (
                 "state_size",
             ),
             Panel(
-                "held",
+                "memory",
                 "Bytes of weights and states over the context, for a published size.",
                 ".rv-area-held",
                 "memory",
@@ -462,26 +498,47 @@ APPS = (
                 "The retention weights of every head on that example, as they are learned.",
                 ".rv-area-matrix",
                 "retention",
+                code="from retnet_viz.experiments import TinyTraining\n"
+                'tiny = TinyTraining("copy")\n'
+                "rv.figures.retention(rv.trace(tiny.model, tiny.example.ids[0]), layer=0)",
             ),
         ),
     ),
 )
 
 
+def code(app: App, panel: Panel) -> str:
+    """The code beside a picture; its last line gives what a notebook shows."""
+    if panel.code or not panel.figure:
+        return _spaced(panel.code or app.call)
+    example = code_of(all_examples()[f"rv.figures.{panel.figure}"])
+    return _spaced(example.replace("figure = rv.", "rv.").strip())
+
+
+def _spaced(statements: str) -> str:
+    """Statements in the style of the code: an empty line after the imports."""
+    lines = statements.splitlines()
+    imports = list(takewhile(lambda line: line.startswith(("import ", "from ")), lines))
+    return "\n".join([*imports, *([""] if imports else []), *lines[len(imports) :]])
+
+
 def page() -> str:
     """The gallery as Markdown."""
-    parts = [ABOUT]
+    parts = [ABOUT.format(start=START)]
     for app in APPS:
         parts.append(f"## {app.title}\n")
         parts.append(f"{app.says} In a notebook: `{app.call}`.\n")
         parts.append(f"![The page {app.title}](images/gallery/{image(app)})\n")
-        parts.append("| panel | what it shows | alone |\n|---|---|---|")
-        for panel in app.panels:
-            source = f"images/gallery/{image(app, panel)}"
-            picture = f'<img src="{source}" width="420" alt="{app.title}: {panel.name}">'
-            alone = f"`rv.figures.{panel.figure}`" if panel.figure else ""
-            parts.append(f"| {picture} | {panel.says} | {alone} |")
-        parts.append("")
+        parts += [
+            PANEL.format(
+                title=app.title,
+                name=panel.name.replace("_", " "),
+                image=image(app, panel),
+                says=panel.says,
+                code=code(app, panel),
+            )
+            for panel in app.panels
+        ]
     return "\n".join(parts)
 
 

@@ -6,11 +6,13 @@ make test                                   # once: it installs what this needs
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 from pathlib import Path
 
 import torch
+from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 import retnet_viz as rv
@@ -32,6 +34,9 @@ SHOTS = (
 )
 
 
+MOVIE = "explorer.webp"  # moves: a text is typed, and the modes are chosen one after the other
+MOVIE_WIDTH = 1000  # pixels, of 1280
+TYPED = ("the cat", " and the dog,", " the cat", " and the dog,", " the cat", " and the")
 TRAINING = (
     # file name, width, height, query, task, accuracy in percent that it waits for
     ("training.png", 1280, 800, "", "Copy", 95),
@@ -90,7 +95,54 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(url)
         _shoot_long(page)
+        page.close()
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(f"{url}?layer=1")
+        _shoot_movie(page)
         browser.close()
+
+
+def _shoot_movie(page: Page) -> None:
+    """The explorer while a text is typed, its modes are chosen and an earlier token is selected."""
+    explorer = ExplorerPage(page)
+    explorer.wait()
+    frames: list[tuple[Image.Image, int]] = []
+
+    def keep(milliseconds: int) -> None:
+        page.wait_for_function(
+            "document.querySelector('[aria-busy=true], .rv-area-agree .rv-pending') === null"
+        )
+        picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        height = round(picture.height * MOVIE_WIDTH / picture.width)
+        frames.append((picture.resize((MOVIE_WIDTH, height)), milliseconds))
+
+    text = ""
+    for part in TYPED:
+        text += part
+        explorer.text.fill(text)
+        expect(explorer.tokens).to_have_count(len(rv.trace(rv.load(), text).tokens))
+        keep(700)
+    frames[-1] = (frames[-1][0], 2500)
+    for mode in ("recurrent", "chunkwise", "parallel"):
+        explorer.choose_mode(mode)
+        expect(explorer.weights.locator(".rv-origin")).to_contain_text(
+            {"recurrent": "derived", "chunkwise": "inside", "parallel": "computed"}[mode]
+        )
+        keep(1500)
+    explorer.tokens.nth(4).click()
+    expect(explorer.tokens.nth(4)).to_have_attribute("aria-selected", "true")
+    keep(2000)
+    first, *others = (picture for picture, _ in frames)
+    first.save(
+        ROOT / "docs" / "images" / MOVIE,
+        save_all=True,
+        append_images=others,
+        duration=[milliseconds for _, milliseconds in frames],
+        loop=0,
+        quality=80,
+        method=6,
+    )
+    print(f"docs/images/{MOVIE}")
 
 
 def _shoot_training(page: Page, name: str, task: str, accuracy: int) -> None:

@@ -24,11 +24,15 @@ from retnet_viz.trace import (
     schedule,
     terms,
     trace,
+    traces,
 )
 
 if TYPE_CHECKING:
     from retnet_viz import figures
+    from retnet_viz.figures import theme
     from retnet_viz.ui import compare, cost, explore, export, modes, practice
+
+__version__ = "0.1.0"
 
 # plotly and the servers import jsonschema, which would build a grammar of internationalised
 # addresses, two seconds of work that nothing here uses. It does without where that is missing.
@@ -56,8 +60,14 @@ __all__ = [
     "practice",
     "schedule",
     "terms",
+    "theme",
     "trace",
+    "traces",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:
@@ -66,6 +76,10 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module("retnet_viz.figures")
+    if name == "theme":
+        from retnet_viz.figures import theme
+
+        return theme
     if name in ("compare", "cost", "explore", "export", "modes", "practice"):
         from retnet_viz import ui
 

@@ -7,15 +7,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from retnet_viz import __version__
+
 _MODES = ("parallel", "recurrent", "chunkwise")  # MODES of the model, which takes long to import
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = argparse.ArgumentParser(prog="retnet-viz", description="See how retention works.")
+    parser.add_argument("--version", action="version", version=f"retnet-viz {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_explore(commands)
     _add_lab(commands)
+    _add_notebooks(commands)
     _add_train(commands)
     _add_evaluate(commands)
     _add_bench(commands)
@@ -52,18 +56,34 @@ def _explore(options: argparse.Namespace) -> int:
 
 def _add_lab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("lab", help="open the notebooks in JupyterLab")
-    parser.add_argument("folder", nargs="?", type=Path, help="default: the repository's notebooks")
+    parser.add_argument("folder", nargs="?", type=Path, help="another folder than the notebooks'")
     _add_address(parser, port=8888)
     parser.set_defaults(run=_lab)
 
 
 def _lab(options: argparse.Namespace) -> int:
     from retnet_viz.server import lab
-    from retnet_viz.server.folders import NOTEBOOKS
 
-    lab(
-        options.folder or NOTEBOOKS, options.host, options.port, open_browser=not options.no_browser
+    lab(options.folder, options.host, options.port, open_browser=not options.no_browser)
+    return 0
+
+
+def _add_notebooks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "notebooks", help="copy the notebooks to where you can change them"
     )
+    parser.add_argument("folder", type=Path, help="made where there is none; no file is replaced")
+    parser.set_defaults(run=_notebooks)
+
+
+def _notebooks(options: argparse.Namespace) -> int:
+    from retnet_viz.server.notebooks import copy_notebooks
+
+    new, kept = copy_notebooks(options.folder)
+    print(f"{len(new)} notebooks copied to {options.folder}")
+    for notebook in kept:
+        print(f"{notebook} was there already and stays as it is")
+    print(f"`retnet-viz lab {options.folder}` opens them.")
     return 0
 
 
@@ -162,6 +182,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shape.add_argument("--head-norm", help="layer, rms or none")
     shape.add_argument("--gate", help="swish or none")
     parser.add_argument("--about", default="no description given", help="the data, in a phrase")
+    parser.add_argument(
+        "--weights-license", default="", help="who may use the weights, for the model card"
+    )
     parser.set_defaults(run=_train)
 
 
@@ -169,10 +192,10 @@ def _train(options: argparse.Namespace) -> int:
     from retnet_viz.checkpoints.native import KINDS
     from retnet_viz.training import TrainingConfig, train
 
-    chosen = vars(options)
+    values = vars(options)
     kind = KINDS[options.model][0]
     shape = {
-        name: chosen[name]
+        name: values[name]
         for name in (
             "vocab_size",
             "d_model",
@@ -184,7 +207,7 @@ def _train(options: argparse.Namespace) -> int:
             "head_norm",
             "gate",
         )
-        if chosen[name] is not None
+        if values[name] is not None
     }
     for name in shape:
         if name not in kind.__dataclass_fields__:
@@ -192,9 +215,15 @@ def _train(options: argparse.Namespace) -> int:
     if "decay" in shape:
         shape["decay"] = _decay(options.decay, options.n_heads or kind.n_heads)
     config = TrainingConfig(
-        **{name: chosen[name] for name in TrainingConfig.__dataclass_fields__ if name in chosen}
+        **{name: values[name] for name in TrainingConfig.__dataclass_fields__ if name in values}
     )
-    train(config, kind(**shape), resume=options.resume, about=options.about)
+    train(
+        config,
+        kind(**shape),
+        resume=options.resume,
+        about=options.about,
+        weights_license=options.weights_license,
+    )
     return 0
 
 
@@ -269,12 +298,13 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from retnet_viz.experiments.speed.benchmark import LENGTHS, LIMIT, POSITIONS, measure_speed
+    from retnet_viz.experiments.speed.benchmark import LENGTHS, POSITIONS, measure_speed
+    from retnet_viz.experiments.speed.results import LIMIT
     from retnet_viz.experiments.speed.speed_table import speed_table
     from retnet_viz.model import MODES
 
-    def report(doing: str) -> None:
-        print(f"{doing} ...", file=sys.stderr, flush=True)
+    def report(activity: str) -> None:
+        print(f"{activity} ...", file=sys.stderr, flush=True)
 
     speed = measure_speed(
         options.lengths or LENGTHS,
@@ -299,7 +329,7 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _inspect(options: argparse.Namespace) -> int:
     from retnet_viz.checkpoints import inspect
 
-    print(inspect(options.path).described())
+    print(inspect(options.path).describe())
     return 0
 
 
@@ -343,7 +373,7 @@ def _export(options: argparse.Namespace) -> int:
 
     import retnet_viz as rv
     from retnet_viz.trace import read_text
-    from retnet_viz.ui.core.page_state import EXPLORER_CHUNK
+    from retnet_viz.ui.core.state.page_state import EXPLORER_CHUNK
 
     model = rv.load(options.model) if options.model or not options.trace else None
     if options.trace:

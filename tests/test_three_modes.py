@@ -111,7 +111,7 @@ def test_the_explanations_fit_what_is_computed(lesson):
         "yes, but for rounding",
         "484",
         22,
-        "6 “.”",
+        "13 “,”",
         3,
         "parallel",
         "recurrent",

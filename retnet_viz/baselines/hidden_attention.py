@@ -9,12 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-COLUMNS = 8  # of M that are computed pair by pair
-CHANNELS = 64  # that are computed at once
+MAX_COLUMNS = 8  # of M, computed pair by pair
+CHANNEL_BLOCK = 64  # channels computed at once
 
 
 def decay(delta: Tensor, a: Tensor) -> Tensor:
-    """exp(Δ_t A), what a token leaves of the state: delta (T, d_inner) -> (T, d_inner, N)."""
+    """exp(Δ_t A), the factor of the state at a token: delta (T, d_inner) -> (T, d_inner, N)."""
     return torch.exp(delta[..., None] * a)
 
 
@@ -37,39 +37,39 @@ def hidden_attention(
     rows = torch.arange(length, device=delta.device) if rows is None else rows
     channels = torch.arange(d_inner, device=delta.device) if channels is None else channels
     total = delta.new_zeros(len(rows), length, dtype=torch.double)
-    delta, a, b, c = (each.detach() for each in (delta, a, b, c))
-    for some in channels.split(CHANNELS):
-        total += _sum_of_channels(delta[:, some], a[some], b, c, rows)
+    delta, a, b, c = (tensor.detach() for tensor in (delta, a, b, c))
+    for block in channels.split(CHANNEL_BLOCK):
+        total += _sum_of_channels(delta[:, block], a[block], b, c, rows)
     return (total / len(channels)).to(delta.dtype)
 
 
 def _sum_of_channels(delta: Tensor, a: Tensor, b: Tensor, c: Tensor, rows: Tensor) -> Tensor:
-    """The sum of M[rows] over all given channels."""
+    """The sum of M[rows] over these channels."""
     dtype = torch.promote_types(delta.dtype, torch.float32)
     exponents = (delta[..., None].double() * a.double()).cumsum(0)  # (T, channels, N)
     delta, b, c = delta[..., None].to(dtype), b[:, None].to(dtype), c[:, None].to(dtype)
-    read = delta * b  # Δ_m B_m, (T, channels, N)
-    matrix = read.new_zeros(len(rows), len(delta))
-    stretches = [(0, len(delta), torch.arange(len(rows), device=rows.device))]
-    while stretches:
-        # Tokens start .. stop - 1 as columns, and those of them that are rows: rows[at].
-        start, stop, at = stretches.pop()
-        if stop - start <= COLUMNS:
-            past = torch.arange(start, stop, device=rows.device) <= rows[at, None]
-            apart = exponents[rows[at], None] - exponents[start:stop]
-            kept = apart.to(dtype).clamp_(max=0).exp_() * read[start:stop]
-            matrix[at, start:stop] = (kept * c[rows[at], None]).sum((-2, -1)) * past
+    inputs = delta * b  # Δ_m B_m, (T, channels, N)
+    matrix = inputs.new_zeros(len(rows), len(delta))
+    intervals = [(0, len(delta), torch.arange(len(rows), device=rows.device))]
+    while intervals:
+        # Columns start .. stop - 1, and the rows among these tokens: rows[indices].
+        start, stop, indices = intervals.pop()
+        if stop - start <= MAX_COLUMNS:
+            is_past = torch.arange(start, stop, device=rows.device) <= rows[indices, None]
+            log_decay = exponents[rows[indices], None] - exponents[start:stop]
+            decayed = log_decay.to(dtype).clamp_(max=0).exp_() * inputs[start:stop]
+            matrix[indices, start:stop] = (decayed * c[rows[indices], None]).sum((-2, -1)) * is_past
             continue
         middle = (start + stop) // 2
-        is_later = rows[at] >= middle
-        earlier, later = at[~is_later], at[is_later]
+        is_later = rows[indices] >= middle
+        earlier, later = indices[~is_later], indices[is_later]
         if len(later):
-            # The decay from m to n, split between them: both factors are at most 1.
+            # The decay from m to n as a product of two factors, both at most 1.
             last = exponents[middle - 1]
-            sources = (last - exponents[start:middle]).to(dtype).exp_() * read[start:middle]
+            sources = (last - exponents[start:middle]).to(dtype).exp_() * inputs[start:middle]
             targets = (exponents[rows[later]] - last).to(dtype).exp_() * c[rows[later]]
             matrix[later, start:middle] = targets.flatten(1) @ sources.flatten(1).T
-            stretches.append((middle, stop, later))
+            intervals.append((middle, stop, later))
         if len(earlier):
-            stretches.append((start, middle, earlier))
+            intervals.append((start, middle, earlier))
     return matrix

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retnet_viz.baselines.scan import scan
-from retnet_viz.model.checks import check_names, check_positive, check_switch, check_whole
+from retnet_viz.model.checks import check_bool, check_integer, check_names, check_positive
 from retnet_viz.model.language_model import LanguageModel, Output, check_ids
 from retnet_viz.model.observe import publish
 
@@ -42,16 +42,18 @@ class MambaConfig:
     tie_embeddings: bool = True
 
     def __post_init__(self) -> None:
-        check_whole(self, "vocab_size", "d_model", "n_layers", "expand", "state_size", "conv_width")
+        check_integer(
+            self, "vocab_size", "d_model", "n_layers", "expand", "state_size", "conv_width"
+        )
         check_positive(self, "norm_eps")
-        check_switch(self, "tie_embeddings")
+        check_bool(self, "tie_embeddings")
         if self.delta_rank == 0:
             object.__setattr__(self, "delta_rank", math.ceil(self.d_model / 16))
-        check_whole(self, "delta_rank")
+        check_integer(self, "delta_rank")
 
     @property
     def d_inner(self) -> int:
-        """The channels that are scanned."""
+        """The number of channels of the scan."""
         return self.expand * self.d_model
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +87,7 @@ class MambaState:
     @property
     def nbytes(self) -> int:
         """Bytes that the states of all layers take."""
-        return sum(each.nbytes for layer in self.layers if layer is not None for each in layer)
+        return sum(tensor.nbytes for layer in self.layers if layer is not None for tensor in layer)
 
 
 class MambaBlock(nn.Module):
@@ -105,8 +107,10 @@ class MambaBlock(nn.Module):
         self.out_proj = nn.Linear(d_inner, d, bias=False)
 
     @torch.no_grad()
-    def draw_scan(self) -> None:
-        """The first values of what the scan and the convolution have of their own (section 3.6)."""
+    def init_scan(self) -> None:
+        """Draw the initial parameters of the scan and the convolution (section 3.6)."""
+        if self.A_log.is_meta:  # without memory there is nothing to draw
+            return
         n, rank, (low, high) = self.config.state_size, self.config.delta_rank, DELTA_RANGE
         self.conv.reset_parameters()
         self.A_log.copy_(torch.arange(1.0, n + 1).log())  # S4D-real
@@ -123,10 +127,10 @@ class MambaBlock(nn.Module):
         publish("mamba.x", x)
         sizes = [config.delta_rank, config.state_size, config.state_size]
         low_rank, b, c = self.x_proj(x).split(sizes, dim=-1)
-        # Weights of 16 bits or not, what decides how long a state lasts has 32.
-        wide = torch.promote_types(self.A_log.dtype, torch.float32)
-        delta = F.softplus(F.linear(low_rank, self.dt_proj.weight) + self.dt_proj.bias.to(wide))
-        a = -self.A_log.to(wide).exp()
+        # The decay of a state has 32 bits at least, also where weights have 16.
+        dtype = torch.promote_types(self.A_log.dtype, torch.float32)
+        delta = F.softplus(F.linear(low_rank, self.dt_proj.weight) + self.dt_proj.bias.to(dtype))
+        a = -self.A_log.to(dtype).exp()
         publish("mamba.delta", delta)
         publish("mamba.b", b)
         publish("mamba.c", c)
@@ -137,26 +141,26 @@ class MambaBlock(nn.Module):
         return residual + self.out_proj(y * gate), LayerState(h, inputs)
 
     def convolve(self, x: Tensor, inputs: Tensor | None) -> tuple[Tensor, Tensor]:
-        """silu of each channel's last W inputs, weighted, (B, T, d_inner); and the last W - 1."""
-        length, kept = x.shape[1], self.config.conv_width - 1
+        """silu of each channel's convolution, (B, T, d_inner); and its last W - 1 inputs."""
+        length, n_past = x.shape[1], self.config.conv_width - 1
         x = x.mT.contiguous()  # whole channels for the convolution, whole tokens for what follows
         if inputs is None:
-            inputs = x.new_zeros(*x.shape[:2], kept)
+            inputs = x.new_zeros(*x.shape[:2], n_past)
         x = torch.cat([inputs.to(x.dtype), x], dim=-1)
         inputs = x[..., length:].clone()
         if length > 1:
             return F.silu(self.conv(x).mT.contiguous()), inputs
         weight, bias = self.conv.parameters()
-        one = (x * weight[:, 0]).sum(-1) + bias
-        return F.silu(one[:, None].to(x.dtype)), inputs
+        weighted_sum = (x * weight[:, 0]).sum(-1) + bias
+        return F.silu(weighted_sum[:, None].to(x.dtype)), inputs
 
 
 class Mamba(LanguageModel[MambaState]):
     """A language model: token ids (B, T) -> logits (B, T, vocab), with a state to go on from."""
 
     config: MambaConfig
-    undecayed = ("A_log",)
-    stacked = MappingProxyType({"in_proj.weight": 2})
+    no_weight_decay = ("A_log",)
+    stacked_matrices = MappingProxyType({"in_proj.weight": 2})
 
     def __init__(self, config: MambaConfig) -> None:
         super().__init__()
@@ -166,9 +170,9 @@ class Mamba(LanguageModel[MambaState]):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        self.draw_matrices(writing=("out_proj.weight",))
+        self.init_weights(residual_projections=("out_proj.weight",))
         for block in blocks:
-            block.draw_scan()
+            block.init_scan()
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
 
@@ -177,7 +181,7 @@ class Mamba(LanguageModel[MambaState]):
         return MambaState([None] * self.config.n_layers)
 
     def forward(self, ids: Tensor, state: MambaState | None = None) -> Output[MambaState]:
-        """Read ids (B, T), T >= 1, after what `state` has read; the given state is not changed.
+        """Read ids (B, T), T >= 1, after what `state` has read; `state` is not changed.
 
         Raises ValueError on ids of another shape, or of other texts than the state's.
         """

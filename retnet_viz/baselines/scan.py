@@ -7,7 +7,7 @@ Shapes: B batch, T tokens, d_inner channels, N = state_size numbers per channel;
 (B, T, d_inner), a (d_inner, N), b and c (B, T, N), d (d_inner,), h (B, d_inner, N).
 
 States and sums have float32 at least. Behind `scan`, a is (N, d_inner), h is (B, N, d_inner) and
-time comes first: a step reads and writes contiguous memory, little enough to stay in a cache.
+time comes first: a step reads and writes contiguous memory, small enough to stay in a cache.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def scan(
         dtype = torch.promote_types(x.dtype, torch.float32)
         if h is None:
             h = x.new_zeros(x.shape[0], *a.shape)
-        wide, *rest = (each.to(dtype) for each in (x, delta, b, c))
-        rest += [each.to(dtype).mT.contiguous() for each in (a, h)]
-        if torch.is_grad_enabled() and any(each.requires_grad for each in (wide, *rest)):
-            y, h = _Scan.apply(wide, *rest)
+        wide_x, *others = (tensor.to(dtype) for tensor in (x, delta, b, c))
+        others += [tensor.to(dtype).mT.contiguous() for tensor in (a, h)]
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (wide_x, *others)):
+            y, h = _Scan.apply(wide_x, *others)
         elif x.shape[1] == 1:
-            y, h = _step(wide, *rest)
+            y, h = _step(wide_x, *others)
         else:
-            y, h, _ = _read(x.shape[1], wide, *rest)
-        return torch.addcmul(y, wide, d.to(dtype)).to(x.dtype), h.mT
+            y, h, _ = _scan_batch(x.shape[1], wide_x, *others)
+        return torch.addcmul(y, wide_x, d.to(dtype)).to(x.dtype), h.mT
 
 
 def _step(
@@ -57,64 +57,64 @@ def _step(
     return c @ h, h
 
 
-def _read(
-    border: int, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, a: Tensor, h: Tensor
+def _scan_batch(
+    interval: int, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, a: Tensor, h: Tensor
 ) -> Tensors:
-    """y without D x, the last state, and the states on the way (B, T / border, N, d_inner).
+    """y without D x, the last state, and earlier states (B, T / interval, N, d_inner).
 
-    Those are the ones before tokens 0, border, 2 border, ...
+    The earlier states are those before tokens 0, interval, 2 interval, ...
     """
-    return _share_out(partial(_read_share, border, a), x, delta, b, c, h)
+    return _map_shards(partial(_scan_shard, interval, a), x, delta, b, c, h)
 
 
 class _Scan(torch.autograd.Function):
-    """The scan without D x, whose backward pass makes the states anew from one per chunk."""
+    """The scan without D x; its backward pass recomputes the states from one per chunk."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        y, h, borders = _read(CHUNK, *inputs)
-        ctx.save_for_backward(*inputs[:5], borders)
+        y, h, chunk_states = _scan_batch(CHUNK, *inputs)
+        ctx.save_for_backward(*inputs[:5], chunk_states)
         return y, h
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_h: Tensor) -> Tensors:
-        *batch, a, borders = ctx.saved_tensors
-        work = partial(_trace_share_back, a)
-        *grads, grad_a, grad_h = _share_out(work, *batch, borders, grad_y, grad_h)
+        *batch, a, chunk_states = ctx.saved_tensors
+        work = partial(_backpropagate_shard, a)
+        *grads, grad_a, grad_h = _map_shards(work, *batch, chunk_states, grad_y, grad_h)
         return *grads, grad_a.sum(0), grad_h
 
 
-def _read_share(
-    border: int, a: Tensor, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, h: Tensor
+def _scan_shard(
+    interval: int, a: Tensor, x: Tensor, delta: Tensor, b: Tensor, c: Tensor, h: Tensor
 ) -> Tensors:
-    """`_read`, of some texts of a batch."""
-    h, decay, borders = h.clone(), torch.empty_like(h), []
+    """`_scan_batch` for a part of the batch."""
+    h, decay, states = h.clone(), torch.empty_like(h), []
     ys = _rows(torch.empty_like(x))
     tokens = zip(ys, _rows(x * delta), _rows(delta), _columns(b), _rows(c), strict=True)
     for t, (y, u, delta_t, b_t, c_t) in enumerate(tokens):
-        if t % border == 0:
-            borders.append(h.clone())
+        if t % interval == 0:
+            states.append(h.clone())
         torch.mul(delta_t, a, out=decay).exp_()
         h.mul_(decay).addcmul_(b_t, u)
         torch.bmm(c_t, h, out=y)
-    return torch.cat(ys, dim=1), h, torch.stack(borders, dim=1)
+    return torch.cat(ys, dim=1), h, torch.stack(states, dim=1)
 
 
-def _trace_share_back(
+def _backpropagate_shard(
     a: Tensor,
     x: Tensor,
     delta: Tensor,
     b: Tensor,
     c: Tensor,
-    borders: Tensor,
+    chunk_states: Tensor,
     grad_y: Tensor,
     grad_h: Tensor,
 ) -> Tensors:
-    """The gradients by x, delta, b, c, a (of each text, for its own) and the first state."""
+    """The gradients by x, delta, b, c, a (one per text) and the first state."""
     us, deltas, grad_ys = _rows(x * delta), _rows(delta), _rows(grad_y)
     bs, b_columns, c_columns = _rows(b), _columns(b), _columns(c)
-    grads = [_rows(torch.empty_like(each)) for each in (x, delta, b, c)]
+    grads = [_rows(torch.empty_like(tensor)) for tensor in (x, delta, b, c)]
     grad_u, grad_delta, grad_b, grad_c = grads
     grad_h, grad_a = grad_h.clone(), torch.zeros_like(grad_h)
     grad_h_mT, grad_exponent = grad_h.mT, torch.empty_like(grad_h)
@@ -123,7 +123,7 @@ def _trace_share_back(
     states_mT = [state.mT for state in states]
     for start in reversed(range(0, len(us), CHUNK)):
         tokens = list(enumerate(range(start, min(start + CHUNK, len(us)))))
-        states[0].copy_(borders[:, start // CHUNK])
+        states[0].copy_(chunk_states[:, start // CHUNK])
         for i, t in tokens:
             torch.mul(deltas[t], a, out=decays[i]).exp_()
             torch.mul(decays[i], states[i], out=states[i + 1]).addcmul_(b_columns[t], us[t])
@@ -136,7 +136,7 @@ def _trace_share_back(
             torch.mul(grad_h, states[i], out=grad_exponent)  # by Δ_t A
             grad_a.addcmul_(grad_exponent, deltas[t])
             torch.sum(grad_exponent.mul_(a), 1, keepdim=True, out=grad_delta[t])
-    by_u, by_delta, by_b, by_c = (torch.cat(each, dim=1) for each in grads)
+    by_u, by_delta, by_b, by_c = (torch.cat(tensor, dim=1) for tensor in grads)
     return by_u * delta, by_delta.addcmul_(by_u, x), by_b, by_c, grad_a, grad_h
 
 
@@ -150,20 +150,20 @@ def _columns(x: Tensor) -> Tensors:
     return x.transpose(0, 1).contiguous().unsqueeze(3).unbind()
 
 
-def _share_out(work: Callable[..., Tensors], *batch: Tensor) -> Tensors:
-    """What `work` makes of the batch, in as many shares as torch has threads.
+def _map_shards(work: Callable[..., Tensors], *batch: Tensor) -> Tensors:
+    """Apply `work` to the batch, split into as many shards as torch has threads.
 
-    The operations of a step are too short to be shared out one by one: the threads would wait for
-    one another after each, and where others use the cores too, far longer than they work.
+    The operations of a step are too short to be run in parallel one by one: the threads would wait
+    for one another after each of them, longest where other programs use the cores too.
     """
     threads = torch.get_num_threads()
-    n = min(threads, len(batch[0]))
-    if n == 1 or not batch[0].is_cpu:
+    n_shards = min(threads, len(batch[0]))
+    if n_shards == 1 or not batch[0].is_cpu:
         return work(*batch)
-    shares = zip(*(each.tensor_split(n) for each in batch), strict=True)
+    shards = zip(*(tensor.tensor_split(n_shards) for tensor in batch), strict=True)
     try:
-        with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            parts = pool.map(torch.no_grad()(lambda share: work(*share)), shares)
+        with ThreadPoolExecutor(n_shards, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            parts = pool.map(torch.no_grad()(lambda shard: work(*shard)), shards)
             return tuple(map(torch.cat, zip(*parts, strict=True)))
     finally:
-        torch.set_num_threads(threads)  # what a worker sets, threads to come would have too
+        torch.set_num_threads(threads)  # a worker's setting would apply to later threads too

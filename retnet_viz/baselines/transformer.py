@@ -20,19 +20,19 @@ from torch import Tensor, nn
 
 from retnet_viz.model import ConfigError, LanguageModel, Output
 from retnet_viz.model.checks import (
+    check_bool,
     check_choice,
     check_heads,
+    check_integer,
     check_names,
     check_positive,
-    check_switch,
-    check_whole,
 )
 from retnet_viz.model.config import ANGLES
 from retnet_viz.model.language_model import check_ids
 from retnet_viz.model.observe import publish
 from retnet_viz.model.position import rotate, rotation_angles
 
-ROOM = 64  # tokens that a new cache has room for, at least
+MIN_CAPACITY = 64  # tokens that a new cache has space for, at least
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class TransformerConfig:
     tie_embeddings: bool = True
 
     def __post_init__(self) -> None:
-        check_whole(self, "vocab_size", "d_model", "n_layers", "n_heads")
+        check_integer(self, "vocab_size", "d_model", "n_layers", "n_heads")
         check_heads(self.d_model, self.n_heads)
         check_positive(self, "ffn_factor", "rotation_base", "norm_eps")
         check_choice(self, "angles", ANGLES)
-        check_switch(self, "tie_embeddings")
+        check_bool(self, "tie_embeddings")
         if self.ffn_dim < 1:
             raise ConfigError(f"ffn_factor {self.ffn_factor} leaves no feed-forward width")
         if self.head_dim % 2:
@@ -82,35 +82,35 @@ class TransformerConfig:
 
 
 class KVCache:
-    """The keys and values of one layer, (2, B, H, room, d_k), with room for more tokens.
+    """The keys and values of one layer, (2, B, H, capacity, d_k), with space for more tokens.
 
-    Several states may share one: `used` tells how far it has been written, so that whoever goes on
-    from an earlier state copies what is before that instead of writing over it.
+    Several states may share one cache. `length` counts the tokens written: who continues from an
+    earlier state copies the tokens before it instead of overwriting later ones.
     """
 
-    def __init__(self, content: Tensor, used: int) -> None:
+    def __init__(self, content: Tensor, length: int) -> None:
         self.content = content
-        self.used = used
+        self.length = length
 
-    def extended(self, new: Tensor, position: int) -> KVCache:
-        """The cache with keys and values `new` (2, B, H, T, d_k) behind its first `position`."""
+    def append(self, new: Tensor, position: int) -> KVCache:
+        """The cache with keys and values `new` (2, B, H, T, d_k) after its first `position`."""
         stop = position + new.shape[3]
-        before = self.content[:, :, :, :position]
-        if torch.is_grad_enabled():  # the backward pass needs what was there
-            return KVCache(torch.cat((before, new), dim=3), stop)
+        past = self.content[:, :, :, :position]
+        if torch.is_grad_enabled():  # the backward pass needs the earlier tensors
+            return KVCache(torch.cat((past, new), dim=3), stop)
         cache = self
-        if self.used != position or stop > self.content.shape[3] or _is_frozen(self.content):
-            # Twice the room when it is used up: a token is copied once on average.
-            content = new.new_empty(*new.shape[:3], max(ROOM, 2 * stop), new.shape[4])
-            content[:, :, :, :position] = before
+        if self.length != position or stop > self.content.shape[3] or _is_frozen(self.content):
+            # Twice the capacity when it is full: a token is copied once on average.
+            content = new.new_empty(*new.shape[:3], max(MIN_CAPACITY, 2 * stop), new.shape[4])
+            content[:, :, :, :position] = past
             cache = KVCache(content, position)
         cache.content[:, :, :, position:stop] = new
-        cache.used = stop
+        cache.length = stop
         return cache
 
 
 def _is_frozen(tensor: Tensor) -> bool:
-    """Whether a tensor of inference mode may not be written to, since that is over."""
+    """Whether a tensor must not be written to: it is of inference mode, which has ended."""
     return tensor.is_inference() and not torch.is_inference_mode_enabled()
 
 
@@ -127,7 +127,7 @@ class TransformerState:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the keys and values of the tokens read, without what is kept free for more."""
+        """Bytes of the keys and values of the tokens read, without the free capacity."""
         caches = [cache.content for cache in self.layers if cache is not None]
         return sum(c[:, :, :, : self.position].numel() * c.element_size() for c in caches)
 
@@ -154,10 +154,10 @@ class Attention(nn.Module):
         publish("attention.v", v)
         new = torch.stack((k, v))
         length, stop = x.shape[1], position + x.shape[1]
-        cache = KVCache(new, stop) if cache is None else cache.extended(new, position)
+        cache = KVCache(new, stop) if cache is None else cache.append(new, position)
         keys, values = cache.content[:, :, :, :stop]
         mask = None
-        if position and length > 1:  # row n of these reads what was before it, and n of its own
+        if position and length > 1:  # row n reads all earlier tokens and the first n + 1 of these
             mask = torch.ones(length, stop, dtype=torch.bool, device=x.device).tril(position)
         heads = F.scaled_dot_product_attention(
             q, keys, values, mask, is_causal=not position and length > 1
@@ -183,8 +183,8 @@ class TransformerBlock(nn.Module):
         self, x: Tensor, angles: tuple[Tensor, Tensor], cache: KVCache | None, position: int
     ) -> tuple[Tensor, KVCache]:
         """x (B, T, d) -> (B, T, d), and the cache of the attention after the last token."""
-        attended, cache = self.attention(self.attention_norm(x), angles, cache, position)
-        x = x + attended
+        output, cache = self.attention(self.attention_norm(x), angles, cache, position)
+        x = x + output
         return x + self.down_proj(F.gelu(self.up_proj(self.ffn_norm(x)))), cache
 
 
@@ -192,7 +192,7 @@ class Transformer(LanguageModel[TransformerState]):
     """A language model: token ids (B, T) -> logits (B, T, vocab)."""
 
     config: TransformerConfig
-    stacked = MappingProxyType({"qkv_proj.weight": 3})
+    stacked_matrices = MappingProxyType({"qkv_proj.weight": 3})
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ class Transformer(LanguageModel[TransformerState]):
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model, eps=config.norm_eps)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        self.draw_matrices(writing=("out_proj.weight", "down_proj.weight"))
+        self.init_weights(residual_projections=("out_proj.weight", "down_proj.weight"))
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
 
@@ -212,7 +212,7 @@ class Transformer(LanguageModel[TransformerState]):
     def forward(
         self, ids: Tensor, state: TransformerState | None = None
     ) -> Output[TransformerState]:
-        """Read ids (B, T), T >= 1, after what `state` has read; the given state is not changed.
+        """Read ids (B, T), T >= 1, after what `state` has read; `state` is not changed.
 
         Raises ValueError on ids of another shape.
         """

@@ -1,4 +1,4 @@
-"""The tokenizer that came with a checkpoint of another code, or the bytes where none did."""
+"""The tokenizer of a foreign checkpoint, or one of bytes where the checkpoint has none."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import tokenizers
 from retnet_viz.checkpoints.errors import CheckpointError
 from retnet_viz.checkpoints.tokenizer import Tokenizer
 
-# Vocabularies that transformers makes a tokenizer of: SentencePiece's, and GPT-2's two files.
+# Vocabulary files that transformers can load: SentencePiece's, and GPT-2's two files.
 VOCABULARIES = (("tokenizer.model",), ("spiece.model",), ("vocab.json", "merges.txt"))
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # how SentencePiece writes a space
-_CONTINUES = "##"  # how WordPiece writes that a token goes on with a word
+_CONTINUATION = "##"  # how WordPiece writes that a token goes on with a word
 
 
 class ForeignTokenizer(Tokenizer):
     """A tokenizer whose tokens are characters, not bytes.
 
-    A text need not decode to itself, and may be cut nowhere: an edit encodes it anew.
+    A text need not decode to itself, and has no safe cut: an edit encodes the whole text again.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self.backend = backend
-        self._literal = set(backend.get_added_tokens_decoder())
+        self._added_ids = set(backend.get_added_tokens_decoder())
         self._is_word_piece = type(backend.model).__name__ == "WordPiece"
 
     def is_boundary(self, before: str, after: str) -> bool:
@@ -48,17 +48,17 @@ class ForeignTokenizer(Tokenizer):
             raise ValueError(f"token id {token_id} is not in the vocabulary of {self.vocab_size}")
         if (byte := _BYTE.fullmatch(token)) is not None:
             return bytes([int(byte[1], 16)])
-        if token_id not in self._literal:
+        if token_id not in self._added_ids:
             token = token.replace(_SPACE, " ")
-            token = token.removeprefix(_CONTINUES) if self._is_word_piece else token
+            token = token.removeprefix(_CONTINUATION) if self._is_word_piece else token
         return token.encode("utf-8", "replace")
 
 
-def tokenizer_in(folder: Path, vocab_size: int) -> Tokenizer | None:
-    """The tokenizer in a foreign checkpoint's folder, for a model of so many tokens.
+def find_tokenizer(folder: Path, vocab_size: int) -> Tokenizer | None:
+    """The tokenizer in a foreign checkpoint's folder, for a model of `vocab_size` tokens.
 
-    Where there is none the text is read as bytes, or not at all by a model of fewer than 256
-    tokens; a warning says so. Raises CheckpointError, naming the file, on one that is damaged.
+    Where there is none it is a tokenizer of bytes, or None for a model of fewer than 256 tokens; a
+    warning says so. Raises CheckpointError, naming the file, on one that is damaged.
     """
     path = folder / "tokenizer.json"
     if path.is_file():
@@ -66,10 +66,10 @@ def tokenizer_in(folder: Path, vocab_size: int) -> Tokenizer | None:
             backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the library raises bare Exception on a malformed file
             raise CheckpointError(f"{path} is not a tokenizer file: {error}") from error
-        return _wrapped(backend)
+        return _wrap(backend)
     for names in VOCABULARIES:
         if all((folder / name).is_file() for name in names):
-            return _wrapped(_converted(folder, names))
+            return _wrap(_convert(folder, names))
     if vocab_size < 256:
         warnings.warn(
             f"{folder} has no tokenizer, and a model of {vocab_size} tokens cannot read bytes: "
@@ -77,40 +77,40 @@ def tokenizer_in(folder: Path, vocab_size: int) -> Tokenizer | None:
             stacklevel=2,
         )
         return None
-    of_bytes = Tokenizer.of_bytes()
-    of_bytes.caution = (
+    byte_tokenizer = Tokenizer.of_bytes()
+    byte_tokenizer.caution = (
         "This model came without a tokenizer: text is read as bytes, whose ids it may never have "
         "seen in this sense"
     )
-    warnings.warn(f"{folder}: {of_bytes.caution}", stacklevel=2)
-    return of_bytes
+    warnings.warn(f"{folder}: {byte_tokenizer.caution}", stacklevel=2)
+    return byte_tokenizer
 
 
-def _wrapped(backend: tokenizers.Tokenizer) -> Tokenizer:
+def _wrap(backend: tokenizers.Tokenizer) -> Tokenizer:
     backend.no_truncation()
     backend.no_padding()
-    of_bytes = Tokenizer(backend)
-    return of_bytes if of_bytes.unreadable is None else ForeignTokenizer(backend)
+    byte_tokenizer = Tokenizer(backend)
+    return byte_tokenizer if byte_tokenizer.unreadable is None else ForeignTokenizer(backend)
 
 
-def _converted(folder: Path, names: tuple[str, ...]) -> tokenizers.Tokenizer:
-    """What transformers makes of another vocabulary; no code of the checkpoint runs."""
-    listed = " and ".join(names)
+def _convert(folder: Path, names: tuple[str, ...]) -> tokenizers.Tokenizer:
+    """Load another vocabulary with transformers; no code of the checkpoint runs."""
+    names_text = " and ".join(names)
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
         raise CheckpointError(
-            f"{folder} has its vocabulary as {listed}, which needs transformers: "
+            f"{folder} has its vocabulary as {names_text}, which needs transformers: "
             "pip install transformers sentencepiece"
         ) from error
     try:
-        made = AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_fast=True
         )
-        backend: tokenizers.Tokenizer = made.backend_tokenizer
+        backend: tokenizers.Tokenizer = tokenizer.backend_tokenizer
     except Exception as error:  # transformers raises whatever its parts do
-        first = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{folder}: {listed} could not be made a tokenizer of: {first}"
+            f"{folder}: {names_text} could not be made a tokenizer of: {reason}"
         ) from error
     return backend

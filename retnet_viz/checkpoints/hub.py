@@ -15,15 +15,15 @@ _FILES = (
     "tokenizer_config.json",
     *(name for names in VOCABULARIES for name in names),
 )
-_SAFE = ("*.safetensors", "*.safetensors.index.json")
-_PICKLED = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+_SAFETENSORS = ("*.safetensors", "*.safetensors.index.json")
+_PICKLES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 
 
 def local_folder(path: str | Path) -> Path:
     """The folder of a checkpoint: `path`, or the downloaded copy of a model on the Hub.
 
     A name counts as one of the Hub where it is `owner/model` and there is no folder `owner` here.
-    What was downloaded before is taken without a network. Raises CheckpointError where that fails.
+    An earlier download needs no network. Raises CheckpointError where the download fails.
     """
     folder = Path(path)
     name = str(path)
@@ -32,15 +32,14 @@ def local_folder(path: str | Path) -> Path:
     import huggingface_hub
 
     try:
-        found = Path(huggingface_hub.snapshot_download(name, allow_patterns=[*_FILES, *_SAFE]))
-        if not any(found.glob("*.safetensors")):
-            found = Path(
-                huggingface_hub.snapshot_download(name, allow_patterns=[*_FILES, *_PICKLED])
-            )
+        download = huggingface_hub.snapshot_download
+        snapshot = Path(download(name, allow_patterns=[*_FILES, *_SAFETENSORS]))
+        if not any(snapshot.glob("*.safetensors")):
+            snapshot = Path(download(name, allow_patterns=[*_FILES, *_PICKLES]))
     except Exception as error:  # of the network, of the Hub, of the disk
-        first = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f"there is no folder {name} here, and no model {name} could be fetched from the "
-            f"Hugging Face Hub: {first}"
+            f"Hugging Face Hub: {reason}"
         ) from error
-    return found
+    return snapshot

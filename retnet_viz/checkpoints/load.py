@@ -1,8 +1,8 @@
 """A checkpoint folder -> a model: of this package's own format, or of a published one.
 
-First everything is checked that can be without reading a tensor: the config, that each tensor of
-the model is in the files with its shape, and that the files hold nothing else. Then the tensors are
-read one at a time, so that at no moment more than one of them is in memory twice.
+The checks that need no tensor come first: the config, that each tensor of the model is in the files
+with its shape, and that the files hold nothing else. Then the tensors are read one at a time, so
+that at most one of them is in memory twice.
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from retnet_viz.checkpoints.errors import CheckpointError
 from retnet_viz.checkpoints.files import read_json
-from retnet_viz.checkpoints.foreign_tokenizer import tokenizer_in
+from retnet_viz.checkpoints.foreign_tokenizer import find_tokenizer
 from retnet_viz.checkpoints.hub import local_folder
 from retnet_viz.checkpoints.layouts import LAYOUTS, Fields, Layout
 from retnet_viz.checkpoints.native import (
     DEFAULT,
     FORMAT,
     build,
-    config_in,
     kind_of,
+    parse_config,
+    saved_tensors,
     shipped,
-    stored,
 )
 from retnet_viz.checkpoints.tokenizer import Tokenizer
 from retnet_viz.checkpoints.weights import PICKLES, Weights, pickle_advice
 from retnet_viz.model import ConfigError, LanguageModel, RetNet, RetNetConfig
 
-EMBEDDING, HEAD = "embedding.weight", "head.weight"  # our names of what may be tied
+EMBEDDING, HEAD = "embedding.weight", "head.weight"  # our names of the two that may be tied
 TIED = "tied to the embedding"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a checkpoint holds, and what would be loaded of it.
+    """What a checkpoint holds, and which of its tensors would be loaded.
 
-    folder    where it lies
+    folder    of the checkpoint
     layout    the name of the format
     config    of the model
     shapes    of the model's tensors
@@ -62,8 +63,8 @@ class Plan:
         """Numbers that would be loaded."""
         return sum(torch.Size(shape).numel() for shape in self.shapes.values())
 
-    def described(self) -> str:
-        """All of that as lines of text, with each head's decay per token and half-life."""
+    def describe(self) -> str:
+        """The plan as lines of text, with each head's decay per token and half-life."""
         files = ", ".join(path.name for path in self.weights.paths)
         lines = [
             f"{self.folder}: a {kind_of(self.config)} in the layout of {self.layout}",
@@ -84,17 +85,18 @@ class Plan:
 def load(
     path: str | Path | None = None,
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | str = torch.float32,
     device: str | torch.device = "cpu",
     layers: slice = slice(None),
 ) -> RetNet:
     """The RetNet in the checkpoint folder `path`, or the shipped trained one.
 
     `path` may also be the name of a model on the Hugging Face Hub (see `hub`). The format is this
-    package's own, or one of `layouts.LAYOUTS`. The model has `.config` and
-    `.tokenizer` and is in evaluation mode; its weights are converted to `dtype`. Only the `layers`
-    chosen are read: the model ends with the last of them. Raises CheckpointError with a sentence
-    that names the file, and the tensor where one is at fault; nothing is loaded then.
+    package's own, or one of `layouts.LAYOUTS`. The model has `.config` and `.tokenizer` and is in
+    evaluation mode; its weights are converted to `dtype`, a format of torch or its name, such as
+    "float16". Only the layers of the slice `layers` are read: the model ends with the last of them.
+    Raises CheckpointError with a sentence that names the file, and the tensor where one is at
+    fault, ValueError on another `dtype` or on layers that are no slice; nothing is loaded then.
     """
     folder = DEFAULT if path is None else Path(path)
     model = load_model(folder, dtype=dtype, device=device, layers=layers)
@@ -106,19 +108,19 @@ def load(
 def load_model(
     path: str | Path,
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | str = torch.float32,
     device: str | torch.device = "cpu",
     layers: slice = slice(None),
 ) -> LanguageModel[Any]:
     """`load` for a model of any kind that this package has."""
+    dtype = _number_format(dtype)
     plan = inspect(path, layers=layers)
-    tokenizer = _tokenizer_of(plan)
-    with torch.device("meta"):
-        model = build(plan.config)
+    tokenizer = _load_tokenizer(plan)
+    model = _build_empty(plan.config)
     tensors = {
-        # copy: a tensor that is read may lie on the file itself
-        name: plan.weights[theirs].to(device, dtype, copy=True)
-        for name, theirs in plan.names.items()
+        # copy: a tensor may be mapped from the file
+        name: plan.weights[stored_name].to(device, dtype, copy=True)
+        for name, stored_name in plan.names.items()
     }
     model.load_state_dict(tensors, strict=False, assign=True)
     if plan.config.tie_embeddings:
@@ -128,8 +130,18 @@ def load_model(
     return model.eval()
 
 
+def _number_format(dtype: torch.dtype | str) -> torch.dtype:
+    """A floating point format by its name; ValueError where it is none."""
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise ValueError(f"dtype must be a floating point format such as float32, not {dtype}")
+    return found
+
+
 def inspect(path: str | Path, *, layers: slice = slice(None)) -> Plan:
-    """What loading a checkpoint would do; raises what `load` would raise for its shape."""
+    """What loading a checkpoint would do; raises the errors that `load` raises for its shape."""
+    if not isinstance(layers, slice):
+        raise ValueError(f"layers must be a slice, such as slice(0, 2), not {layers!r}")
     folder = local_folder(path)
     if folder.suffix.lower() in PICKLES and not folder.is_dir():
         raise CheckpointError(pickle_advice(folder))
@@ -138,38 +150,38 @@ def inspect(path: str | Path, *, layers: slice = slice(None)) -> Plan:
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is a file; name the folder that holds config.json")
     fields = read_json(folder / "config.json")
-    layout = next((each for each in LAYOUTS if each.recognises(fields)), None)
+    layout = next((candidate for candidate in LAYOUTS if candidate.matches(fields)), None)
     if layout is None:
-        config = config_in(folder / "config.json", fields)
+        config = parse_config(folder / "config.json", fields)
         weights = Weights([folder / "model.safetensors"])
     else:
         weights = Weights.of(folder)
-        config = _config_of(layout, folder / "config.json", fields, weights)
+        config = _read_config(layout, folder / "config.json", fields, weights)
     if config.n_layers > len(weights):
         raise CheckpointError(
             f"{_files(weights)} holds {len(weights)} tensors, too few for the {config.n_layers} "
             "layers that config.json asks for"
         )
     try:
-        chosen = range(config.n_layers)[layers]
+        indices = range(config.n_layers)[layers]
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"layers must be a slice of numbers, not {layers!r}") from error
-    if not chosen:
+    if not indices:
         raise CheckpointError(f"{layers} leaves none of the {config.n_layers} layers")
-    part = replace(config, n_layers=len(chosen))
-    return _planned(layout, folder, part, dict(enumerate(chosen)), weights, config.n_layers)
+    part = replace(config, n_layers=len(indices))
+    return _match_tensors(layout, folder, part, dict(enumerate(indices)), weights, config.n_layers)
 
 
-def _config_of(
+def _read_config(
     layout: Layout, path: Path, fields: Mapping[str, Any], weights: Weights
 ) -> RetNetConfig:
     try:
-        return layout.config_of(Fields(path, fields), weights)
+        return layout.read_config(Fields(path, fields), weights)
     except (ConfigError, OverflowError, ZeroDivisionError) as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _planned(
+def _match_tensors(
     layout: Layout | None,
     folder: Path,
     config: Any,
@@ -178,26 +190,26 @@ def _planned(
     n_layers: int,
 ) -> Plan:
     """Match the model's tensors with those of the files; CheckpointError where they differ."""
-    model = _skeleton(config, folder / "config.json")
-    shapes = {name: tuple(tensor.shape) for name, tensor in stored(model).items()}
+    model = _build_on_meta(config, folder / "config.json")
+    shapes = {name: tuple(tensor.shape) for name, tensor in saved_tensors(model).items()}
     names = {}
     for name, shape in shapes.items():
-        theirs = _names_of(layout, name, layers)
+        candidates = _stored_names(layout, name, layers)
         if layout is not None and config.tie_embeddings and name == EMBEDDING:
-            theirs += _names_of(layout, HEAD, layers)  # of two that are one, either is stored
-        found = next((each for each in theirs if each in weights), None)
-        if found is None:
-            wanted = " or ".join(theirs) or name
-            raise CheckpointError(f"{_files(weights)} lacks the tensor {wanted}")
-        if weights.shapes[found] != shape:
+            candidates += _stored_names(layout, HEAD, layers)  # a tied tensor has either name
+        match = next((candidate for candidate in candidates if candidate in weights), None)
+        if match is None:
+            expected = " or ".join(candidates) or name
+            raise CheckpointError(f"{_files(weights)} lacks the tensor {expected}")
+        if weights.shapes[match] != shape:
             raise CheckpointError(
-                f"{weights.path_of(found)}: tensor {found} has shape {weights.shapes[found]}, "
+                f"{weights.path_of(match)}: tensor {match} has shape {weights.shapes[match]}, "
                 f"but config.json asks for {shape}"
             )
-        names[name] = found
-    left = weights.keys() - names.values()
-    ignored = _ignored(layout, config, n_layers, left, layers)
-    for name in sorted(left - ignored.keys()):
+        names[name] = match
+    unused = weights.keys() - names.values()
+    ignored = _explain_unused(layout, config, n_layers, unused, layers)
+    for name in sorted(unused - ignored.keys()):
         raise CheckpointError(
             f"{weights.path_of(name)} holds a tensor {name} that this model does not have"
         )
@@ -206,7 +218,7 @@ def _planned(
 
 
 def _check_tied(plan: Plan) -> None:
-    """Raise CheckpointError where what is said to be one tensor is stored as two that differ."""
+    """Raise CheckpointError where two tensors that the config ties differ."""
     embedding = plan.names[EMBEDDING]
     for name in (name for name, why in plan.ignored.items() if why == TIED):
         if not torch.equal(plan.weights[name], plan.weights[embedding]):
@@ -216,17 +228,33 @@ def _check_tied(plan: Plan) -> None:
             )
 
 
-def _skeleton(config: Any, path: Path) -> LanguageModel[Any]:
-    """The model without memory for its weights: a wrong config must not take any."""
+class _NoInitialValues(TorchFunctionMode):
+    """Draw no initial weights: without memory for them torch imports its compiler, for seconds."""
+
+    def __torch_function__(
+        self, function: Any, _: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(function, "__module__", "") == torch.nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return function(*args, **(kwargs or {}))
+
+
+def _build_empty(config: Any) -> LanguageModel[Any]:
+    """The model on the meta device: its tensors have shapes, and neither memory nor values."""
+    with torch.device("meta"), _NoInitialValues():
+        return build(config)
+
+
+def _build_on_meta(config: Any, path: Path) -> LanguageModel[Any]:
+    """The model without memory; CheckpointError where its config asks for more than can be."""
     try:
-        with torch.device("meta"):
-            return build(config)
+        return _build_empty(config)
     except (RuntimeError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{path} asks for too large a model") from error
 
 
-def _names_of(layout: Layout | None, name: str, layers: Mapping[int, int]) -> list[str]:
-    """What the files may call one of our tensors; `layers` gives the files' number of a layer."""
+def _stored_names(layout: Layout | None, name: str, layers: Mapping[int, int]) -> list[str]:
+    """The possible names in the files of one of our tensors; `layers` maps our layers to theirs."""
     if layout is not None:
         return layout.alternatives(name, layers)
     parts = name.split(".")
@@ -235,14 +263,14 @@ def _names_of(layout: Layout | None, name: str, layers: Mapping[int, int]) -> li
     return [".".join(parts)]
 
 
-def _ignored(
+def _explain_unused(
     layout: Layout | None,
     config: Any,
     n_layers: int,
-    left: Set[str],
+    unused: Set[str],
     layers: Mapping[int, int],
 ) -> dict[str, str]:
-    """Why each of the tensors that are `left` is not needed, as far as there is a reason."""
+    """Why each of the `unused` tensors is not needed, as far as there is a reason."""
     reasons: dict[str, str] = {}
     numbers = dict(enumerate(range(n_layers)))
     if layout is not None:
@@ -250,25 +278,25 @@ def _ignored(
             for i in range(n_layers):
                 reasons[pattern.format(i=i)] = why
         if config.tie_embeddings:
-            tied = layout.alternatives(HEAD, numbers)
-            reasons |= dict.fromkeys(tied, TIED)
+            head_names = layout.alternatives(HEAD, numbers)
+            reasons |= dict.fromkeys(head_names, TIED)
     if len(layers) < n_layers:
-        whole = stored(_skeleton(replace(config, n_layers=n_layers), Path("config.json")))
-        for name in whole:
+        full = _build_on_meta(replace(config, n_layers=n_layers), Path("config.json"))
+        for name in saved_tensors(full):
             if not name.startswith("blocks."):
                 continue
             i = int(name.split(".")[1])
             if i not in layers.values():
-                theirs = _names_of(layout, name, numbers)
-                reasons |= dict.fromkeys(theirs, f"of layer {i}, which was not asked for")
-    return {name: reasons[name] for name in sorted(left) if name in reasons}
+                stored_names = _stored_names(layout, name, numbers)
+                reasons |= dict.fromkeys(stored_names, f"of layer {i}, which was not asked for")
+    return {name: reasons[name] for name in sorted(unused) if name in reasons}
 
 
 def _files(weights: Weights) -> str:
     return ", ".join(str(path) for path in weights.paths)
 
 
-def _tokenizer_of(plan: Plan) -> Tokenizer | None:
+def _load_tokenizer(plan: Plan) -> Tokenizer | None:
     """The tokenizer of a checkpoint; a foreign one may have none."""
     path = plan.folder / "tokenizer.json"
     if plan.folder in shipped().values():
@@ -276,7 +304,7 @@ def _tokenizer_of(plan: Plan) -> Tokenizer | None:
     if plan.layout == FORMAT:
         tokenizer: Tokenizer | None = Tokenizer.from_file(path)
     else:
-        tokenizer = tokenizer_in(plan.folder, plan.config.vocab_size)
+        tokenizer = find_tokenizer(plan.folder, plan.config.vocab_size)
     if tokenizer is not None and tokenizer.vocab_size > plan.config.vocab_size:
         raise CheckpointError(
             f"{path} has {tokenizer.vocab_size} tokens, "

@@ -53,7 +53,7 @@ def write_model(model: LanguageModel[Any], folder: Path, dtype: torch.dtype) -> 
     """Write config.json, model.safetensors and tokenizer.json into an existing folder."""
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous()
-        for name, tensor in stored(model).items()
+        for name, tensor in saved_tensors(model).items()
     }
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
@@ -70,8 +70,8 @@ def write_model(model: LanguageModel[Any], folder: Path, dtype: torch.dtype) -> 
         model.tokenizer.backend.save(str(folder / "tokenizer.json"))
 
 
-def stored(model: LanguageModel[Any]) -> dict[str, Tensor]:
-    """The tensors that a file holds: the state dict without the second name of a tied weight."""
+def saved_tensors(model: LanguageModel[Any]) -> dict[str, Tensor]:
+    """The tensors that go into a file: the state dict without the second name of a tied weight."""
     tensors = model.state_dict()
     if model.config.tie_embeddings:
         del tensors["head.weight"]
@@ -79,8 +79,8 @@ def stored(model: LanguageModel[Any]) -> dict[str, Tensor]:
 
 
 def kind_of(config: Any) -> str:
-    """Which of the KINDS a config is of."""
-    return next(kind for kind, (made_of, _) in KINDS.items() if isinstance(config, made_of))
+    """The kind of model that a config describes, a key of KINDS."""
+    return next(kind for kind, (Config, _) in KINDS.items() if isinstance(config, Config))
 
 
 def build(config: Any) -> LanguageModel[Any]:
@@ -88,7 +88,7 @@ def build(config: Any) -> LanguageModel[Any]:
     return KINDS[kind_of(config)][1](config)
 
 
-def config_in(path: Path, content: dict[str, Any]) -> Any:
+def parse_config(path: Path, content: dict[str, Any]) -> Any:
     """The checked config in the object `content` of the file `path`."""
     if content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not of the format {FORMAT!r}")

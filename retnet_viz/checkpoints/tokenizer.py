@@ -30,7 +30,7 @@ _LETTER, _NUMBER, _OTHER, _SPACE = "a", "1", "!", " "  # one character of each k
 class Tokenizer:
     """A byte-level BPE tokenizer: every Unicode text has ids, and decodes to itself.
 
-    `caution` is what whoever reads its tokens must know, a sentence without its full stop, or "".
+    `caution` is a warning to show beside its tokens, a sentence without its full stop, or "".
     """
 
     caution: str = ""
@@ -38,11 +38,11 @@ class Tokenizer:
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self.backend = backend
         added = backend.get_added_tokens_decoder()
-        self._literal = set(added)  # added tokens are plain text
-        self._regular = _splits_as_gpt2(backend) and not any(
+        self._added_ids = set(added)  # added tokens are plain text
+        self._has_gpt2_words = _has_gpt2_words(backend) and not any(
             token.lstrip or token.rstrip or token.single_word for token in added.values()
         )
-        self._inside_added = {
+        self._added_token_pairs = {
             token.content[i : i + 2] for token in added.values() for i in range(len(token.content))
         }
         self._kinds: dict[str, str] = {}
@@ -62,11 +62,11 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, content: str) -> Tokenizer:
-        """The tokenizer of what `to_json` gave."""
+        """The tokenizer that `to_json` wrote."""
         return cls(tokenizers.Tokenizer.from_str(content))
 
     def to_json(self) -> str:
-        """What `from_json` makes the same tokenizer of."""
+        """The tokenizer as JSON, for `from_json`."""
         content: str = self.backend.to_str()
         return content
 
@@ -85,7 +85,7 @@ class Tokenizer:
             (
                 token
                 for token, token_id in self.backend.get_vocab().items()
-                if token_id not in self._literal and not _BYTES.keys() >= set(token)
+                if token_id not in self._added_ids and not _BYTES.keys() >= set(token)
             ),
             None,
         )
@@ -119,7 +119,7 @@ class Tokenizer:
 
         False wherever this is not certain, and always for a tokenizer that splits differently.
         """
-        if not self._regular or before + after in self._inside_added:
+        if not self._has_gpt2_words or before + after in self._added_token_pairs:
             return False
         if _is_surrogate(before) or _is_surrogate(after):  # two of them may be one character
             return False
@@ -139,10 +139,10 @@ class Tokenizer:
         """
         if character not in self._kinds:
             split = self.backend.pre_tokenizer.pre_tokenize_str
-            joining = [
-                run for run in (_LETTER, _NUMBER, _OTHER) if len(split(run + character)) == 1
+            matching_kinds = [
+                kind for kind in (_LETTER, _NUMBER, _OTHER) if len(split(kind + character)) == 1
             ]
-            self._kinds[character] = joining[0] if joining else _SPACE
+            self._kinds[character] = matching_kinds[0] if matching_kinds else _SPACE
         return self._kinds[character]
 
     def decode(self, ids: list[int]) -> str:
@@ -157,12 +157,12 @@ class Tokenizer:
         token = self.backend.id_to_token(token_id)
         if token is None:
             raise ValueError(f"token id {token_id} is not in the vocabulary of {self.vocab_size}")
-        if token_id in self._literal:
+        if token_id in self._added_ids:
             return token.encode("utf-8")
         return bytes(_BYTES[character] for character in token)
 
 
-def _splits_as_gpt2(backend: tokenizers.Tokenizer) -> bool:
+def _has_gpt2_words(backend: tokenizers.Tokenizer) -> bool:
     """Whether text becomes ids word by word, the words being those of GPT-2's pattern."""
     words = backend.pre_tokenizer
     return (

@@ -16,7 +16,7 @@ from retnet_viz.checkpoints.files import read_json
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
-USUAL = ("model.safetensors", "pytorch_model.bin")
+DEFAULT_NAMES = ("model.safetensors", "pytorch_model.bin")
 
 
 class Weights(Mapping[str, Tensor]):
@@ -48,40 +48,40 @@ class Weights(Mapping[str, Tensor]):
     @classmethod
     def of(cls, folder: Path) -> Weights:
         """The weights in a checkpoint folder, whatever they are called there."""
-        for name in USUAL:
+        for name in DEFAULT_NAMES:
             if (folder / name).is_file():
                 return cls([folder / name])
             if (folder / f"{name}.index.json").is_file():
                 return cls._sharded(folder / f"{name}.index.json")
-        found = [
+        paths = [
             path
             for path in sorted(folder.iterdir())
             if path.suffix.lower() in (".safetensors", *PICKLES) and path.is_file()
         ]
-        if not found:
-            raise CheckpointError(f"{folder / USUAL[0]} is missing")
-        if len(found) > 1:
-            names = ", ".join(path.name for path in found)
+        if not paths:
+            raise CheckpointError(f"{folder / DEFAULT_NAMES[0]} is missing")
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
             raise CheckpointError(
                 f"{folder} holds several files of weights and no index of them: {names}"
             )
-        return cls(found)
+        return cls(paths)
 
     @classmethod
     def _sharded(cls, index: Path) -> Weights:
         """The weights in the files that an index names, which must hold what it says."""
-        listed = read_json(index).get("weight_map")
-        if not isinstance(listed, dict) or not listed:
+        weight_map = read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
             raise CheckpointError(f"{index} has no object 'weight_map'")
         files: dict[str, Path] = {}
-        for tensor, name in listed.items():
+        for tensor, name in weight_map.items():
             if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
                 raise CheckpointError(f"{index}: {name!r} names no file of the folder")
             files[name] = index.parent / name
             if not files[name].is_file():
                 raise CheckpointError(f"{files[name]} is missing; {index.name} puts {tensor} there")
         weights = cls(list(files.values()))
-        for tensor, name in listed.items():
+        for tensor, name in weight_map.items():
             if tensor not in weights or weights.path_of(tensor) != files[name]:
                 raise CheckpointError(f"{files[name]} lacks the tensor {tensor}")
         return weights
@@ -122,7 +122,7 @@ class _File:
         raise NotImplementedError
 
 
-class _Safetensors(_File):
+class _SafetensorsFile(_File):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._file: Any = safe_open(path, "pt")
@@ -137,7 +137,7 @@ class _Safetensors(_File):
         return tensor
 
 
-class _TorchSaved(_File):
+class _TorchFile(_File):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         _check_archive(path)
@@ -163,16 +163,16 @@ def _open(path: Path) -> _File:
         raise CheckpointError(f"{path} is missing")
     if path.suffix.lower() in PICKLES:
         try:
-            return _TorchSaved(path)
+            return _TorchFile(path)
         except CheckpointError:
             raise
         except Exception as error:  # a damaged pickle makes torch raise whatever its parts do
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(
-                f"{path} is not a file of nothing but tensors, as torch.save writes it: {first}"
+                f"{path} is not a file of nothing but tensors, as torch.save writes it: {reason}"
             ) from error
     try:
-        return _Safetensors(path)
+        return _SafetensorsFile(path)
     except (SafetensorError, OSError, ValueError) as error:
         # Only now: the header of a good file may have a length that begins with these bytes.
         if _begins_as_pickle(path):
@@ -189,9 +189,9 @@ def _check_archive(path: Path) -> None:
         )
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
-    packed = [record.filename for record in records if record.compress_type != zipfile.ZIP_STORED]
-    if packed:
-        raise CheckpointError(f"{path}: the record {packed[0]} is compressed; torch.save's are not")
+    names = [record.filename for record in records if record.compress_type != zipfile.ZIP_STORED]
+    if names:
+        raise CheckpointError(f"{path}: the record {names[0]} is compressed; torch.save's are not")
     if sum(record.file_size for record in records) > path.stat().st_size:
         raise CheckpointError(f"{path} claims to hold more than it has bytes")
 

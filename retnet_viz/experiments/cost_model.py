@@ -1,10 +1,10 @@
-"""What generating a token takes, from a model's shape alone: bytes held and moved, arithmetic.
+"""The cost of generating a token, from a model's shape alone: memory, bytes moved, arithmetic.
 
-Formulas for the three kinds of models here and the sizes that were published of them. A step reads
-every weight once for all rows of the batch, and the state of each row; a recurrent state is written
-back whole, a cache grows by one token. A step cannot be faster than the card moves those bytes or
-does that arithmetic. What is left out makes a real step slower: activations, the launch of kernels,
-transfers that do not reach the card's peak.
+Formulas for the three kinds of models, and their published sizes. A step reads every weight once
+for all rows of the batch, and the state of each row; it writes a whole recurrent state back, or
+adds one token to a cache. A step cannot be faster than the card moves those bytes or does that
+arithmetic. A real step is slower, for reasons left out here: activations, the launch of kernels,
+transfers below the card's peak.
 
 Shapes: L layers, H heads, d = d_model, f = ffn_dim, V = vocab_size; Mamba: d_inner, N = state_size,
 W = conv_width, R = delta_rank.
@@ -19,7 +19,7 @@ import torch
 
 from retnet_viz.baselines import MambaConfig, TransformerConfig
 from retnet_viz.model import RetNetConfig
-from retnet_viz.model.variant import GATED
+from retnet_viz.model.variant import GATE_ACTIVATIONS
 
 Config = RetNetConfig | TransformerConfig | MambaConfig
 RETNET, TRANSFORMER, MAMBA = KINDS = ("RetNet", "Transformer", "Mamba")
@@ -27,21 +27,21 @@ RETNET, TRANSFORMER, MAMBA = KINDS = ("RetNet", "Transformer", "Mamba")
 
 @dataclass(frozen=True)
 class Counts:
-    """How many numbers a model holds and works on; those of the state are of one row of a batch.
+    """How many numbers a model has and works on; those of the state are of one row of a batch.
 
-    parameters       weights, tied ones counted once
-    multiplied       those in matrices that every token is multiplied by, the head's included
-    read             those that a step reads: all but an embedding of which it takes one row
-    recurrent        numbers of a state that is written anew at every token: S, or Mamba's h
-    buffered         inputs that Mamba's convolution waits for, also written anew
-    cached           keys and values per token read
-    state_flops      floating-point operations on the recurrent state and the buffer, per token
-    flops_per_cached operations on each token in the cache, per token
+    parameters         weights, tied ones counted once
+    matrix_parameters  those of matrices that multiply every token, with the head's
+    read_parameters    those that a step reads: all but an untied embedding, of which it reads a row
+    recurrent          numbers of a state that is rewritten at every token: S, or Mamba's h
+    buffered           past inputs of Mamba's convolution, also rewritten
+    cached             keys and values per token read
+    state_flops        floating-point operations on the recurrent state and the buffer, per token
+    flops_per_cached   operations on each token in the cache, per token
     """
 
     parameters: int
-    multiplied: int
-    read: int
+    matrix_parameters: int
+    read_parameters: int
     recurrent: int = 0
     buffered: int = 0
     cached: int = 0
@@ -52,7 +52,7 @@ class Counts:
         """Operations for one more token behind `context`; without norms and activations."""
         # The token that is read attends to itself too.
         return (
-            2 * self.multiplied
+            2 * self.matrix_parameters
             + self.state_flops
             + self.flops_per_cached * (context + bool(context))
         )
@@ -70,10 +70,10 @@ def _retnet(config: RetNetConfig) -> Counts:
     gates = 1 if config.gate == "swish" else 0
     queries, shared = config.n_heads * config.head_dim, config.key_heads / config.n_heads
     retention = d * queries + int(d * (queries + values) * shared) + (1 + gates) * d * values
-    ffn = (3 if config.variant.feed_forward in GATED else 2) * d * config.ffn_dim
+    ffn = (3 if config.variant.feed_forward in GATE_ACTIVATIONS else 2) * d * config.ffn_dim
     norm = 2 * d if config.variant.norm == "layer" else d
     state = layers * config.n_heads * config.head_dim * config.value_dim
-    return _counted(
+    return _make_counts(
         config,
         layers * (retention + ffn),
         (2 * layers + 1) * norm,
@@ -85,7 +85,7 @@ def _retnet(config: RetNetConfig) -> Counts:
 
 def _transformer(config: TransformerConfig) -> Counts:
     d, layers = config.d_model, config.n_layers
-    return _counted(
+    return _make_counts(
         config,
         layers * (4 * d * d + 2 * d * config.ffn_dim),
         (2 * layers + 1) * 2 * d,
@@ -99,7 +99,7 @@ def _mamba(config: MambaConfig) -> Counts:
     n, rank, width = config.state_size, config.delta_rank, config.conv_width
     matrices = 3 * d * inner + inner * (rank + 2 * n) + rank * inner
     others = inner * n + inner * (width + 1) + 2 * inner + d  # A, convolution, Δ's bias and D, norm
-    return _counted(
+    return _make_counts(
         config,
         layers * matrices,
         layers * others + d,
@@ -110,13 +110,13 @@ def _mamba(config: MambaConfig) -> Counts:
     )
 
 
-def _counted(config: Config, matrices: int, others: int, **state: int) -> Counts:
+def _make_counts(config: Config, matrices: int, others: int, **state: int) -> Counts:
     table = config.vocab_size * config.d_model
-    read = matrices + others + table  # of a tied table the head reads all
+    read_parameters = matrices + others + table  # of a tied table the head reads all
     return Counts(
-        parameters=read if config.tie_embeddings else read + table,
-        multiplied=matrices + table,
-        read=read,
+        parameters=read_parameters if config.tie_embeddings else read_parameters + table,
+        matrix_parameters=matrices + table,
+        read_parameters=read_parameters,
         **state,
     )
 
@@ -151,8 +151,8 @@ def precision_of(dtype: torch.dtype) -> Precision:
 def state_bytes(config: Config, context: int, precision: Precision) -> int:
     """Bytes of the state of one row behind `context` tokens, at least 1."""
     count = counts(config)
-    kept = count.buffered + count.cached * context
-    return count.recurrent * precision.recurrent + kept * precision.cached
+    cached_numbers = count.buffered + count.cached * context
+    return count.recurrent * precision.recurrent + cached_numbers * precision.cached
 
 
 def bytes_crossover(growing: Config, steady: Config, precision: Precision) -> int:
@@ -180,7 +180,7 @@ class Size:
     note: str = ""
 
 
-def _published(name: str, d: int, layers: int, note: str = "") -> Size:
+def _published_size(name: str, d: int, layers: int, note: str = "") -> Size:
     """Table 2 of the RetNet paper; a Mamba has two blocks per block of a Transformer.
 
     Heads are 256 wide in RetNet (section 3.1) and 128 in the Transformer; their number changes no
@@ -200,9 +200,9 @@ def _published(name: str, d: int, layers: int, note: str = "") -> Size:
 SIZES = {
     size.name: size
     for size in (
-        _published("1.3B", 2048, 24),
-        _published("2.7B", 2560, 32),
-        _published(
+        _published_size("1.3B", 2048, 24),
+        _published_size("2.7B", 2560, 32),
+        _published_size(
             "6.7B", 4096, 32, "No Mamba of 6.7B was published: this one is extrapolated, 64 layers."
         ),
     )
@@ -292,24 +292,24 @@ def estimate(
     if context < 1 or batch < 1:
         raise ValueError(f"context and batch must be 1 or more, not {context} and {batch}")
     count = counts(config)
-    held = state_bytes(config, context, precision)
-    rewritten = count.recurrent * precision.recurrent + count.buffered * precision.cached
-    written = rewritten + count.cached * precision.cached
-    moved = count.read * precision.weights + batch * (held + written)
+    row_bytes = state_bytes(config, context, precision)
+    rewritten_bytes = count.recurrent * precision.recurrent + count.buffered * precision.cached
+    written_bytes = rewritten_bytes + count.cached * precision.cached
+    moved_bytes = count.read_parameters * precision.weights + batch * (row_bytes + written_bytes)
     flops = count.flops(context)
     peak = card.flops32 if precision.weights == 4 else card.flops
-    by_memory, by_arithmetic = moved / card.bandwidth, batch * flops / peak
+    by_memory, by_arithmetic = moved_bytes / card.bandwidth, batch * flops / peak
     weights = count.parameters * precision.weights
     return Estimate(
         batch=batch,
         parameters=count.parameters,
         weight_bytes=weights,
-        state_bytes=batch * held,
-        moved_bytes=moved,
+        state_bytes=batch * row_bytes,
+        moved_bytes=moved_bytes,
         flops=flops,
         seconds=max(by_memory, by_arithmetic),
         limit="memory" if by_memory >= by_arithmetic else "arithmetic",
-        fits=weights + batch * held <= card.memory,
+        fits=weights + batch * row_bytes <= card.memory,
     )
 
 
@@ -336,13 +336,13 @@ class Comparison:
     transformer: Estimate
 
     @property
-    def faster(self) -> float:
-        """How many times as many tokens a second RetNet gives."""
+    def speedup(self) -> float:
+        """RetNet's tokens a second divided by the Transformer's."""
         return self.retnet.tokens_second / self.transformer.tokens_second
 
     @property
-    def saved(self) -> float:
-        """The share of the Transformer's memory that RetNet does without."""
+    def memory_saving(self) -> float:
+        """The share of the Transformer's memory that RetNet saves."""
         return 1 - self.retnet.held_bytes / self.transformer.held_bytes
 
 
@@ -367,7 +367,7 @@ def compare(
 
 
 def batch_that_saves(share: float, size: Size, context: int, precision: Precision) -> float:
-    """The batch at which RetNet does without this `share` of the Transformer's memory.
+    """The batch at which RetNet saves this `share` of the Transformer's memory.
 
     Solves (w + b s) / (W + b S) = 1 - share for b. Raises ValueError where no batch does.
     """
@@ -378,7 +378,7 @@ def batch_that_saves(share: float, size: Size, context: int, precision: Precisio
         )
         for kind in (RETNET, TRANSFORMER)
     )
-    gained = (1 - share) * S - s
-    if gained <= 0:
+    saving_per_row = (1 - share) * S - s
+    if saving_per_row <= 0:
         raise ValueError(f"at {context} tokens no batch saves {share:.0%} of the memory")
-    return (w - (1 - share) * W) / gained
+    return (w - (1 - share) * W) / saving_per_row

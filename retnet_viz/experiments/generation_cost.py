@@ -1,8 +1,8 @@
-"""What one more token costs each of several models, measured while they generate side by side.
+"""The cost of one more token for each of several models, measured while they generate in turns.
 
-At every position the models take turns, a few tokens each, so that what else the machine does falls
-on all alike. To come to the next position they read random tokens many at a time, as they would
-read a prompt: what a step costs does not depend on what was read.
+At every position the models take turns, a few tokens each, so that other load on the machine
+affects all of them alike. To reach the next position they read random tokens many at a time, as
+they would read a prompt: the cost of a step does not depend on the tokens.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from retnet_viz.model import LanguageModel, RetNet
 
 FIRST = 32  # tokens before the first measured step
 STEPS = 32  # tokens generated at a position, at most
-TURN = 8  # of them in one go, before it is the next model's turn
-PIECE = 128  # tokens read at once: between two pieces the reading can be stopped
+TURN = 8  # tokens per turn of a model
+PREFILL_LENGTH = 128  # tokens read at once: between two prefills the measurement can be stopped
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one more token costs a model that has read `position` tokens.
+    """The cost of one more token for a model that has read `position` tokens.
 
     milliseconds  median of `steps` tokens, generated one after the other from there
     state_bytes   of the model's state, before the first of them
@@ -60,28 +60,28 @@ def generation_cost(
 ) -> Iterator[dict[str, Point]]:
     """A Point of every model at each of the `positions(reach)`, as soon as it is measured.
 
-    Each model goes on with its own likeliest tokens, one per call of `forward`, which is the same
-    way for all; `generate` steps a RetNet faster than that, through its Stepper.
-    `progress(done, total)` counts the tokens that were read or generated, of all models together.
-    What it raises ends the measurement; so does whoever stops asking for more.
+    Each model continues with its own likeliest tokens, one per call of `forward`, the same way for
+    all; `generate` steps a RetNet faster than that, through its Stepper. `progress(done, total)`
+    counts the tokens read or generated, of all models together. An exception that it raises ends
+    the measurement, and so does closing the iterator.
     """
     places = positions(reach)
     counter = _Counter(progress, len(models) * (reach + STEPS))
-    runs = {name: _Run(model, seed) for name, model in models.items()}
-    for here, following in zip(places, [*places[1:], reach + STEPS], strict=True):
+    runs = {name: _Generation(model, seed) for name, model in models.items()}
+    for position, following in zip(places, [*places[1:], reach + STEPS], strict=True):
         for run in runs.values():
-            run.read(here - run.position, counter)
+            run.read(position - run.position, counter)
         before = {name: run.state.nbytes for name, run in runs.items()}
-        steps = min(STEPS, following - here)
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        while any(len(found) < steps for found in times.values()):
+        steps = min(STEPS, following - position)
+        seconds_by_name: dict[str, list[float]] = {name: [] for name in runs}
+        while any(len(seconds) < steps for seconds in seconds_by_name.values()):
             for name, run in runs.items():
-                for _ in range(min(TURN, steps - len(times[name]))):
-                    times[name].append(run.step())
+                for _ in range(min(TURN, steps - len(seconds_by_name[name]))):
+                    seconds_by_name[name].append(run.step())
                     counter.add(1)
         yield {
-            name: Point(here, 1000 * statistics.median(found), steps, before[name])
-            for name, found in times.items()
+            name: Point(position, 1000 * statistics.median(seconds), steps, before[name])
+            for name, seconds in seconds_by_name.items()
         }
 
 
@@ -94,8 +94,8 @@ class _Counter:
         self._progress(self._done, self._total)
 
 
-class _Run:
-    """One model and the text that it is in the middle of."""
+class _Generation:
+    """One model, and its state in the middle of a text."""
 
     def __init__(self, model: LanguageModel[Any], seed: int) -> None:
         self.model = model
@@ -103,8 +103,8 @@ class _Run:
         self._token: Tensor = torch.empty(0)
         self._random = torch.Generator().manual_seed(seed)
         is_retnet = isinstance(model, RetNet)
-        self._reading = {"mode": "chunkwise"} if is_retnet else {}
-        self._stepping = {"mode": "recurrent"} if is_retnet else {}
+        self._prefill_arguments = {"mode": "chunkwise"} if is_retnet else {}
+        self._step_arguments = {"mode": "recurrent"} if is_retnet else {}
 
     @property
     def position(self) -> int:
@@ -113,23 +113,23 @@ class _Run:
     def read(self, count: int, counter: _Counter) -> None:
         """Read random tokens, a piece at a time."""
         while count > 0:
-            length = min(PIECE, count)
+            length = min(PREFILL_LENGTH, count)
             size = (1, length)
             ids = torch.randint(self.model.config.vocab_size, size, generator=self._random)
-            self._take(ids.to(self.model.embedding.weight.device), self._reading)
+            self._forward(ids.to(self.model.embedding.weight.device), self._prefill_arguments)
             counter.add(length)
             count -= length
 
     def step(self) -> float:
         """Generate one token: the seconds that it took."""
         start = time.perf_counter()
-        self._take(self._token[:, None], self._stepping)
+        self._forward(self._token[:, None], self._step_arguments)
         return time.perf_counter() - start
 
-    def _take(self, ids: Tensor, how: dict[str, Any]) -> None:
-        output = self.model(ids, self.state, **how)
+    def _forward(self, ids: Tensor, arguments: dict[str, Any]) -> None:
+        output = self.model(ids, self.state, **arguments)
         self.state, self._token = output.state, output.logits[:, -1].argmax(dim=-1)
-        self._token.tolist()  # a graphics card works on unless it is asked for the result
+        self._token.tolist()  # waits until a graphics card is done
 
 
 def crossover(growing: Sequence[Point], steady: Sequence[Point]) -> int | None:
@@ -137,9 +137,9 @@ def crossover(growing: Sequence[Point], steady: Sequence[Point]) -> int | None:
 
     Both are measured at the same positions, in order. None where the last step did not.
     """
-    found = None
+    first = None
     for slow, fast in zip(reversed(growing), reversed(steady), strict=True):
         if slow.milliseconds <= fast.milliseconds:
             break
-        found = slow.position
-    return found
+        first = slow.position
+    return first

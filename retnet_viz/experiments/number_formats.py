@@ -1,7 +1,7 @@
-"""What the rounding of numbers does to each form of retention.
+"""How rounding affects each form of retention.
 
-On paper the three forms are one function. In a computer each adds up the same terms in another
-order, and rounds in another place.
+In exact arithmetic the three forms are one function. In floating point each sums the same terms in
+another order, and rounds at other places.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from retnet_viz.experiments.variants import twin
+from retnet_viz.experiments.ablations import share_weights
 from retnet_viz.model import CHUNK_SIZE, MODES, RetNet
-from retnet_viz.model.observe import overhearing
+from retnet_viz.model.observe import also_listening
 from retnet_viz.model.retnet import check_call
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -25,8 +25,8 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.
 class Rounding:
     """How far each mode's arithmetic in `dtype` is from the parallel form's in float64.
 
-    Both compute with the same weights, those of the model rounded to `dtype`, so what is seen is
-    the rounding of the arithmetic, not of the weights.
+    Both compute with the same weights, those of the model rounded to `dtype`, so the differences
+    come from the rounding of the arithmetic, not of the weights.
 
     dtype     "float64", "float32" or "bfloat16"
     modes     mode -> the largest |difference| of each layer's output, in the order of the layers
@@ -64,60 +64,61 @@ def rounding(
     Raises ValueError on another dtype, on ids outside the vocabulary or of another shape, and on a
     chunk size below 1.
     """
-    name, dtype = _known(dtype)
+    name, dtype = _parse_dtype(dtype)
     check_call(ids[None], "parallel", chunk_size)
     last = model.config.vocab_size - 1
     for token_id in (int(ids.min()), int(ids.max())):
         if not 0 <= token_id <= last:
             raise ValueError(f"token id {token_id} is outside the vocabulary 0 .. {last}")
     ids = ids.to(model.embedding.weight.device, torch.long)[None]
-    rounded = twin(model, dtype=dtype)
+    rounded_model = share_weights(model, dtype=dtype)
     total = len(MODES) + (dtype != torch.float64)
-    found: dict[str, list[Tensor]] = {}
+    passes: dict[str, list[Tensor]] = {}
     for mode in MODES:
-        found[mode] = _outputs(rounded, ids, mode, chunk_size)
+        passes[mode] = _outputs(rounded_model, ids, mode, chunk_size)
         if progress is not None:
-            progress(len(found), total)
-    reference = found["parallel"]
+            progress(len(passes), total)
+    reference = passes["parallel"]
     if dtype != torch.float64:
-        reference = _outputs(twin(rounded, dtype=torch.float64), ids, "parallel", chunk_size)
+        exact_model = share_weights(rounded_model, dtype=torch.float64)
+        reference = _outputs(exact_model, ids, "parallel", chunk_size)
         if progress is not None:
             progress(total, total)
-    apart = {mode: _differences(outputs, reference) for mode, outputs in found.items()}
+    differences = {mode: _differences(outputs, reference) for mode, outputs in passes.items()}
     top = reference[-1].argmax(-1)
     return Rounding(
         dtype=name,
-        modes={mode: tuple(values[:-1]) for mode, values in apart.items()},
-        logits={mode: values[-1] for mode, values in apart.items()},
-        between=_largest([_differences(found[a], found[b]) for a, b in combinations(MODES, 2)]),
+        modes={mode: tuple(values[:-1]) for mode, values in differences.items()},
+        logits={mode: values[-1] for mode, values in differences.items()},
+        between=_largest([_differences(passes[a], passes[b]) for a, b in combinations(MODES, 2)]),
         scale=reference[-1].abs().max().item(),
         same_top={
             mode: (outputs[-1].argmax(-1) == top).double().mean().item()
-            for mode, outputs in found.items()
+            for mode, outputs in passes.items()
         },
         length=ids.shape[1],
         chunk_size=chunk_size,
     )
 
 
-def _known(dtype: torch.dtype | str) -> tuple[str, torch.dtype]:
-    for name, known in DTYPES.items():
-        if dtype in (name, known):
-            return name, known
+def _parse_dtype(dtype: torch.dtype | str) -> tuple[str, torch.dtype]:
+    for name, candidate in DTYPES.items():
+        if dtype in (name, candidate):
+            return name, candidate
     raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype}")
 
 
 def _outputs(model: RetNet, ids: Tensor, mode: str, chunk_size: int) -> list[Tensor]:
     """The output of every layer, (B, T, d), and the logits, (B, T, vocab)."""
-    kept: list[Tensor] = []
+    outputs: list[Tensor] = []
 
     def keep(name: str, tensor: Tensor) -> None:
         if name in ("layer.output", "logits"):
-            kept.append(tensor)
+            outputs.append(tensor)
 
-    with torch.no_grad(), overhearing(keep):
+    with torch.no_grad(), also_listening(keep):
         model(ids, mode=mode, chunk_size=chunk_size)
-    return kept
+    return outputs
 
 
 def _differences(a: list[Tensor], b: list[Tensor]) -> list[float]:

@@ -22,23 +22,23 @@ from torch import Tensor
 from retnet_viz.baselines import Mamba, Transformer
 from retnet_viz.baselines.hidden_attention import decay, hidden_attention
 from retnet_viz.model import LanguageModel, RetNet
+from retnet_viz.model.language_model import token_ids
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace, trace
-from retnet_viz.trace.passes.full_pass import check_ids
 
 
 @dataclass(eq=False)  # tensors do not compare to a truth value
 class TokenReads:
-    """A model's pass over a text. Weights of a layer are made when they are asked for, and kept."""
+    """A model's pass over a text. The weights of a layer are computed on first use, then cached."""
 
     model: LanguageModel[Any]
-    kind: str  # of the weights, as it is named above
+    kind: str  # of the weights, one of the three above
     planes: Sequence[str]  # names of a layer's planes
     ids: Tensor  # (T,)
     logits: Tensor  # (T, vocab)
     _make_weights: Callable[[int], Tensor] = field(repr=False)
     _make_decay: Callable[[int], Tensor] = field(repr=False)
-    _made: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    _weights: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def length(self) -> int:
@@ -57,12 +57,12 @@ class TokenReads:
         Raises IndexError where the model has no such layer.
         """
         self._check(layer)
-        if layer not in self._made:
-            self._made[layer] = self._make_weights(layer).float()
-        return self._made[layer]
+        if layer not in self._weights:
+            self._weights[layer] = self._make_weights(layer).float()
+        return self._weights[layer]
 
     def decay(self, layer: int) -> Tensor:
-        """(T, S): the share that each token leaves of each number of the state before it.
+        """(T, S): the factor of each number of the state at each token.
 
         A RetNet has γ of each head, the same for all tokens, a Mamba exp(Δ A) of each channel and
         number, a Transformer no state that decays. Raises IndexError as `weights` does.
@@ -71,8 +71,8 @@ class TokenReads:
         return self._make_decay(layer)
 
     def has(self, layer: int) -> bool:
-        """Whether the weights of a layer are made."""
-        return layer in self._made
+        """Whether the weights of a layer are computed already."""
+        return layer in self._weights
 
     def piece(self, token_id: int) -> str:
         """The text of a token of the vocabulary."""
@@ -93,24 +93,20 @@ class TokenReads:
 
 
 def half_life(shares: Tensor) -> Tensor:
-    """The tokens over which half of a state fades if each leaves such a share of it.
+    """The tokens over which a state decays to half if each token multiplies it by its share.
 
-    ln 0.5 / ln share: 0 where nothing is left, infinite where nothing is lost.
+    ln 0.5 / ln share: 0 where the share is 0, infinite where it is 1.
     """
     return math.log(2) / shares.double().log().abs()
 
 
-def read(model: LanguageModel[Any], text: str | Tensor) -> TokenReads:
-    """Run a model over a text, or over token ids (T,), and keep what its weights are made of.
+def read(model: LanguageModel[Any], text: str | Tensor | Sequence[int]) -> TokenReads:
+    """Run a model over a text, or over token ids (T,), and record the inputs of its weights.
 
     Raises ValueError where the text has no tokens or an id is not in the vocabulary, TypeError on a
     model of another kind.
     """
-    if isinstance(text, str):
-        ids = torch.tensor(model.tokenizer.encode(text), dtype=torch.long)
-    else:
-        ids = text
-    check_ids(ids, model.config.vocab_size)
+    ids = token_ids(model, text)
     if isinstance(model, RetNet):
         return of_trace(trace(model, ids))
     if isinstance(model, Transformer):
@@ -120,48 +116,48 @@ def read(model: LanguageModel[Any], text: str | Tensor) -> TokenReads:
     raise TypeError(f"nothing is known of what a {type(model).__name__} reads")
 
 
-def of_trace(found: Trace) -> TokenReads:
-    """What a RetNet reads, of a pass that has been traced; TypeError where it has no model."""
-    if not isinstance(found.model, RetNet):
+def of_trace(source: Trace) -> TokenReads:
+    """What a RetNet reads, from a trace; TypeError where the trace has no RetNet."""
+    if not isinstance(source.model, RetNet):
         raise TypeError("a trace without a model is of no model's reading")
     return TokenReads(
-        found.model,
+        source.model,
         "retention",
-        _heads(found.n_heads),
-        found.ids,
-        found.logits,
-        found.retention,
-        lambda layer: found.gamma(layer).expand(found.length, found.n_heads),
+        _heads(source.n_heads),
+        source.ids,
+        source.logits,
+        source.retention,
+        lambda layer: source.gamma(layer).expand(source.length, source.n_heads),
     )
 
 
 def _softmax_attention(model: Transformer, ids: Tensor) -> TokenReads:
-    heard = _hear(model, ids, "attention.q", "attention.k")
+    published = _record(model, ids, "attention.q", "attention.k")
     future = torch.ones(len(ids), len(ids), dtype=torch.bool).triu(1)
 
     def weights(layer: int) -> Tensor:
-        q, k = (heard[f"attention.{name}"][layer] for name in "qk")  # (H, T, d_k)
+        q, k = (published[f"attention.{name}"][layer] for name in "qk")  # (H, T, d_k)
         scores = q @ k.mT / q.shape[-1] ** 0.5
-        made: Tensor = scores.masked_fill(future, -torch.inf).softmax(-1)
-        return made
+        attention: Tensor = scores.masked_fill(future, -torch.inf).softmax(-1)
+        return attention
 
     return TokenReads(
         model,
         "softmax attention",
         _heads(model.config.n_heads),
         ids,
-        heard["logits"][0],
+        published["logits"][0],
         weights,
         lambda layer: torch.empty(len(ids), 0),
     )
 
 
 def _hidden_attention(model: Mamba, ids: Tensor) -> TokenReads:
-    heard = _hear(model, ids, "mamba.delta", "mamba.b", "mamba.c")
+    published = _record(model, ids, "mamba.delta", "mamba.b", "mamba.c")
     rates = [-block.get_parameter("A_log").detach().float().exp() for block in model.blocks]
 
     def weights(layer: int) -> Tensor:
-        delta, b, c = (heard[f"mamba.{name}"][layer] for name in ("delta", "b", "c"))
+        delta, b, c = (published[f"mamba.{name}"][layer] for name in ("delta", "b", "c"))
         return hidden_attention(delta, rates[layer], b, c)[None]
 
     return TokenReads(
@@ -169,23 +165,23 @@ def _hidden_attention(model: Mamba, ids: Tensor) -> TokenReads:
         "hidden attention",
         ("channel mean",),
         ids,
-        heard["logits"][0],
+        published["logits"][0],
         weights,
-        lambda layer: decay(heard["mamba.delta"][layer], rates[layer]).flatten(1),
+        lambda layer: decay(published["mamba.delta"][layer], rates[layer]).flatten(1),
     )
 
 
-def _hear(model: LanguageModel[Any], ids: Tensor, *names: str) -> dict[str, list[Tensor]]:
-    """What the pass publishes under these names, one tensor per layer, and the logits."""
-    heard: dict[str, list[Tensor]] = {name: [] for name in (*names, "logits")}
+def _record(model: LanguageModel[Any], ids: Tensor, *names: str) -> dict[str, list[Tensor]]:
+    """The tensors that a pass publishes under these names, one per layer, and the logits."""
+    published: dict[str, list[Tensor]] = {name: [] for name in (*names, "logits")}
 
-    def listen(name: str, tensor: Tensor) -> None:
-        if name in heard:
-            heard[name].append(tensor[0].cpu())
+    def record(name: str, tensor: Tensor) -> None:
+        if name in published:
+            published[name].append(tensor[0].cpu())
 
-    with torch.no_grad(), listening(listen):
+    with torch.no_grad(), listening(record):
         model(ids[None].to(model.embedding.weight.device))
-    return heard
+    return published
 
 
 def _heads(count: int) -> list[str]:

@@ -1,5 +1,6 @@
 """Pure functions: Trace or Report -> plotly figure. A notebook draws what the dashboard shows."""
 
+from retnet_viz.figures.base.theme import theme
 from retnet_viz.figures.experiments.chunk_sizes import chunk_sizes
 from retnet_viz.figures.experiments.context_memory import memory
 from retnet_viz.figures.experiments.generation_cost import state_size, step_time
@@ -13,8 +14,8 @@ from retnet_viz.figures.experiments.rounding import rounding
 from retnet_viz.figures.experiments.training_runs import ablations, losses, recall_over_tokens
 from retnet_viz.figures.experiments.word_recall import recall_by_lag, recall_by_noise
 from retnet_viz.figures.reading.agreement import agreement
-from retnet_viz.figures.reading.cost import cost
 from retnet_viz.figures.reading.gate import gate
+from retnet_viz.figures.reading.mode_costs import cost
 from retnet_viz.figures.reading.next_token import next_token
 from retnet_viz.figures.reading.normalization import normalization
 from retnet_viz.figures.reading.phase import phase
@@ -59,5 +60,6 @@ __all__ = [
     "state_norm",
     "state_size",
     "step_time",
+    "theme",
     "token_strip",
 ]

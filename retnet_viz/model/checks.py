@@ -1,4 +1,4 @@
-"""What a field of a configuration can be, with a sentence for what it cannot."""
+"""Checks of the fields of a configuration; each error names the field and the valid values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class ConfigError(ValueError):
     """A configuration that no model can have; the message names the field."""
 
 
-def check_whole(config: Any, *names: str) -> None:
-    """Raise ConfigError unless these fields are whole numbers of 1 or more."""
+def check_integer(config: Any, *names: str) -> None:
+    """Raise ConfigError unless these fields are integers of 1 or more."""
     for name in names:
         value = getattr(config, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -35,7 +35,7 @@ def check_choice(config: Any, name: str, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} must be one of {allowed}, not {getattr(config, name)!r}")
 
 
-def check_switch(config: Any, *names: str) -> None:
+def check_bool(config: Any, *names: str) -> None:
     """Raise ConfigError unless these fields are true or false."""
     for name in names:
         if not isinstance(getattr(config, name), bool):

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from retnet_viz.model.checks import (
     ConfigError,
+    check_bool,
     check_choice,
     check_heads,
+    check_integer,
     check_names,
     check_positive,
-    check_switch,
-    check_whole,
 )
 from retnet_viz.model.variant import PAPER, Variant
 
@@ -34,14 +34,13 @@ class RetNetConfig:
     `decay` names a schedule of the per-head decay gamma, or lists one gamma per head:
     "paper" is `1 - 2**(-5-h)` (equation 8), "torchscale" is the authors' later
     `1 - exp(linspace(ln 1/32, ln 1/512, H))`.
-    `rotation` says which components of q and k form a pair that turns with the position:
-    neighbours ("interleaved", the paper's complex numbers), the two halves ("half"), or none. By
-    which angles it turns, `rotation_base` and `angles` say; see `position.rotation_angles`.
+    `rotation` says which components of q and k form a pair that rotates with the position:
+    neighbours ("interleaved", the paper's complex numbers), the two halves ("half"), or none.
+    `rotation_base` and `angles` set the angles; see `position.rotation_angles`.
     `head_norm` is the normalisation of each head's output (the paper's GroupNorm with one group per
-    head; it has no weights). head_norm "none" leaves the heads as retention gave them, and gate
-    "none" lets them through as they are: the ablations without GroupNorm and without the swish gate
-    of section 3.6.
-    `variant` is what published codes do otherwise.
+    head; it has no weights). head_norm "none" and gate "none" leave that step out: the ablations
+    without GroupNorm and without the swish gate of section 3.6.
+    `variant` says how a published implementation differs from the paper.
     """
 
     vocab_size: int = 4096
@@ -61,7 +60,7 @@ class RetNetConfig:
     variant: Variant = PAPER
 
     def __post_init__(self) -> None:
-        check_whole(self, "vocab_size", "d_model", "n_layers", "n_heads")
+        check_integer(self, "vocab_size", "d_model", "n_layers", "n_heads")
         check_heads(self.d_model, self.n_heads)
         check_positive(self, "value_factor", "ffn_factor", "rotation_base", "norm_eps")
         self._check_widths()
@@ -69,11 +68,11 @@ class RetNetConfig:
         check_choice(self, "angles", ANGLES)
         check_choice(self, "head_norm", HEAD_NORMS)
         check_choice(self, "gate", GATES)
-        check_switch(self, "tie_embeddings")
+        check_bool(self, "tie_embeddings")
         if self.rotation != "none" and self.head_dim % 2:
             raise ConfigError(f"rotation turns pairs, so head_dim {self.head_dim} must be even")
         if not isinstance(self.decay, str):
-            object.__setattr__(self, "decay", _checked_gammas(self.decay, self.n_heads))
+            object.__setattr__(self, "decay", _parse_gammas(self.decay, self.n_heads))
         elif self.decay not in DECAY_SCHEDULES:
             raise ConfigError(
                 f"decay must be one of {DECAY_SCHEDULES} or {self.n_heads} gammas, "
@@ -149,12 +148,12 @@ class RetNetConfig:
         return cls(**{name: fields[name] for name in fields.keys() & names}, variant=variant)
 
 
-def _is_near(width: float, whole: int) -> bool:
-    """Whether a product with a factor, which may be a rounded quotient, is this whole number."""
-    return abs(width - whole) < 1e-6
+def _is_near(width: float, integer: int) -> bool:
+    """Whether `width` is this integer, up to the rounding of the factor that made it."""
+    return abs(width - integer) < 1e-6
 
 
-def _checked_gammas(gammas: Any, n_heads: int) -> tuple[float, ...]:
+def _parse_gammas(gammas: Any, n_heads: int) -> tuple[float, ...]:
     try:
         values = tuple(float(gamma) for gamma in gammas)
     except (TypeError, ValueError) as error:

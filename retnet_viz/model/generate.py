@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor
 
-from retnet_viz.model.language_model import LanguageModel, State
-from retnet_viz.model.observe import observed
+from retnet_viz.model.language_model import LanguageModel, State, token_ids
+from retnet_viz.model.observe import is_observed
 from retnet_viz.model.retnet import RetNet
 from retnet_viz.model.step import Stepper
+
+
+class Options(TypedDict, total=False):
+    """The arguments of `stream` that `generate` takes too, for the types of its two forms."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    seed: int | None
+    state: State | None
+    prefill_mode: str
+
+
+@overload
+def generate(
+    model: LanguageModel[Any], text: str, max_new_tokens: int, **options: Unpack[Options]
+) -> str: ...
+
+
+@overload
+def generate(
+    model: LanguageModel[Any],
+    text: Tensor | Sequence[int],
+    max_new_tokens: int,
+    **options: Unpack[Options],
+) -> Tensor: ...
 
 
 @torch.inference_mode()
 def generate(
     model: LanguageModel[Any],
-    ids: Tensor,
+    text: str | Tensor | Sequence[int],
     max_new_tokens: int,
     *,
     temperature: float = 0.0,
@@ -27,15 +53,21 @@ def generate(
     seed: int | None = None,
     state: State | None = None,
     prefill_mode: str = "chunkwise",
-) -> Tensor:
-    """New token ids (B, max_new_tokens) that follow ids (B, T), T >= 1.
+) -> str | Tensor:
+    """What follows a text, as a text; or what follows token ids, as ids.
 
-    The arguments are those of `stream`, which yields the same tokens one at a time.
+    Ids (T,) in a tensor, an array or a list give ids (max_new_tokens,), and a batch of them, a
+    tensor (B, T), gives (B, max_new_tokens). The other arguments are those of `stream`, which
+    yields the same tokens one at a time. Raises ValueError as `token_ids` and `stream`.
     """
+    if isinstance(text, Tensor) and text.dim() == 2:
+        is_batch, ids = True, token_ids(model, text.flatten()).reshape(text.shape)
+    else:
+        is_batch, ids = False, token_ids(model, text)[None]
     steps = list(
         stream(
             model,
-            ids,
+            ids.to(model.device),
             max_new_tokens,
             temperature=temperature,
             top_k=top_k,
@@ -45,7 +77,10 @@ def generate(
             prefill_mode=prefill_mode,
         )
     )
-    return torch.stack(steps, dim=1) if steps else ids.new_empty(ids.shape[0], 0)
+    new = torch.stack(steps, dim=1) if steps else ids.new_empty(len(ids), 0)
+    if isinstance(text, str):
+        return str(model.tokenizer.decode(new[0].tolist()))
+    return new if is_batch else new[0]
 
 
 def stream(
@@ -62,9 +97,9 @@ def stream(
 ) -> Iterator[Tensor]:
     """Yield the next token of each row, (B,), `max_new_tokens` times.
 
-    `ids` is read once (after `state`, if given), by a RetNet in `prefill_mode`; then each token
-    costs one step, for a RetNet a recurrent one (equation 6), which a `Stepper` takes where there
-    is one row and no listener.
+    `ids` is read once (after `state`, if given), by a RetNet in `prefill_mode`. Then each token
+    costs one step. A RetNet's step is a recurrent one (equation 6); a `Stepper` computes it where
+    there is one row and no listener.
     temperature 0 takes the likeliest token; above 0 a token is drawn from
     softmax(logits / temperature) cut to the `top_k` likeliest and to the smallest set whose
     probability reaches `top_p`. `seed` makes the draw repeatable. Raises ValueError, before any
@@ -78,11 +113,11 @@ def stream(
     def draw(logits: Tensor) -> Tensor:
         return sample(logits, temperature, top_k, top_p, generator)
 
-    return _steps(model, ids, max_new_tokens, state, prefill_mode, draw)
+    return _stream(model, ids, max_new_tokens, state, prefill_mode, draw)
 
 
 @torch.inference_mode()
-def _steps(
+def _stream(
     model: LanguageModel[Any],
     ids: Tensor,
     count: int,
@@ -96,16 +131,16 @@ def _steps(
     output = model(ids, state, mode=mode) if is_retnet else model(ids, state)
     token = draw(output.logits[:, -1])
     yield token
-    steps = isinstance(model, RetNet) and Stepper.covers(model.config)
-    if isinstance(model, RetNet) and steps and len(ids) == 1 and not observed():
+    has_stepper = isinstance(model, RetNet) and Stepper.supports(model.config)
+    if isinstance(model, RetNet) and has_stepper and len(ids) == 1 and not is_observed():
         stepper = Stepper(model, output.state)
         for _ in range(count - 1):
             token = draw(stepper.step(int(token))[None])
             yield token
         return
-    how = {"mode": "recurrent"} if is_retnet else {}
+    kwargs = {"mode": "recurrent"} if is_retnet else {}
     for _ in range(count - 1):
-        output = model(token[:, None], output.state, **how)
+        output = model(token[:, None], output.state, **kwargs)
         token = draw(output.logits[:, -1])
         yield token
 
@@ -129,9 +164,9 @@ def sample(
     probabilities = logits.softmax(dim=-1)
     if top_p is not None:
         ordered, index = probabilities.sort(dim=-1, descending=True)
-        before = ordered.cumsum(dim=-1) - ordered  # probability of all likelier tokens
-        kept = ordered.masked_fill(before >= top_p, 0)
-        probabilities = torch.zeros_like(probabilities).scatter(-1, index, kept)
+        preceding_mass = ordered.cumsum(dim=-1) - ordered  # probability of all likelier tokens
+        nucleus = ordered.masked_fill(preceding_mass >= top_p, 0)
+        probabilities = torch.zeros_like(probabilities).scatter(-1, index, nucleus)
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
 
 

@@ -1,6 +1,6 @@
-"""Elementwise steps of a pass that write over their first operand where nobody needs that again.
+"""Elementwise operations that overwrite their first operand where nobody needs it again.
 
-The numbers are the same to the last bit. What is saved is memory, and the time to get it: the T x T
+The numbers are the same to the last bit. This saves memory, and the time to allocate it: the T x T
 scores of parallel mode, say, need no second array as large.
 """
 
@@ -9,19 +9,19 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from retnet_viz.model.observe import overwritable
+from retnet_viz.model.observe import may_overwrite
 
 
-def times(x: Tensor, factor: Tensor | float) -> Tensor:
-    """x * factor; x must be the caller's own, and is lost."""
-    return x.mul_(factor) if overwritable() else x * factor
+def multiply(x: Tensor, factor: Tensor | float) -> Tensor:
+    """x * factor; may overwrite x, which must be the caller's own."""
+    return x.mul_(factor) if may_overwrite() else x * factor
 
 
-def plus(x: Tensor, term: Tensor) -> Tensor:
-    """x + term; x must be the caller's own, and is lost."""
-    return x.add_(term) if overwritable() else x + term
+def add(x: Tensor, term: Tensor) -> Tensor:
+    """x + term; may overwrite x, which must be the caller's own."""
+    return x.add_(term) if may_overwrite() else x + term
 
 
 def swish(x: Tensor) -> Tensor:
-    """x * sigmoid(x); x must be the caller's own, and is lost."""
-    return F.silu(x, inplace=overwritable())
+    """x * sigmoid(x); may overwrite x, which must be the caller's own."""
+    return F.silu(x, inplace=may_overwrite())

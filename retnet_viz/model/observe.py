@@ -1,7 +1,7 @@
-"""The one hook for whoever watches a forward pass: a module publishes a named tensor.
+"""The one hook to observe a forward pass: a module publishes a named tensor.
 
-Nobody listening costs one truth test. A listener gets the very tensor that the pass goes on to
-use, so it must not write to it.
+Without a listener this costs one truth test. A listener gets the very tensor that the pass goes on
+to use, so it must not write to it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 Listener = Callable[[str, Tensor], None]
 
 _listener: ContextVar[Listener | None] = ContextVar("retnet_viz_listener", default=None)
-_keeps: ContextVar[bool] = ContextVar("retnet_viz_listener_keeps", default=False)
+_keeps_tensors: ContextVar[bool] = ContextVar("retnet_viz_listener_keeps", default=False)
 
 
 def publish(name: str, tensor: Tensor) -> None:
@@ -26,45 +26,45 @@ def publish(name: str, tensor: Tensor) -> None:
         listener(name, tensor)
 
 
-def observed() -> bool:
-    """Whether somebody keeps what is published in this context."""
-    return _keeps.get()
+def is_observed() -> bool:
+    """Whether a listener of this context keeps the tensors that are published."""
+    return _keeps_tensors.get()
 
 
-def overwritable() -> bool:
-    """Whether a pass may write over tensors of its own that it has used for the last time.
+def may_overwrite() -> bool:
+    """Whether a pass may overwrite its own tensors after their last use.
 
-    A listener keeps what it is handed, and the backward pass needs what the forward pass made.
+    A listener may keep them, and the backward pass needs them.
     """
-    return not (observed() or torch.is_grad_enabled())
+    return not (is_observed() or torch.is_grad_enabled())
 
 
 @contextmanager
 def listening(listener: Listener, keeps: bool = True) -> Iterator[None]:
     """Call `listener(name, tensor)` for all that is published inside the `with` block.
 
-    One that `keeps` no tensor, but ends a pass, say, lets it run as if nobody listened.
+    Where `keeps` is False the listener keeps no tensor, so a pass may overwrite its own.
     """
-    tokens = _listener.set(listener), _keeps.set(keeps)
+    tokens = _listener.set(listener), _keeps_tensors.set(keeps)
     try:
         yield
     finally:
         _listener.reset(tokens[0])
-        _keeps.reset(tokens[1])
+        _keeps_tensors.reset(tokens[1])
 
 
 @contextmanager
-def overhearing(listener: Listener) -> Iterator[None]:
-    """As `listening`, but the listener of the surrounding code is told as well.
+def also_listening(listener: Listener) -> Iterator[None]:
+    """As `listening`, but the listener of the surrounding code is called as well.
 
-    So a background job that stops a pass by raising from its own listener stops an experiment too,
-    in the middle of a pass.
+    So a background job, which stops a pass by raising from its own listener, can also stop an
+    experiment in the middle of a pass.
     """
-    around = copy_context()
+    outer_context = copy_context()
 
-    def tell(name: str, tensor: Tensor) -> None:
+    def notify(name: str, tensor: Tensor) -> None:
         listener(name, tensor)
-        around.run(publish, name, tensor)
+        outer_context.run(publish, name, tensor)
 
-    with listening(tell):
+    with listening(notify):
         yield

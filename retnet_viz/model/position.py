@@ -28,10 +28,10 @@ def rotation_angles(
     For i = 0 .. d_k/2 - 1, kind "inclusive" is theta_i = base**(-i / (d_k/2 - 1)), the angles of
     the authors' code (torchscale, `RetNetRelPos.angle`), and "rope" is base**(-i / (d_k/2)), those
     of RoFormer (arXiv:2104.09864, section 3.2.2); the paper leaves them open (section 2.1).
-    "half_turn" is pi times "inclusive": the fastest pair is turned by half a turn from token to
-    token, the most that tells positions apart. Weights that no softmax sharpens need it to read one
-    token and not its neighbours: a sum of cosines of at most 1 radian a token cannot fall off so
-    fast.
+    "half_turn" is pi times "inclusive": the fastest pair rotates by half a turn from token to
+    token, the most that still tells positions apart. Without a softmax, weights need this to read
+    one token and not its neighbours: a sum of cosines of at most 1 radian a token changes too
+    slowly.
     float64, because at n = 100,000 a float32 angle is off by more than a hundredth of a radian.
     """
     half = head_dim // 2
@@ -48,12 +48,12 @@ def rotation_angles(
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, layout: str) -> Tensor:
-    """x (..., T, d_k) with its pairs of components turned by their angles.
+    """x (..., T, d_k) with its pairs of components rotated by their angles.
 
     The paper's `X e^{i n theta}` (section 2.1) on real numbers: a pair (a, b) is the complex
     number a + ib. "interleaved" pairs components 2i and 2i + 1, "half" pairs i and i + d_k / 2.
-    What is interleaved is seen as complex numbers in place: neighbours must be neighbours in memory
-    too, and each token must begin at an even place.
+    "interleaved" views x as complex numbers in place: neighbours must be neighbours in memory too,
+    and each token must begin at an even offset.
     """
     if layout == "none":
         return x
@@ -71,8 +71,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, layout: str) -> Tensor:
 def decay_powers(gamma: Tensor, exponents: Tensor, dtype: torch.dtype) -> Tensor:
     """gamma_h ** exponents for every head: gamma (H,) float64, exponents (...) -> (H, ...).
 
-    Made in log space and only ever multiplied by: dividing by gamma**n, as some codes do to turn
-    gamma**(n-m) into two factors, underflows after a few thousand tokens.
+    Computed in log space, and used only as factors: some codes write gamma**(n-m) as a quotient and
+    divide by gamma**n, which underflows after a few thousand tokens.
     """
     work = torch.promote_types(dtype, torch.float32)
     log_gamma = gamma.to(device=exponents.device).log().to(work)
@@ -84,12 +84,12 @@ def decay_matrix(
 ) -> Tensor:
     """D (H, len(rows), len(cols)): gamma**(n-m) for n >= m, else 0 (paper, equation 5).
 
-    `rows` holds the positions n of the reading tokens, `cols` the positions m of those read. Two
-    ranges, both of step 1, cost a power for each distance and not for each cell; D is then made
-    on gamma's device.
+    `rows` holds the positions n of the reading tokens, `cols` the positions m of those that they
+    read. Two ranges of step 1 cost one power per distance instead of one per cell; D is then on
+    gamma's device.
     """
     if isinstance(rows, range) and isinstance(cols, range):
-        return _consecutive(gamma, rows, cols, dtype)
+        return _toeplitz_decay(gamma, rows, cols, dtype)
     assert isinstance(rows, Tensor)
     assert isinstance(cols, Tensor)
     distance = rows[:, None] - cols[None, :]
@@ -97,67 +97,67 @@ def decay_matrix(
     return powers.masked_fill(distance < 0, 0)
 
 
-def _consecutive(gamma: Tensor, rows: range, cols: range, dtype: torch.dtype) -> Tensor:
-    """D between consecutive positions: each row is the one above it, moved by a token.
+def _toeplitz_decay(gamma: Tensor, rows: range, cols: range, dtype: torch.dtype) -> Tensor:
+    """D between consecutive positions, a Toeplitz matrix: each row is the one above it, shifted.
 
-    So all rows are windows of one line, the powers from the farthest distance down to 0 and then
+    So all rows are windows of one vector: the powers from the farthest distance down to 0, then
     zeros.
     """
     distance = torch.arange(rows.stop - 1 - cols.start, rows.start - cols.stop, -1)
     distance = distance.to(gamma.device)
-    line = decay_powers(gamma, distance.clamp(min=0), dtype).masked_fill(distance < 0, 0)
-    return line.unfold(-1, len(cols), 1).flip(1)
+    powers = decay_powers(gamma, distance.clamp(min=0), dtype).masked_fill(distance < 0, 0)
+    return powers.unfold(-1, len(cols), 1).flip(1)
 
 
-class StretchDecay(NamedTuple):
-    """The powers of gamma that a stretch of B tokens needs (paper, equation 7).
+class ChunkDecay(NamedTuple):
+    """The powers of gamma that a chunk of B tokens needs (paper, equation 7).
 
-    within (H, B, B) is D, in the dtype of the scores; xi (H, B, 1) is gamma**(j+1), zeta (H, B, 1)
-    is gamma**(B-j-1) and whole (H, 1, 1) is gamma**B, in the dtype of the state.
+    matrix (H, B, B) is D, in the dtype of the scores; xi (H, B, 1) is gamma**(j+1), zeta (H, B, 1)
+    is gamma**(B-j-1) and total (H, 1, 1) is gamma**B, in the dtype of the state.
     """
 
-    within: Tensor
+    matrix: Tensor
     xi: Tensor
     zeta: Tensor
-    whole: Tensor
+    total: Tensor
 
 
-_shared: ContextVar[dict[tuple[object, ...], StretchDecay] | None] = ContextVar(
+_decay_cache: ContextVar[dict[tuple[object, ...], ChunkDecay] | None] = ContextVar(
     "retnet_viz_decays", default=None
 )
 
 
 @contextmanager
-def sharing_decays() -> Iterator[None]:
-    """Inside the `with` block `stretch_decay` makes what is alike once, and hands it out again.
+def decay_cache() -> Iterator[None]:
+    """Inside the `with` block `chunk_decay` computes equal decays only once.
 
-    All chunks of a text use the same powers, and all layers that have the same gammas. A block
-    within another shares with it; what was made is let go of at the end of the outer one.
+    All chunks of a text use the same powers, and so do all layers with the same gammas. Nested
+    blocks share one cache, which ends with the outermost block.
     """
-    if _shared.get() is not None:
+    if _decay_cache.get() is not None:
         yield
         return
-    token = _shared.set({})
+    token = _decay_cache.set({})
     try:
         yield
     finally:
-        _shared.reset(token)
+        _decay_cache.reset(token)
 
 
-def stretch_decay(gamma: Tensor, q: Tensor) -> StretchDecay:
-    """The decays of a stretch as long as q (B, H, T, d_k); its own part in float32 at least."""
-    shared = _shared.get()
-    if shared is None:
-        return _stretch_decay(gamma, q)
+def chunk_decay(gamma: Tensor, q: Tensor) -> ChunkDecay:
+    """The decays of a chunk as long as q (B, H, T, d_k); those of the state in float32 at least."""
+    cache = _decay_cache.get()
+    if cache is None:
+        return _make_chunk_decay(gamma, q)
     key = (*gamma.tolist(), q.shape[-2], q.dtype, q.device)
-    if key not in shared:
-        shared[key] = _stretch_decay(gamma, q)
-    return shared[key]
+    if key not in cache:
+        cache[key] = _make_chunk_decay(gamma, q)
+    return cache[key]
 
 
-def _stretch_decay(gamma: Tensor, q: Tensor) -> StretchDecay:
+def _make_chunk_decay(gamma: Tensor, q: Tensor) -> ChunkDecay:
     gamma, length = gamma.to(q.device), q.shape[-2]
-    within = decay_matrix(gamma, range(length), range(length), q.dtype)
+    matrix = decay_matrix(gamma, range(length), range(length), q.dtype)
     exponents = torch.arange(length + 1, device=q.device)
     powers = decay_powers(gamma, exponents, torch.promote_types(q.dtype, torch.float32))[..., None]
-    return StretchDecay(within, powers[:, 1:], powers[:, :-1].flip(1), powers[:, -1:])
+    return ChunkDecay(matrix, powers[:, 1:], powers[:, :-1].flip(1), powers[:, -1:])

@@ -4,11 +4,11 @@ Shapes
     q, k    (B, H, T, d_k)   after projection and rotation; k carries the factor d_k**-0.5
     v       (B, H, T, d_v)
     gamma   (H,)             decay per token of each head, float64
-    state   (B, H, d_k, d_v) S, what all earlier tokens left behind; None at the start of a text
+    state   (B, H, d_k, d_v) S, the sum over all earlier tokens; None at the start of a text
     output  (B, H, T, d_v)   before the per-head normalisation
 
 Every form takes the state before its first token and returns the state after its last one, so a
-text can be read in pieces, each in another form. Where q, k, v have 16 bits the state is kept in
+text can be read in pieces, each in another form. Where q, k, v have 16 bits the state is in
 float32: it is a sum over the whole text.
 
 The scores are scaled by d_k**-0.5 and no more. The paper's other two normalisations (section 2.4:
@@ -22,12 +22,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from retnet_viz.model.inplace import plus, times
-from retnet_viz.model.observe import overwritable, publish
-from retnet_viz.model.position import StretchDecay, sharing_decays, stretch_decay
+from retnet_viz.model.inplace import add, multiply
+from retnet_viz.model.observe import may_overwrite, publish
+from retnet_viz.model.position import ChunkDecay, chunk_decay, decay_cache
 
 MODES = ("parallel", "recurrent", "chunkwise")
-# Tokens a chunk unless the caller says otherwise: enough for products that fill a processor.
+# Tokens per chunk by default: enough for matrix products that fill a processor.
 CHUNK_SIZE = 64
 
 
@@ -54,10 +54,10 @@ def parallel(
     q: Tensor, k: Tensor, v: Tensor, gamma: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """O = (Q K^T * D) V, all tokens at once (equation 5)."""
-    decay = stretch_decay(gamma, q)
-    output = _within(q, k, v, decay)
+    decay = chunk_decay(gamma, q)
+    output = _inner_output(q, k, v, decay)
     if state is not None:
-        output = plus(output, _across(q, state, decay))
+        output = add(output, _cross_output(q, state, decay))
     state = next_state(k, v, state, decay)
     publish("retention.state", state)
     return output, state
@@ -70,21 +70,21 @@ def recurrent(
     if state is None:
         state = empty_state(k, v)
     decay = gamma.to(state).view(-1, 1, 1)
-    # A listener and the backward pass need every state; else each is written over the one before.
-    in_place = overwritable()
+    # A listener and the backward pass need every state; else each one overwrites the one before.
+    in_place = may_overwrite()
     is_ours = False  # the first state is the caller's
     outputs = []
     for q_n, k_n, v_n in zip(*(x.to(state).unbind(dim=-2) for x in (q, k, v)), strict=True):
-        faded = state.mul_(decay) if is_ours else decay * state
-        added = (k_n[..., :, None], v_n[..., None, :])
-        state = faded.addcmul_(*added) if in_place else torch.addcmul(faded, *added)
+        decayed = state.mul_(decay) if is_ours else decay * state
+        factors = (k_n[..., :, None], v_n[..., None, :])
+        state = decayed.addcmul_(*factors) if in_place else torch.addcmul(decayed, *factors)
         is_ours = in_place
         publish("retention.state", state)
         outputs.append(q_n[..., None, :] @ state)
     return torch.cat(outputs, dim=-2).to(v.dtype), state
 
 
-@sharing_decays()
+@decay_cache()
 def chunkwise(
     q: Tensor,
     k: Tensor,
@@ -108,13 +108,13 @@ def chunkwise(
         state = empty_state(k, v)
     outputs = []
     for q_i, k_i, v_i in zip(*(x.split(chunk_size, dim=-2) for x in (q, k, v)), strict=True):
-        decay = stretch_decay(gamma, q_i)
-        inner = _within(q_i, k_i, v_i, decay)
-        cross = _across(q_i, state, decay)
+        decay = chunk_decay(gamma, q_i)
+        inner = _inner_output(q_i, k_i, v_i, decay)
+        cross = _cross_output(q_i, state, decay)
         publish("retention.inner", inner)
         publish("retention.cross", cross)
         # Tokens first, heads second: so the heads' normalisation finds each token's in one place.
-        outputs.append(plus(inner, cross).transpose(1, 2))
+        outputs.append(add(inner, cross).transpose(1, 2))
         state = next_state(k_i, v_i, state, decay)
         publish("retention.state", state)
     return torch.cat(outputs, dim=1).transpose(1, 2), state
@@ -126,29 +126,29 @@ def empty_state(k: Tensor, v: Tensor) -> Tensor:
     return torch.zeros(*k.shape[:2], k.shape[-1], v.shape[-1], dtype=dtype, device=v.device)
 
 
-def next_state(k: Tensor, v: Tensor, state: Tensor | None, decay: StretchDecay) -> Tensor:
-    """The state after a whole stretch of B tokens: K^T (V * zeta) + gamma^B S (equation 7).
+def next_state(k: Tensor, v: Tensor, state: Tensor | None, decay: ChunkDecay) -> Tensor:
+    """The state after a chunk of B tokens: K^T (V * zeta) + gamma^B S (equation 7).
 
-    zeta belongs to the token, so that K may carry it as well as V, and K is the narrower one.
+    zeta is a factor per token, so it can multiply K instead of V; K is narrower.
     """
     zeta = decay.zeta
-    added = (k.to(zeta.dtype) * zeta).mT @ v.to(zeta.dtype)
-    return added if state is None else plus(added, decay.whole * state)
+    update = (k.to(zeta.dtype) * zeta).mT @ v.to(zeta.dtype)
+    return update if state is None else add(update, decay.total * state)
 
 
-def _within(q: Tensor, k: Tensor, v: Tensor, decay: StretchDecay) -> Tensor:
-    """What tokens give each other inside one stretch of text: (Q K^T * D) V (equation 5)."""
+def _inner_output(q: Tensor, k: Tensor, v: Tensor, decay: ChunkDecay) -> Tensor:
+    """The output that comes from the tokens of the same chunk: (Q K^T * D) V (equation 5)."""
     scores = q @ k.mT
     publish("retention.scores", scores)
-    publish("retention.decay", decay.within)
-    weights = times(scores, decay.within)
+    publish("retention.decay", decay.matrix)
+    weights = multiply(scores, decay.matrix)
     publish("retention.weights", weights)
     return weights @ v
 
 
-def _across(q: Tensor, state: Tensor, decay: StretchDecay) -> Tensor:
-    """What the state carried into a stretch of text gives its tokens: (Q S) * xi (equation 7).
+def _cross_output(q: Tensor, state: Tensor, decay: ChunkDecay) -> Tensor:
+    """The output that comes from the state before the chunk: (Q S) * xi (equation 7).
 
-    Q carries xi, for the same reason as K carries zeta in `next_state`.
+    xi multiplies Q, for the same reason as zeta multiplies K in `next_state`.
     """
     return ((q.to(state.dtype) * decay.xi) @ state).to(q.dtype)

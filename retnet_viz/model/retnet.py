@@ -1,7 +1,7 @@
 """RetNet: a stack of multi-scale retention and feed-forward blocks (arXiv:2307.08621, section 2).
 
-What a `variant` does differs in published codes (see `variant.Variant`); a comment beside it says
-what it does in the paper.
+A method of `variant` computes what published implementations do differently (see
+`variant.Variant`); the comment beside its call says what it does in the paper's form.
 
 Shapes: B batch, T tokens, H heads, d = d_model, d_k = d / H, d_v = value_factor * d_k.
 """
@@ -16,15 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retnet_viz.model.config import RetNetConfig
-from retnet_viz.model.inplace import swish, times
+from retnet_viz.model.inplace import multiply, swish
 from retnet_viz.model.language_model import LanguageModel, Output, check_ids
-from retnet_viz.model.observe import overwritable, publish
-from retnet_viz.model.position import rotate, rotation_angles, sharing_decays
+from retnet_viz.model.observe import may_overwrite, publish
+from retnet_viz.model.position import decay_cache, rotate, rotation_angles
 from retnet_viz.model.retention import CHUNK_SIZE, MODES, retain
 from retnet_viz.model.variant import VariantFeedForward, make_norm
 
-LONGEST_CHUNK = 2**31 - 1
-SEGMENT = 1024  # tokens whose activations a processor's cache holds, nearly
+MAX_CHUNK_SIZE = 2**31 - 1
+SEGMENT_LENGTH = 1024  # tokens whose activations a processor's cache holds, nearly
 
 
 @dataclass
@@ -44,16 +44,16 @@ class RetNetState:
         return sum(s.numel() * s.element_size() for s in self.layers if s is not None)
 
 
-class Place(NamedTuple):
-    """Where some tokens stand: cos and sin of their angles (T, d_k / 2), and the first position."""
+class Positions(NamedTuple):
+    """Consecutive positions: cos and sin of their angles (T, d_k / 2), and the first position."""
 
     cos: Tensor
     sin: Tensor
     start: int
 
     @classmethod
-    def of(cls, config: RetNetConfig, start: int, length: int, like: Tensor) -> Place:
-        """The place of `length` tokens from `start` on, with the device and dtype of `like`."""
+    def of(cls, config: RetNetConfig, start: int, length: int, like: Tensor) -> Positions:
+        """The positions of `length` tokens from `start` on, with the device and dtype of `like`."""
         width, base, kind = config.head_dim, config.rotation_base, config.angles
         cos, sin = rotation_angles(width, start, length, base, like.device, kind)
         return cls(cos.to(like.dtype), sin.to(like.dtype), start)
@@ -79,41 +79,42 @@ class MultiScaleRetention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        place: Place,
+        positions: Positions,
         state: Tensor | None,
         mode: str,
         chunk_size: int,
     ) -> tuple[Tensor, Tensor]:
         """x (B, T, d) -> what the heads retain for each token (B, T, d), and the state after."""
         config, variant = self.config, self.config.variant
-        q = _split(self.q_proj(x), config.head_dim)
-        k = _split(self.k_proj(x), config.head_dim)
-        v = _split(self.v_proj(x), config.value_dim)
-        q, k = variant.scale(q, k)  # k / sqrt(d_k)
-        q, k = (rotate(qk, place.cos, place.sin, layout=config.rotation) for qk in (q, k))
-        k, v = (variant.share(kv, config.n_heads) for kv in (k, v))  # as they are
+        q = _split_heads(self.q_proj(x), config.head_dim)
+        k = _split_heads(self.k_proj(x), config.head_dim)
+        v = _split_heads(self.v_proj(x), config.value_dim)
+        q, k = variant.scale_qk(q, k)  # k / sqrt(d_k)
+        q, k = (rotate(qk, positions.cos, positions.sin, layout=config.rotation) for qk in (q, k))
+        k, v = (variant.repeat_kv(kv, config.n_heads) for kv in (k, v))  # as they are
         publish("retention.q", q)
         publish("retention.k", k)
         publish("retention.v", v)
         heads, state = retain(q, k, v, self.gamma, state, mode, chunk_size)
         publish("retention.output", heads)
-        normed = self.normalize(heads, place.start).transpose(1, 2).flatten(-2)  # (B, T, H * d_v)
+        normed = self.normalize(heads, positions.start)  # (B, H, T, d_v)
+        normed = normed.transpose(1, 2).flatten(-2)  # (B, T, H * d_v)
         publish("retention.normed", normed)
         gate = torch.ones_like(normed) if self.g_proj is None else swish(self.g_proj(x))
         publish("retention.gate", gate)
-        return self.out_proj(times(gate, normed)), state
+        return self.out_proj(multiply(gate, normed)), state
 
     def normalize(self, heads: Tensor, start: int = 0) -> Tensor:
         """Each head's output (..., H, T, d_v) to unit scale, so that none drowns another (2.4).
 
-        The tokens stand at the positions from `start` on. With head_norm "none" the outputs are as
-        they were: a head that decays slowly sums up more tokens and speaks louder.
+        The tokens are at the positions from `start` on. head_norm "none" leaves the outputs as they
+        are: a head that decays slowly sums over more tokens, so its output is larger.
         """
         config, weight = self.config, self.head_norm_weight
-        heads = config.variant.divide(heads, self.gamma, start)  # as they are
+        heads = config.variant.normalize_decay(heads, self.gamma, start)  # as they are
         if config.head_norm == "none":
             return heads if weight is None else heads * weight
-        # A token's heads lie in one place in memory after the chunkwise form.
+        # After the chunkwise form all heads of a token are neighbours in memory.
         heads = heads.transpose(-3, -2)
         if config.head_norm == "layer":
             normed = F.layer_norm(heads, heads.shape[-1:], weight, eps=config.norm_eps)
@@ -122,7 +123,7 @@ class MultiScaleRetention(nn.Module):
         return normed.transpose(-3, -2)
 
 
-def _split(x: Tensor, width: int) -> Tensor:
+def _split_heads(x: Tensor, width: int) -> Tensor:
     """x (B, T, H * width) as its heads (B, H, T, width)."""
     heads: Tensor = x.unflatten(-1, (-1, width))
     return heads.transpose(1, 2)
@@ -156,20 +157,21 @@ class RetNetBlock(nn.Module):
     def forward(
         self,
         x: Tensor,
-        place: Place,
+        positions: Positions,
         state: Tensor | None,
         mode: str,
         chunk_size: int,
     ) -> tuple[Tensor, Tensor]:
         """x (B, T, d) -> (B, T, d), and the state of the retention after the last token."""
-        read, add = self.variant.read, self.variant.add  # the norm and the plus of equation 9
-        retained, state = self.retention(self.retention_input(x), place, state, mode, chunk_size)
-        y = add(self.retention_norm, retained, x)  # retained + x
-        return add(self.ffn_norm, self.ffn(read(self.ffn_norm, y)), y), state
+        variant = self.variant
+        output, state = self.retention(self.retention_input(x), positions, state, mode, chunk_size)
+        y = variant.add_residual(self.retention_norm, output, x)  # output + x
+        output = self.ffn(variant.sublayer_input(self.ffn_norm, y))  # of norm(y)
+        return variant.add_residual(self.ffn_norm, output, y), state  # output + y
 
     def retention_input(self, x: Tensor) -> Tensor:
-        """What the retention reads of a layer's input x (B, T, d)."""
-        return self.variant.read(self.retention_norm, x)
+        """The input of the retention, from a layer's input x (B, T, d)."""
+        return self.variant.sublayer_input(self.retention_norm, x)
 
 
 class RetNet(LanguageModel[RetNetState]):
@@ -184,23 +186,23 @@ class RetNet(LanguageModel[RetNetState]):
         self.blocks = nn.ModuleList(RetNetBlock(config) for _ in range(config.n_layers))
         variant, norm = config.variant, (config.variant.norm, config.d_model, config.norm_eps)
         self.embedding_norm = make_norm(*norm) if variant.embedding_norm else None
-        # After the last block; of post-norm blocks that one's own norm does.
+        # After the last block; post-norm blocks end with a norm of their own.
         self.norm = make_norm(*norm) if variant.norm_place == "before" else nn.Identity()
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        self.draw_matrices(writing=("out_proj.weight", "down_proj.weight"))
+        self.init_weights(residual_projections=("out_proj.weight", "down_proj.weight"))
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
 
     @property
     def gammas(self) -> list[Tensor]:
         """For each layer (H,) float64, the decay per token of each head."""
-        return [part.gamma for part in self.modules() if isinstance(part, MultiScaleRetention)]
+        return [m.gamma for m in self.modules() if isinstance(m, MultiScaleRetention)]
 
     def empty_state(self) -> RetNetState:
         """The state before the first token."""
         return RetNetState([None] * self.config.n_layers)
 
-    @sharing_decays()
+    @decay_cache()
     def forward(
         self,
         ids: Tensor,
@@ -208,7 +210,7 @@ class RetNet(LanguageModel[RetNetState]):
         mode: str = "parallel",
         chunk_size: int = CHUNK_SIZE,
     ) -> Output[RetNetState]:
-        """Read ids (B, T), T >= 1, after what `state` has read; the given state is not changed.
+        """Read ids (B, T), T >= 1, after what `state` has read; `state` is not changed.
 
         `mode` is "parallel", "recurrent" or "chunkwise"; all give the same logits.
         Raises ValueError on an unknown mode, a chunk size below 1, or ids of another shape.
@@ -216,50 +218,50 @@ class RetNet(LanguageModel[RetNetState]):
         state = state or self.empty_state()
         check_call(ids, mode, chunk_size, state.layers[0])
         step = ids.shape[1]
-        if mode == "chunkwise" and overwritable():
+        if mode == "chunkwise" and may_overwrite():
             # A long text goes through all layers in segments of whole chunks, so that what one
             # layer hands to the next does not leave the cache. The numbers are the same.
-            step = max(1, SEGMENT // chunk_size) * chunk_size
+            step = max(1, SEGMENT_LENGTH // chunk_size) * chunk_size
         parts = []
         for segment in ids.split(step, dim=1):
-            x, state = self._read(segment, state, mode, chunk_size)
+            x, state = self._read_segment(segment, state, mode, chunk_size)
             parts.append(self.norm(x))
         logits = self.head(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
         publish("logits", logits)
         return Output(logits, state)
 
     def embed(self, ids: Tensor) -> Tensor:
-        """What the first layer reads of token ids (...): (..., d)."""
+        """The first layer's input for token ids (...): (..., d)."""
         x: Tensor = self.embedding(ids)
         if self.config.variant.embedding_scale != 1:
             x = x * self.config.variant.embedding_scale
         return x if self.embedding_norm is None else self.embedding_norm(x)
 
-    def _read(
+    def _read_segment(
         self, ids: Tensor, state: RetNetState, mode: str, chunk_size: int
     ) -> tuple[Tensor, RetNetState]:
-        """ids (B, T) -> what the last block hands on (B, T, d), and the state after them."""
+        """ids (B, T) -> the last block's output (B, T, d), and the state after them."""
         x = self.embed(ids)
         publish("embedding", x)
-        place = Place.of(self.config, state.position, ids.shape[1], x)
+        positions = Positions.of(self.config, state.position, ids.shape[1], x)
         layers: list[Tensor | None] = []
         for block, layer_state in zip(self.blocks, state.layers, strict=True):
             publish("layer.input", x)
-            x, layer_state = block(x, place, layer_state, mode, chunk_size)
+            x, layer_state = block(x, positions, layer_state, mode, chunk_size)
             publish("layer.output", x)
             layers.append(layer_state)
         return x, RetNetState(layers, state.position + ids.shape[1])
 
 
-def check_call(ids: Tensor, mode: str, chunk_size: int, read: Tensor | None = None) -> None:
+def check_call(ids: Tensor, mode: str, chunk_size: int, layer_state: Tensor | None = None) -> None:
     """Raise ValueError, with a sentence, on arguments that no forward pass can take.
 
-    `read` is the state of a layer, if there is one.
+    `layer_state` is the state of a layer, if there is one.
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
     if not isinstance(chunk_size, int) or isinstance(chunk_size, bool) or chunk_size < 1:
         raise ValueError(f"chunk_size must be a whole number of 1 or more, not {chunk_size!r}")
-    if chunk_size > LONGEST_CHUNK:
-        raise ValueError(f"chunk_size must be at most {LONGEST_CHUNK:,}, not {chunk_size:,}")
-    check_ids(ids, read)
+    if chunk_size > MAX_CHUNK_SIZE:
+        raise ValueError(f"chunk_size must be at most {MAX_CHUNK_SIZE:,}, not {chunk_size:,}")
+    check_ids(ids, layer_state)

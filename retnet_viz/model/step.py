@@ -1,8 +1,8 @@
 """One token after the other at little more than the cost of reading the weights.
 
-`RetNet.forward` in recurrent mode is the reference and gives the same logits. Left out here is what
-a step of one token spends beside its matrix products: the projections of a layer are one product,
-results are written where the last step's were, every view is made once.
+`RetNet.forward` in recurrent mode is the reference and gives the same logits. A step here has less
+overhead beside its matrix products: the projections of a layer are one product, results overwrite
+those of the last step, and every view is made once.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from torch import Tensor, nn
 from retnet_viz.model.config import RetNetConfig
 from retnet_viz.model.position import rotate, rotation_angles
 from retnet_viz.model.retnet import RetNet, RetNetBlock, RetNetState
-from retnet_viz.model.variant import ACTIVATIONS, GATED, PAPER, VariantFeedForward
+from retnet_viz.model.variant import ACTIVATIONS, GATE_ACTIVATIONS, PAPER, VariantFeedForward
 
-_ANGLES = 1024  # positions whose angles are made at once
-# The fields of a variant that are covered; what the others name, only `RetNet.forward` computes.
-_COVERED = ("norm", "key_factor", "scaled", "feed_forward")
+_ANGLE_COUNT = 1024  # positions whose angles are computed at once
+# The fields of a variant that may differ from the paper; for others only `RetNet.forward` works.
+_SUPPORTED = ("norm", "key_factor", "scaled", "feed_forward")
 
 
 class Stepper:
     """Continues one text, token by token, with the weights that `model` has now.
 
-    Weights and states are copied: neither the model nor the given state is written to. `compiler`
-    (torch.compile, say) translates what a layer does after its projections. Raises ValueError where
-    `state` has read nothing, or more than one text, or where `covers` says no.
+    Weights and states are copied: neither `model` nor `state` is written to. `compiler`
+    (torch.compile, say) compiles what a layer does after its projections. Raises ValueError where
+    `state` has read nothing, or more than one text, or where `supports` is False.
     """
 
     @staticmethod
-    def covers(config: RetNetConfig) -> bool:
-        """Whether a model of this config can be stepped; else take `RetNet.forward`."""
+    def supports(config: RetNetConfig) -> bool:
+        """Whether a Stepper can run a model of this config; else use `RetNet.forward`."""
         variant = config.variant
-        return variant == replace(PAPER, **{name: getattr(variant, name) for name in _COVERED})
+        return variant == replace(PAPER, **{name: getattr(variant, name) for name in _SUPPORTED})
 
     @torch.inference_mode()
     def __init__(
@@ -46,9 +46,9 @@ class Stepper:
         state: RetNetState,
         compiler: Callable[..., Any] = lambda function: function,
     ) -> None:
-        if not self.covers(model.config):
+        if not self.supports(model.config):
             raise ValueError("a stepper does not cover a model of this config")
-        if any(each is None or each.shape[0] != 1 for each in state.layers):
+        if any(layer is None or layer.shape[0] != 1 for layer in state.layers):
             raise ValueError("a stepper continues one text that has been read; this state has not")
         self.config = model.config
         self.position = state.position
@@ -61,7 +61,7 @@ class Stepper:
             if isinstance(block, RetNetBlock) and layer_state is not None
         ]
         self._finish = compiler(_Layer.finish)
-        self._angles_from = -_ANGLES
+        self._angles_start = -_ANGLE_COUNT
 
     @property
     def state(self) -> RetNetState:
@@ -76,29 +76,29 @@ class Stepper:
         """
         if not 0 <= token < len(self._embedding):
             raise IndexError(f"token id {token} is outside 0 .. {len(self._embedding) - 1}")
-        row = self.position - self._angles_from
-        if not 0 <= row < _ANGLES:
-            row, self._angles_from = 0, self.position
+        row = self.position - self._angles_start
+        if not 0 <= row < _ANGLE_COUNT:
+            row, self._angles_start = 0, self.position
             base, width = self.config.rotation_base, self.config.head_dim
             device = self._embedding.device
             self._cos, self._sin = rotation_angles(
-                width, self.position, _ANGLES, base, device, self.config.angles
+                width, self.position, _ANGLE_COUNT, base, device, self.config.angles
             )
-            self._unit = torch.complex(self._cos, self._sin).to(torch.complex64)
+            self._rotation = torch.complex(self._cos, self._sin).to(torch.complex64)
         x = self._embedding[token]
         for layer in self._layers:
             layer.project(x)
             if layer.pairs is None:
                 layer.rotate(self._cos[row], self._sin[row])
             else:
-                layer.pairs.mul_(self._unit[row])
+                layer.pairs.mul_(self._rotation[row])
             x = self._finish(layer, x)
         self.position += 1
         return torch.mv(self._head, self._norm(x))
 
 
 class _Layer:
-    """One block: its weights, packed, its state, and the buffers that a step writes to."""
+    """One block: its weights side by side, its state, and the buffers that a step writes to."""
 
     def __init__(self, block: RetNetBlock, state: Tensor) -> None:
         retention, ffn = block.retention, block.ffn
@@ -107,15 +107,15 @@ class _Layer:
         heads, d_k, d_v = self.state.shape
         self.retention_norm, self.ffn_norm = _norm(block.retention_norm), _norm(block.ffn_norm)
         self.normalize = _head_norm(self.config)
-        parts = [retention.q_proj.weight, retention.k_proj.weight, retention.v_proj.weight]
-        carrying = "qk".index(self.config.variant.scaled)
-        parts[carrying] = parts[carrying] * d_k**-0.5
+        weights = [retention.q_proj.weight, retention.k_proj.weight, retention.v_proj.weight]
+        scaled_index = "qk".index(self.config.variant.scaled)
+        weights[scaled_index] = weights[scaled_index] * d_k**-0.5
         if retention.g_proj is not None:
-            parts += [retention.g_proj.weight]
-        self.projections = torch.cat(parts)
+            weights += [retention.g_proj.weight]
+        self.projection_weight = torch.cat(weights)
         self.out = retention.out_proj.weight.clone()
         kind = self.config.variant.feed_forward
-        self.activation = ACTIVATIONS[GATED.get(kind, kind)]
+        self.activation = ACTIVATIONS[GATE_ACTIVATIONS.get(kind, kind)]
         gate_proj = ffn.gate_proj if isinstance(ffn, VariantFeedForward) else None
         self.is_gated = gate_proj is not None
         up = [ffn.up_proj.weight] if gate_proj is None else [gate_proj.weight, ffn.up_proj.weight]
@@ -125,37 +125,37 @@ class _Layer:
         self.has_scaled_gelu = kind == "gelu" and self.up.dtype.itemsize > 2
         if self.has_scaled_gelu:
             self.up, self.down = self.up * 0.5**0.5, self.down * 0.5**0.5
-        self.is_wider = self.state.dtype != self.up.dtype  # the state, where weights have 16 bits
+        self.has_wider_state = self.state.dtype != self.up.dtype  # where weights have 16 bits
         self.decay = retention.gamma.to(self.state)[:, None, None]
 
-        self.projected = self.projections.new_empty(self.projections.shape[0])
-        qk, v, self.gate = self.projected.tensor_split([2 * heads * d_k, heads * (2 * d_k + d_v)])
+        self.projection = self.projection_weight.new_empty(self.projection_weight.shape[0])
+        qk, v, self.gate = self.projection.tensor_split([2 * heads * d_k, heads * (2 * d_k + d_v)])
         self.qk = qk.unflatten(0, (2, heads, 1, d_k))
         self.v = v.unflatten(0, (heads, 1, d_v))
-        self.read = self.state.new_empty(heads, 1, d_v)
-        # Rotated in place where a pair of neighbours can be seen as one complex number.
-        self.turned, self.pairs = self.qk, None
+        self.heads_output = self.state.new_empty(heads, 1, d_v)
+        # Rotated in place where a pair of neighbours can be viewed as one complex number.
+        self.rotated_qk, self.pairs = self.qk, None
         if self.config.rotation == "interleaved" and qk.dtype == torch.float32:
             self.pairs = torch.view_as_complex(self.qk.unflatten(-1, (-1, 2)))
         else:
-            self.turned = torch.empty_like(self.qk, dtype=self.state.dtype)
-        self.q, self.k = self.turned[0], self.turned[1].mT
+            self.rotated_qk = torch.empty_like(self.qk, dtype=self.state.dtype)
+        self.q, self.k = self.rotated_qk[0], self.rotated_qk[1].mT
 
     def project(self, x: Tensor) -> None:
-        """q, k, v and the gate's input of a token x (d,), side by side in `projected`."""
-        torch.mv(self.projections, self.retention_norm(x), out=self.projected)
+        """Write q, k, v and the gate's input of a token x (d,) side by side into `projection`."""
+        torch.mv(self.projection_weight, self.retention_norm(x), out=self.projection)
 
     def rotate(self, cos: Tensor, sin: Tensor) -> None:
-        """q and k turned by the angles of their position, each (d_k / 2,)."""
-        self.turned.copy_(rotate(self.qk, cos, sin, self.config.rotation))
+        """Rotate q and k by the angles of their position, each (d_k / 2,)."""
+        self.rotated_qk.copy_(rotate(self.qk, cos, sin, self.config.rotation))
 
     def finish(self, x: Tensor) -> Tensor:
         """x (d,) -> (d,): equation 6 in each head, then equations 8 and 9."""
-        v = self.v.to(self.state.dtype) if self.is_wider else self.v
+        v = self.v.to(self.state.dtype) if self.has_wider_state else self.v
         self.state.mul_(self.decay).addcmul_(self.k, v)
-        torch.bmm(self.q, self.state, out=self.read)
-        read = self.read.to(x.dtype) if self.is_wider else self.read
-        heads = self.normalize(read).view(-1)
+        torch.bmm(self.q, self.state, out=self.heads_output)
+        heads_output = self.heads_output.to(x.dtype) if self.has_wider_state else self.heads_output
+        heads = self.normalize(heads_output).view(-1)
         gated = F.silu(self.gate).mul_(heads) if len(self.gate) else heads
         x = torch.addmv(x, self.out, gated)
         inner = torch.mv(self.up, self.ffn_norm(x))
@@ -170,7 +170,7 @@ class _Layer:
 
 
 def _head_norm(config: RetNetConfig) -> Callable[[Tensor], Tensor]:
-    """What `MultiScaleRetention.normalize` does, without the cost of finding out which."""
+    """`MultiScaleRetention.normalize` as a function, without its branches."""
     shape, eps = (config.value_dim,), config.norm_eps
     if config.head_norm == "none":
         return lambda heads: heads
@@ -180,7 +180,7 @@ def _head_norm(config: RetNetConfig) -> Callable[[Tensor], Tensor]:
 
 
 def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
-    """What `norm` does, without the cost of calling a module."""
+    """`norm` as a function, without the cost of calling a module."""
     if isinstance(norm, nn.LayerNorm):
         shape, eps = norm.normalized_shape, norm.eps
         weight, bias = norm.weight.clone(), norm.bias.clone()

@@ -1,7 +1,8 @@
-"""What published codes do otherwise than the paper: each difference a field, and what it computes.
+"""How published implementations differ from the paper: one field per difference, and its code.
 
-None of it is needed to follow the paper, whose form is the default of every field: `read` is then
-the norm and `add` the plus of equation 9, `scale` multiplies k, `share` and `divide` do nothing.
+Nobody needs it to follow the paper, whose form is the default of every field. With the defaults
+`sublayer_input` is the norm and `add_residual` the sum of equation 9, `scale_qk` multiplies k, and
+`repeat_kv` and `normalize_decay` change nothing.
 
 Shapes: B batch, T tokens, H heads, d_k and d_v the widths of a head's keys and values.
 """
@@ -18,12 +19,12 @@ from torch import Tensor, nn
 
 from retnet_viz.model.checks import (
     ConfigError,
+    check_bool,
     check_choice,
+    check_integer,
     check_positive,
-    check_switch,
-    check_whole,
 )
-from retnet_viz.model.inplace import plus, swish, times
+from retnet_viz.model.inplace import add, multiply, swish
 
 if TYPE_CHECKING:
     from retnet_viz.model.config import RetNetConfig
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 NORMS = ("layer", "rms")
 SCALED = ("k", "q")
 NORM_PLACES = ("before", "after")
-GATED = {"swiglu": "swish", "geglu": "gelu", "reglu": "relu"}  # with the activation of the gate
-FEED_FORWARDS = ("gelu", "swish", "relu", *GATED)
+GATE_ACTIVATIONS = {"swiglu": "swish", "geglu": "gelu", "reglu": "relu"}
+FEED_FORWARDS = ("gelu", "swish", "relu", *GATE_ACTIVATIONS)
 FFN_NORMS = ("none", *NORMS)
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -77,14 +78,14 @@ class Variant:
     def __post_init__(self) -> None:
         check_positive(self, "key_factor", "residual_scale", "embedding_scale")
         if self.n_kv_heads is not None:
-            check_whole(self, "n_kv_heads")
+            check_integer(self, "n_kv_heads")
         check_choice(self, "norm", NORMS)
         check_choice(self, "norm_place", NORM_PLACES)
         check_choice(self, "scaled", SCALED)
         check_choice(self, "feed_forward", FEED_FORWARDS)
         check_choice(self, "ffn_norm", FFN_NORMS)
-        check_switch(self, "decay_norm", "head_norm_weights", "ffn_bias", "embedding_norm")
-        if self.feed_forward in GATED and (self.ffn_bias or self.ffn_norm != "none"):
+        check_bool(self, "decay_norm", "head_norm_weights", "ffn_bias", "embedding_norm")
+        if self.feed_forward in GATE_ACTIVATIONS and (self.ffn_bias or self.ffn_norm != "none"):
             raise ConfigError(f"a gated feed_forward ({self.feed_forward}) has no bias and no norm")
 
     @property
@@ -92,29 +93,29 @@ class Variant:
         """Whether the feed-forward is that of section 2.3."""
         return (self.feed_forward, self.ffn_bias, self.ffn_norm) == ("gelu", False, "none")
 
-    def read(self, norm: nn.Module, x: Tensor) -> Tensor:
-        """What a sublayer reads of x: Norm(x), or x where the norm stands after the sum."""
-        read: Tensor = norm(x) if self.norm_place == "before" else x
-        return read
+    def sublayer_input(self, norm: nn.Module, x: Tensor) -> Tensor:
+        """A sublayer's input: Norm(x), or x where the norm comes after the sum."""
+        y: Tensor = norm(x) if self.norm_place == "before" else x
+        return y
 
-    def add(self, norm: nn.Module, output: Tensor, x: Tensor) -> Tensor:
-        """A sublayer's output + x, or Norm(output + residual_scale * x); the output is lost."""
-        y = plus(output, x if self.residual_scale == 1 else self.residual_scale * x)
+    def add_residual(self, norm: nn.Module, output: Tensor, x: Tensor) -> Tensor:
+        """output + x, or Norm(output + residual_scale * x); may overwrite a sublayer's `output`."""
+        y = add(output, x if self.residual_scale == 1 else self.residual_scale * x)
         return y if self.norm_place == "before" else norm(y)
 
-    def scale(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """q and k (B, H, T, d_k), one of them times d_k**-0.5; what that one was is lost."""
+    def scale_qk(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """q and k (B, H, T, d_k), one of them times d_k**-0.5; may overwrite that one."""
         factor = k.shape[-1] ** -0.5
-        return (q, times(k, factor)) if self.scaled == "k" else (times(q, factor), k)
+        return (q, multiply(k, factor)) if self.scaled == "k" else (multiply(q, factor), k)
 
-    def share(self, kv: Tensor, n_heads: int) -> Tensor:
+    def repeat_kv(self, kv: Tensor, n_heads: int) -> Tensor:
         """Keys or values (B, n_kv_heads, T, width) as (B, n_heads, T, width)."""
         if self.n_kv_heads is None:
             return kv
         return kv.repeat_interleave(n_heads // self.n_kv_heads, 1)
 
-    def divide(self, heads: Tensor, gamma: Tensor, start: int) -> Tensor:
-        """Heads' outputs (..., H, T, d_v) from position `start` on, as `decay_norm` has them."""
+    def normalize_decay(self, heads: Tensor, gamma: Tensor, start: int) -> Tensor:
+        """Apply `decay_norm` to the heads' outputs (..., H, T, d_v) from position `start` on."""
         if not self.decay_norm:
             return heads
         sums = decay_sums(gamma, start, heads.shape[-2]).to(heads.device)
@@ -136,9 +137,9 @@ class VariantFeedForward(nn.Module):
         super().__init__()
         variant, d, inner = config.variant, config.d_model, config.ffn_dim
         kind = variant.feed_forward
-        self.activation = ACTIVATIONS[GATED.get(kind, kind)]
+        self.activation = ACTIVATIONS[GATE_ACTIVATIONS.get(kind, kind)]
         self.up_proj = nn.Linear(d, inner, bias=variant.ffn_bias)
-        self.gate_proj = nn.Linear(d, inner, bias=False) if kind in GATED else None
+        self.gate_proj = nn.Linear(d, inner, bias=False) if kind in GATE_ACTIVATIONS else None
         has_norm = variant.ffn_norm != "none"
         self.norm = make_norm(variant.ffn_norm, inner, config.norm_eps) if has_norm else None
         self.down_proj = nn.Linear(inner, d, bias=variant.ffn_bias)
@@ -148,7 +149,7 @@ class VariantFeedForward(nn.Module):
         if self.gate_proj is None:
             inner = self.activation(self.up_proj(x))
         else:
-            inner = times(self.activation(self.gate_proj(x)), self.up_proj(x))
+            inner = multiply(self.activation(self.gate_proj(x)), self.up_proj(x))
         if self.norm is not None:
             inner = self.norm(inner)
         output: Tensor = self.down_proj(inner)
@@ -161,7 +162,7 @@ def decay_sums(gamma: Tensor, start: int, length: int) -> Tensor:
     gamma (H,) float64. From 1 - gamma**(n+1), which the exponents of 1 - 2**-12 leave few digits
     of; a gamma of 1 sums up to n + 1.
     """
-    count = torch.arange(start + 1, start + length + 1, dtype=torch.float64, device=gamma.device)
+    n_terms = torch.arange(start + 1, start + length + 1, dtype=torch.float64, device=gamma.device)
     log_gamma = gamma.log()[:, None]
-    sums = torch.expm1(count * log_gamma) / torch.expm1(log_gamma)
-    return torch.where(log_gamma == 0, count, sums)
+    sums = torch.expm1(n_terms * log_gamma) / torch.expm1(log_gamma)
+    return torch.where(log_gamma == 0, n_terms, sums)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retnet_viz.server.folders import APPS, NOTEBOOKS, require
-
 # The servers are imported after their address is known to be free: they take seconds to import,
 # and a kernel that asks this package for its visitor needs neither.
 
@@ -22,11 +20,9 @@ def explore(host: str = "127.0.0.1", port: int = 8866, open_browser: bool = Fals
 
     Raises:
         AddressError: `host` and `port` cannot be listened on.
-        MissingFolderError: there are no apps beside the package.
     """
     from retnet_viz.server.address import open_sockets, warn_if_open
 
-    require(APPS)
     sockets = open_sockets(host, port)
     warn_if_open(host, "Whoever can reach it can use it: put authentication in front of it.")
     print("Starting the server and a kernel ...", flush=True)
@@ -36,28 +32,30 @@ def explore(host: str = "127.0.0.1", port: int = 8866, open_browser: bool = Fals
 
 
 def lab(
-    folder: Path = NOTEBOOKS,
+    folder: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8888,
     open_browser: bool = False,
 ) -> None:
     """Serve `folder` in JupyterLab until the process is interrupted or terminated.
 
-    The printed address carries the token that JupyterLab asks for.
+    Without a folder, the notebooks: those of the checkout, or copies of those in the package, in
+    the folder retnet-viz-notebooks. The printed address carries the token that JupyterLab asks for.
 
     Raises:
         AddressError: `host` and `port` cannot be listened on.
-        MissingFolderError: `folder` does not exist.
+        FolderError: `folder` is none, or copies cannot be written.
     """
     from retnet_viz.server.address import open_sockets, warn_if_open
+    from retnet_viz.server.notebooks import notebook_folder
 
-    require(folder)
+    opened = notebook_folder(folder)
     sockets = open_sockets(host, port)
     free_port = sockets[0].getsockname()[1]
-    for opened in sockets:  # JupyterLab opens its own; this found out that it can
-        opened.close()
+    for listener in sockets:  # JupyterLab opens its own; this found out that it can
+        listener.close()
     warn_if_open(host, "Its token is all that keeps others from running code: use it over TLS.")
     print("Starting JupyterLab ...", flush=True)
     from retnet_viz.server.jupyterlab import serve
 
-    serve(folder, host, free_port, open_browser)
+    serve(opened, host, free_port, open_browser)

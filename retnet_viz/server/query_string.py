@@ -22,9 +22,9 @@ def query_string() -> str:
 
 def _wait_for_visitor() -> None:
     # Voila's own wait_for_request does the same, and imports the whole server to do it.
-    given = os.environ
-    server = f"{given['VOILA_APP_IP']}:{given['VOILA_APP_PORT']}{given['VOILA_SERVER_URL']}"
-    address = f"ws://{server}voila/query/{given['VOILA_KERNEL_ID']}"
+    env = os.environ
+    server = f"{env['VOILA_APP_IP']}:{env['VOILA_APP_PORT']}{env['VOILA_SERVER_URL']}"
+    address = f"ws://{server}voila/query/{env['VOILA_KERNEL_ID']}"
     try:
         # No pings: the visitor may come after days, and after the machine has slept.
         with connect(address, ping_interval=None, proxy=None) as websocket:

@@ -17,12 +17,12 @@ from retnet_viz.training.data import Corpus, Dataset
 from retnet_viz.training.evaluation import Evaluation, evaluate
 from retnet_viz.training.recall import PATTERNS, Recall, measure_recall
 
-ABOUT = {
+TITLES = {
     "retnet": "A RetNet language model (Sun et al. 2023, arXiv:2307.08621)",
     "transformer": "A decoder Transformer language model (Vaswani et al. 2017, arXiv:1706.03762)",
     "mamba": "A Mamba language model (Gu and Dao 2023, arXiv:2312.00752)",
 }
-READS = {
+SUBJECTS = {
     "retnet": "retention works",
     "transformer": "softmax attention works",
     "mamba": "a selective state space works",
@@ -33,9 +33,9 @@ RECURRING = "rows in which something comes again"
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a card states of a run. `options` are those of `retnet-viz train`, without paths.
+    """The facts of a run for its card. `options` are those of `retnet-viz train`, without paths.
 
-    `recurring` says which share of the rows was made so that something in them comes again.
+    `recurring` says which share of the rows had something that recurs.
     """
 
     about: str
@@ -44,6 +44,7 @@ class Provenance:
     tokens: int
     context: int
     recurring: str
+    weights_license: str = ""
 
 
 def ship(
@@ -86,10 +87,15 @@ def card(
         for name, value in config.to_dict().items()
         if name in ("n_layers", "n_heads", "d_model", "state_size")
     }
+    weights_license = (
+        f"| licence of the weights | {provenance.weights_license} |\n"
+        if provenance.weights_license
+        else ""
+    )
     decay = f"| decay | {config.decay} |\n" if isinstance(config, RetNetConfig) else ""
     return f"""# Model card
 
-{ABOUT[kind]}, small enough to watch.
+{TITLES[kind]}, small enough to watch.
 
 | | |
 |---|---|
@@ -97,7 +103,7 @@ def card(
 | {", ".join(shape)} | {", ".join(map(str, shape.values()))} |
 {decay}| vocabulary | {config.vocab_size:,} byte-level BPE tokens, learned on all texts |
 | weights | float16 |
-| data | {corpus.name}: {provenance.about} |
+{weights_license}| data | {corpus.name}: {provenance.about} |
 | texts | {len(corpus.texts):,}, every 50th held out |
 | SHA-256 of the text | {corpus.sha256} |
 | tokens in the training part | {len(dataset.train):,} |
@@ -107,28 +113,28 @@ def card(
 | {RECURRING} | {provenance.recurring} |
 | validation loss | {result.loss:.4f} nats per token, over {result.tokens:,} held-out tokens |
 | bits per byte | {result.bits_per_byte:.4f} |
-{_recalled(recall)}
+{_recall_rows(recall)}
 
 To train it again:
 
     {command}
 
 It continues the kind of text that it was trained on. It knows nothing, and what it writes can be
-false or offensive. It is meant for looking at how {READS[kind]}.
+false or offensive. It is meant for looking at how {SUBJECTS[kind]}.
 """
 
 
-def _recalled(recall: Recall) -> str:
-    """Rows of the card's table."""
-    lengths = ", ".join(str(each.length) for each in recall.copies)
-    copied = ", ".join(f"{100 * each.second:.0f} %" for each in recall.copies)
-    rows = [f"| rows of {lengths} random tokens, copied in the second pass | {copied} |"]
+def _recall_rows(recall: Recall) -> str:
+    """The rows of the card's table about recall."""
+    lengths = ", ".join(str(figure.length) for figure in recall.copies)
+    copy_accuracies = ", ".join(f"{100 * figure.second:.0f} %" for figure in recall.copies)
+    rows = [f"| rows of {lengths} random tokens, copied in the second pass | {copy_accuracies} |"]
     for kind in PATTERNS:
-        words = [each for each in recall.words if each.kind == kind]
+        words = [figure for figure in recall.words if figure.kind == kind]
         if words:
-            lags = ", ".join(str(each.lag) for each in words)
-            found = ", ".join(f"{100 * each.accuracy:.0f} %" for each in words)
-            rows.append(f"| a {kind} told {lags} tokens before, recalled | {found} |")
+            lags = ", ".join(str(figure.lag) for figure in words)
+            accuracies = ", ".join(f"{100 * figure.accuracy:.0f} %" for figure in words)
+            rows.append(f"| a {kind} told {lags} tokens before, recalled | {accuracies} |")
     rows.append(
         f"| loss of a passage read again, less at first | {recall.second_reading:+.3f} nats |"
     )

@@ -1,4 +1,4 @@
-"""Text -> tokenizer -> token ids, split into what a model learns from and what it is judged by."""
+"""Text -> tokenizer -> token ids, split into a training part and a validation part."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def read_held_out(path: Path, tokenizer: Tokenizer) -> tuple[Tensor, int]:
 def batch(
     ids: Tensor, batch_size: int, context: int, seed: int, step: int
 ) -> tuple[Tensor, Tensor]:
-    """Inputs and targets (batch_size, context) of one step, the same whenever asked for."""
+    """Inputs and targets (batch_size, context) of one step, the same at every call."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     starts = torch.randint(0, len(ids) - context, (batch_size,), generator=generator)
     windows = torch.stack([ids[start : start + context + 1] for start in starts]).long()

@@ -21,13 +21,13 @@ class Processes:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes the files and speaks."""
+    def is_leader(self) -> bool:
+        """Whether this process writes the files and prints."""
         return self.rank == 0
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a line, once for all processes."""
-        if self.leads:
+        if self.is_leader:
             print(text, flush=True)
 
     def wrap(self, model: nn.Module) -> nn.Module:
@@ -36,30 +36,30 @@ class Processes:
 
     def mean(self, value: float) -> float:
         """The mean of a number over all processes, the same in each."""
-        return self._reduced(value, distributed.ReduceOp.SUM) / self.size
+        return self._all_reduce(value, distributed.ReduceOp.SUM) / self.size
 
     def any(self, value: bool) -> bool:
         """Whether it is true in one of the processes."""
-        return bool(self._reduced(float(value), distributed.ReduceOp.MAX))
+        return bool(self._all_reduce(float(value), distributed.ReduceOp.MAX))
 
-    def of_leader(self, value: Any) -> Any:
-        """What the leading process has."""
+    def broadcast(self, value: Any) -> Any:
+        """The value of the leader, in every process."""
         if self.size > 1:
-            box = [value]
-            distributed.broadcast_object_list(box)
-            value = box[0]
+            objects = [value]
+            distributed.broadcast_object_list(objects)
+            value = objects[0]
         return value
 
-    def _reduced(self, value: float, operation: Any) -> float:
+    def _all_reduce(self, value: float, operation: Any) -> float:
         if self.size == 1:
             return value
-        box = torch.tensor(value, dtype=torch.float64)
-        distributed.all_reduce(box, operation)
-        return box.item()
+        tensor = torch.tensor(value, dtype=torch.float64)
+        distributed.all_reduce(tensor, operation)
+        return tensor.item()
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def join_processes() -> Iterator[Processes]:
     """The processes that torchrun started, joined by gloo; one where it did not start this."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

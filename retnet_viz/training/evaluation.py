@@ -1,4 +1,4 @@
-"""How well a model predicts text that it did not learn from."""
+"""How well a model predicts held-out text."""
 
 from __future__ import annotations
 

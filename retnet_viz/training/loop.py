@@ -30,9 +30,9 @@ from retnet_viz.training.data import (
     tokenize,
     train_tokenizer,
 )
-from retnet_viz.training.distributed import Processes, joined
+from retnet_viz.training.distributed import Processes, join_processes
 from retnet_viz.training.evaluation import Evaluation, evaluate
-from retnet_viz.training.lr_schedule import rate_share
+from retnet_viz.training.lr_schedule import lr_factor
 from retnet_viz.training.optimizer import make_optimizers
 from retnet_viz.training.precision import Pace, fastest_precision, half_precision
 from retnet_viz.training.recall import Recall, measure_recall
@@ -41,9 +41,9 @@ from retnet_viz.training.run import (
     Progress,
     TrainingConfig,
     TrainingError,
-    begin,
+    checkpoint_status,
     earlier_precision,
-    kept,
+    init_model,
     load_run,
     log,
     restore,
@@ -62,26 +62,34 @@ def train(
     *,
     resume: bool = False,
     about: str = "no description given",
+    weights_license: str = "",
 ) -> Progress:
     """Run or resume a training run in `config.out`; the checkpoint is there when it returns.
 
     `model_config` says which of the checkpoints' kinds of models is trained, `about` describes the
-    data in the model card.
+    data in the model card, `weights_license` says in it who may use the weights.
 
     SIGINT and SIGTERM end the run after the step in progress, with a checkpoint. Raises DataError
     or CheckpointError on what it cannot start from, TrainingError where the loss is not finite or
     a checkpoint cannot be written.
     """
-    with joined() as processes:
-        return _train(config, model_config, processes, resume, about)
+    with join_processes() as processes:
+        description = {"about": about}
+        if weights_license:
+            description["weights_license"] = weights_license
+        return _train(config, model_config, processes, resume, description)
 
 
 def _train(
-    config: TrainingConfig, model_config: Any, processes: Processes, resume: bool, about: str
+    config: TrainingConfig,
+    model_config: Any,
+    processes: Processes,
+    resume: bool,
+    description: dict[str, str],
 ) -> Progress:
     out = Path(config.out)
     folder = out / "checkpoint"
-    _check_place(out, config.device)
+    _check_device_and_folder(out, config.device)
     if folder.exists() and not resume:
         raise DataError(
             f"{folder} holds a checkpoint; pass --resume to go on or name another --out"
@@ -92,7 +100,7 @@ def _train(
             f"processes with accumulate {config.accumulate}"
         )
     torch.manual_seed(config.seed)
-    processes.say(f"reading {config.data}")
+    processes.print(f"reading {config.data}")
     corpus = read_corpus(Path(config.data))
     progress = Progress()
     if resume:
@@ -100,10 +108,10 @@ def _train(
             config = replace(config, precision=earlier_precision(folder))
         model, progress, moments = load_run(folder, config, model_config, corpus)
     else:
-        tokenizer = _tokenizer(config, model_config.vocab_size, corpus, processes)
-        model = begin(model_config, tokenizer, config.initial_scale, config.initial_weights)
+        tokenizer = _make_tokenizer(config, model_config.vocab_size, corpus, processes)
+        model = init_model(model_config, tokenizer, config.initial_scale, config.initial_weights)
         moments = {}
-    processes.say("tokenizing")
+    processes.print("tokenizing")
     dataset = tokenize(corpus, model.tokenizer)
     for name, ids in (("training", dataset.train), ("held-out", dataset.validation)):
         if len(ids) <= config.context:
@@ -111,12 +119,12 @@ def _train(
                 f"the {name} text has {len(ids)} tokens, fewer than a context of {config.context}; "
                 "give more text or a smaller --context"
             )
-    processes.say(
+    processes.print(
         f"{model.n_parameters:,} parameters, {len(dataset.train):,} training tokens, "
         f"{len(dataset.validation):,} held out"
     )
     model.to(config.device)
-    pace = processes.of_leader(fastest_precision(model, config) if processes.leads else None)
+    pace = processes.broadcast(fastest_precision(model, config) if processes.is_leader else None)
     config = replace(config, precision=pace.precision)
     optimizers = make_optimizers(
         model,
@@ -130,23 +138,27 @@ def _train(
         restore(optimizers, model, moments)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    processes.say(_outlook(pace, config, progress, processes))
-    with _stop_signal() as stopped:
-        _run(model, optimizers, dataset, corpus, config, progress, stopped, processes)
-    if progress.step >= config.total(progress) and processes.leads:
-        processes.say("writing the model and its card")
+    processes.print(_estimate(pace, config, progress, processes))
+    with _stop_signal() as stop_signals:
+        _run_steps(model, optimizers, dataset, corpus, config, progress, stop_signals, processes)
+    if progress.step >= config.total(progress) and processes.is_leader:
+        processes.print("writing the model and its card")
         with writing(out):
             result = ship(
-                model, out / "model", dataset, corpus, _provenance(model, config, progress, about)
+                model,
+                out / "model",
+                dataset,
+                corpus,
+                _provenance(model, config, progress, description),
             )
-        processes.say(
+        processes.print(
             f"loss {result.loss:.4f}, {result.bits_per_byte:.4f} bits per byte: {out / 'model'}"
         )
     return progress
 
 
-def _check_place(out: Path, device: str) -> None:
-    """Raise DataError where no run can be: in a file, or on a device that this machine lacks."""
+def _check_device_and_folder(out: Path, device: str) -> None:
+    """Raise DataError where `out` lies in a file, or where this machine lacks the device."""
     nearest = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise DataError(f"{nearest} is a file; name a folder with --out")
@@ -156,10 +168,10 @@ def _check_place(out: Path, device: str) -> None:
         raise DataError(f"--device {device} cannot be used: {error}") from error
 
 
-def _tokenizer(
+def _make_tokenizer(
     config: TrainingConfig, vocab_size: int, corpus: Corpus, processes: Processes
 ) -> Tokenizer:
-    """The tokenizer that is named, or one learned from the texts, the same in every process."""
+    """The tokenizer of the config, or one learned from the texts, the same in every process."""
     if config.tokenizer:
         tokenizer = Tokenizer.from_file(Path(config.tokenizer))
         if tokenizer.vocab_size != vocab_size:
@@ -167,58 +179,63 @@ def _tokenizer(
                 f"{config.tokenizer} has {tokenizer.vocab_size} tokens, but the model {vocab_size}"
             )
         return tokenizer
-    processes.say(f"learning a vocabulary of {vocab_size} tokens")
-    content = train_tokenizer(corpus.texts, vocab_size).to_json() if processes.leads else ""
-    return Tokenizer.from_json(processes.of_leader(content))
+    processes.print(f"learning a vocabulary of {vocab_size} tokens")
+    content = train_tokenizer(corpus.texts, vocab_size).to_json() if processes.is_leader else ""
+    return Tokenizer.from_json(processes.broadcast(content))
 
 
 def _provenance(
-    model: LanguageModel[Any], config: TrainingConfig, progress: Progress, about: str
+    model: LanguageModel[Any],
+    config: TrainingConfig,
+    progress: Progress,
+    description: dict[str, str],
 ) -> Provenance:
-    """What a card says of the run: how it was trained, and where the model is not the default."""
+    """The run for the model card: its options, and where the model differs from the default."""
     default = type(model.config)().to_dict()
     changed = {
         name: ",".join(map(str, value)) if isinstance(value, tuple) else value
         for name, value in model.config.to_dict().items()
         if value != default[name]
     }
-    done = {"steps": progress.step, "minutes": 0.0}  # as many as the time had room for
-    fields = {"model": kind_of(model.config)} | asdict(config) | done | changed
-    unsaid = ("data", "out", "tokenizer")
+    progress_fields = {"steps": progress.step, "minutes": 0.0}  # the steps really taken
+    fields = {"model": kind_of(model.config)} | asdict(config) | progress_fields | changed
+    omitted = ("data", "out", "tokenizer")
     options = {
         name: str(value)
         for name, value in fields.items()
-        if name not in unsaid and value is not None
+        if name not in omitted and value is not None
     }
     recurring = f"{100 * config.recurring_end:.0f} %"
     if config.recurring_steps:
-        settled = config.copy_steps + config.recurring_steps
-        recurring += f" from step {settled:,} on, {100 * config.recurring:.0f} % before"
+        final_step = config.copy_steps + config.recurring_steps
+        recurring += f" from step {final_step:,} on, {100 * config.recurring:.0f} % before"
     if config.recurring_last is not None:
         recurring += f", {100 * config.recurring_last:.0f} % while the rate falls"
     if config.copy_steps:
         recurring += f"; all of the first {config.copy_steps:,} steps, of random tokens"
     return Provenance(
-        about,
-        options | {"about": about},
-        progress.step,
-        progress.tokens,
-        config.context,
-        recurring,
+        options=options | description,
+        steps=progress.step,
+        tokens=progress.tokens,
+        context=config.context,
+        recurring=recurring,
+        **description,
     )
 
 
-def _outlook(pace: Pace, config: TrainingConfig, progress: Progress, processes: Processes) -> str:
-    """What is known before the first step: precision, speed, time to the end."""
+def _estimate(pace: Pace, config: TrainingConfig, progress: Progress, processes: Processes) -> str:
+    """A line for the terminal before the first step: precision, speed, time to the end."""
     rate = pace.tokens_per_second * processes.size
     tokens = (config.steps - progress.step) * config.batch_size * config.context
     minutes = tokens / rate / 60
     if config.minutes:
         minutes = min(minutes, max(0.0, config.minutes - progress.elapsed / 60))
-    return f"{pace.reason}; about {rate:,.0f} tokens a second, {_duration(minutes)} to the end"
+    return (
+        f"{pace.reason}; about {rate:,.0f} tokens a second, {_format_duration(minutes)} to the end"
+    )
 
 
-def _duration(minutes: float) -> str:
+def _format_duration(minutes: float) -> str:
     if minutes < 1:
         return "less than a minute"
     if minutes < 90:
@@ -226,79 +243,79 @@ def _duration(minutes: float) -> str:
     return f"{minutes / 60:.1f} h"
 
 
-def _run(
+def _run_steps(
     model: LanguageModel[Any],
     optimizers: Sequence[torch.optim.Optimizer],
     dataset: Dataset,
     corpus: Corpus,
     config: TrainingConfig,
     progress: Progress,
-    stopped: list[int],
+    stop_signals: list[int],
     processes: Processes,
 ) -> None:
     out = Path(config.out)
     model.train()
-    wrapped = processes.wrap(model)
+    parallel_model = processes.wrap(model)
     rows = RecurringRows(dataset.train, model.tokenizer)
-    total = processes.of_leader(config.total(progress))
-    last = saved = time.perf_counter()
+    total = processes.broadcast(config.total(progress))
+    last_time = last_save = time.perf_counter()
     with tqdm(
         total=total,
         initial=progress.step,
         unit="step",
         dynamic_ncols=True,
-        disable=not processes.leads,
+        disable=not processes.is_leader,
     ) as bar:
         stop = False
         while progress.step < total and not stop:
-            share = rate_share(
+            factor = lr_factor(
                 progress.step, total, config.warmup, config.schedule, config.decay_share
             )
-            for group in (group for each in optimizers for group in each.param_groups):
-                group["lr"] = group["peak"] * share
-            loss = _step(wrapped, optimizers, rows, config, processes, progress.step)
+            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+                group["lr"] = group["peak"] * factor
+            loss = _step(parallel_model, optimizers, rows, config, processes, progress.step)
             if not isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at step {progress.step}; lower --learning-rate. "
-                    f"{kept(out)}"
+                    f"{checkpoint_status(out)}"
                 )
             progress.step += 1
             progress.tokens += config.batch_size * config.context
             now = time.perf_counter()
-            progress.seconds += now - last
-            progress.elapsed += now - last
-            last = now
-            total = processes.of_leader(config.total(progress)) if config.minutes else config.steps
+            progress.seconds += now - last_time
+            progress.elapsed += now - last_time
+            last_time = now
+            total = processes.broadcast(config.total(progress)) if config.minutes else config.steps
             bar.total = total
             bar.update()
             rate = progress.tokens / progress.seconds
             bar.set_postfix_str(f"loss {loss:.3f}, {rate:,.0f} tokens/s", refresh=False)
-            stop = processes.any(bool(stopped))  # read once: what arrives later ends the next step
+            stop = processes.any(bool(stop_signals))  # once: a later signal ends the next step
             is_last = progress.step >= total
             if progress.step % config.validate_every == 0 or is_last or stop:
-                found = _validate(model, dataset, config, progress, processes, is_last)
-                if not isfinite(found.result.loss):
+                validation = _validate(model, dataset, config, progress, processes, is_last)
+                if not isfinite(validation.result.loss):
                     raise TrainingError(
-                        f"the validation loss is {found.result.loss} after step {progress.step}; "
-                        f"lower --learning-rate. {kept(out)}"
+                        f"the validation loss is {validation.result.loss} after step "
+                        f"{progress.step}; lower --learning-rate. {checkpoint_status(out)}"
                     )
-                progress.loss = found.result.loss
-                progress.bits_per_byte = found.result.bits_per_byte
-                if processes.leads:
+                progress.loss = validation.result.loss
+                progress.bits_per_byte = validation.result.bits_per_byte
+                if processes.is_leader:
                     with writing(out):
                         save_run(model, optimizers, corpus, config, progress)
-                        log(out / "log.jsonl", asdict(progress) | found.line(loss))
-                    for line in found.said(progress.step):
-                        bar.write(line)
-                saved = time.perf_counter()
-            elif now - saved > SAVE_SECONDS:
-                if processes.leads:
+                        log(out / "log.jsonl", asdict(progress) | validation.log_entry(loss))
+                    for message in validation.messages(progress.step):
+                        bar.write(message)
+                last_save = time.perf_counter()
+            elif now - last_save > SAVE_SECONDS:
+                if processes.is_leader:
                     with writing(out):
                         save_run(model, optimizers, corpus, config, progress)
-                saved = time.perf_counter()
+                last_save = time.perf_counter()
             now = time.perf_counter()
-            progress.elapsed += now - last
-            last = now
+            progress.elapsed += now - last_time
+            last_time = now
 
 
 @dataclass(frozen=True)
@@ -309,8 +326,8 @@ class _Validation:
     recall: Recall | None = None
     sample: str = ""
 
-    def line(self, train_loss: float) -> dict[str, Any]:
-        """What the log has of it beside the progress."""
+    def log_entry(self, train_loss: float) -> dict[str, Any]:
+        """The fields of a line of the log, beside those of the progress."""
         recall = self.recall and self.recall.to_dict()
         return {
             "train_loss": train_loss,
@@ -319,8 +336,8 @@ class _Validation:
             "sample": self.sample,
         }
 
-    def said(self, step: int) -> Iterator[str]:
-        """What the terminal shows of it."""
+    def messages(self, step: int) -> Iterator[str]:
+        """The lines for the terminal."""
         yield (
             f"step {step}: validation loss {self.result.loss:.4f}, "
             f"{self.result.bits_per_byte:.4f} bits per byte"
@@ -339,9 +356,9 @@ def _validate(
     processes: Processes,
     is_last: bool,
 ) -> _Validation:
-    """How the model does after this step, the same in every process."""
-    found = None
-    if processes.leads:
+    """Validate the model after this step; the result is the same in every process."""
+    validation = None
+    if processes.is_leader:
         result = evaluate(
             model,
             dataset.validation,
@@ -349,16 +366,16 @@ def _validate(
             config.context,
             None if is_last else config.validation_tokens,
         )
-        found = _Validation(result)
+        validation = _Validation(result)
         if isfinite(result.loss):
             recall = measure_recall(model, dataset.validation, RECALL_SAMPLES)
-            found = _Validation(result, recall, _sample(model, dataset.validation, config))
-    validated: _Validation = processes.of_leader(found)
-    return validated
+            validation = _Validation(result, recall, _sample(model, dataset.validation, config))
+    shared_validation: _Validation = processes.broadcast(validation)
+    return shared_validation
 
 
 def _sample(model: LanguageModel[Any], ids: Tensor, config: TrainingConfig) -> str:
-    """What the model writes after the first words of the held-out text, and these words."""
+    """The first words of the held-out text, and how the model continues them."""
     if not config.sample_tokens:
         return ""
     prompt = ids[None, : min(PROMPT, config.context)].long().to(config.device)
@@ -378,10 +395,10 @@ def _step(
     step: int,
 ) -> float:
     """One step of the optimizers on the step's rows; their mean loss, over all processes."""
-    inner = model.module if isinstance(model, DistributedDataParallel) else model
-    how: dict[str, Any] = {}
-    if isinstance(inner, RetNet):
-        how = {"mode": "chunkwise", "chunk_size": config.chunk_size}
+    unwrapped = model.module if isinstance(model, DistributedDataParallel) else model
+    kwargs: dict[str, Any] = {}
+    if isinstance(unwrapped, RetNet):
+        kwargs = {"mode": "chunkwise", "chunk_size": config.chunk_size}
     x, y = (
         part[processes.rank :: processes.size].to(config.device)
         for part in rows_of_step(rows, config, step)
@@ -391,11 +408,11 @@ def _step(
         zip(x.chunk(config.accumulate), y.chunk(config.accumulate), strict=True)
     ):
         with half_precision(config):
-            logits = model(inputs, **how).logits
+            logits = model(inputs, **kwargs).logits
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
             loss = loss / config.accumulate
         total += loss.item()
-        with _unshared(model, i < config.accumulate - 1):
+        with _no_sync(model, i < config.accumulate - 1):
             loss.backward()  # type: ignore[no-untyped-call]
     total = processes.mean(total)
     if isfinite(total):
@@ -409,12 +426,12 @@ def _step(
 
 def rows_of_step(rows: RecurringRows, config: TrainingConfig, step: int) -> tuple[Tensor, Tensor]:
     """Inputs and targets (batch_size, context) of one step, the same whenever asked for."""
-    # Of their own memory: inputs and targets of one row overlap in the corpus.
+    # Copies: inputs and targets of one row overlap in the corpus.
     x, y = (
-        each.clone()
-        for each in batch(rows.ids, config.batch_size, config.context, config.seed, step)
+        tensor.clone()
+        for tensor in batch(rows.ids, config.batch_size, config.context, config.seed, step)
     )
-    share, grown = config.recurring_share(step), config.span_growth(step)
+    share, growth = config.recurring_share(step), config.span_growth(step)
     if share:
         kinds = config.kinds_of_step(step)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step + 2**40)
@@ -422,15 +439,15 @@ def rows_of_step(rows: RecurringRows, config: TrainingConfig, step: int) -> tupl
             is_recurring, choice = torch.rand(2, generator=generator).tolist()
             if is_recurring < share:
                 kind = kinds[int(choice * len(kinds))]
-                x[row], y[row] = rows.draw(kind, config.context, generator, grown)
+                x[row], y[row] = rows.draw(kind, config.context, generator, growth)
     return x, y
 
 
-def _unshared(model: nn.Module, more: bool) -> AbstractContextManager[None]:
-    """Gradients stay in this process while `more` are to be added."""
-    if more and isinstance(model, DistributedDataParallel):
-        unshared: AbstractContextManager[None] = model.no_sync()
-        return unshared
+def _no_sync(model: nn.Module, is_partial: bool) -> AbstractContextManager[None]:
+    """Keep gradients in this process while they are partial sums."""
+    if is_partial and isinstance(model, DistributedDataParallel):
+        context: AbstractContextManager[None] = model.no_sync()
+        return context
     return nullcontext()
 
 
@@ -439,11 +456,11 @@ def _stop_signal() -> Iterator[list[int]]:
     """A list that SIGINT and SIGTERM append to, in place of ending the process."""
     received: list[int] = []
 
-    def note(number: int, _frame: Any) -> None:
+    def receive(number: int, _frame: Any) -> None:
         received.append(number)
 
     numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, note) for number in numbers}
+    previous = {number: signal.signal(number, receive) for number in numbers}
     try:
         yield received
     finally:

@@ -1,24 +1,24 @@
-"""The learning rate over the steps of a run, as a share of its peak."""
+"""The learning rate over the steps of a run, as a factor of its peak."""
 
 import math
 
 SCHEDULES = ("cosine", "stable")
-LEAST = 0.1  # of the peak, which the cosine ends at
+MIN_FACTOR = 0.1  # the cosine's last value
 
 
-def rate_share(step: int, steps: int, warmup: int, schedule: str, decay_share: float) -> float:
+def lr_factor(step: int, steps: int, warmup: int, schedule: str, decay_share: float) -> float:
     """A linear rise over `warmup` steps, then down from 1.
 
     "cosine" is a half cosine down to LEAST. "stable" stays at 1 and falls in a straight line to 0
-    over the last `decay_share` of the steps (Hu et al. 2024, arXiv:2404.06395, section 4): what
-    comes before does not depend on how long the run is, so that runs of several lengths can branch
+    over the last `decay_share` of the steps (Hu et al. 2024, arXiv:2404.06395, section 4): the
+    steps before do not depend on the length of the run, so that runs of several lengths can branch
     off from one.
     """
     if step < warmup:
         return (step + 1) / warmup
     if schedule == "cosine":
         progress = (step - warmup) / max(1, steps - warmup)
-        return LEAST + (1 - LEAST) / 2 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return MIN_FACTOR + (1 - MIN_FACTOR) / 2 * (1 + math.cos(math.pi * min(1.0, progress)))
     return min(1.0, max(0, steps - step) / max(1, steps - decay_start(steps, decay_share)))
 
 

@@ -1,4 +1,4 @@
-"""What changes the weights of a model in training: AdamW, or Muon for the matrices within."""
+"""The optimizers of a training run: AdamW, or Muon for the matrices between layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from retnet_viz.model import LanguageModel
 
 OPTIMIZERS = ("adamw", "muon")
-STATE = {  # what each keeps of a parameter
+STATE = {  # the tensors that each keeps per parameter
     "adamw": ("step", "exp_avg", "exp_avg_sq"),
     "muon": ("momentum_buffer",),
 }
@@ -28,7 +28,7 @@ class Muon(torch.optim.Muon):
     def __init__(
         self, groups: list[dict[str, Any]], lr: float, weight_decay: float, precision: str
     ) -> None:
-        """A group's "stacked" says how many matrices each of its parameters holds."""
+        """A group's "n_matrices" says how many matrices each of its parameters holds."""
         super().__init__(groups, lr=lr, weight_decay=weight_decay)
         self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
 
@@ -45,17 +45,17 @@ class Muon(torch.optim.Muon):
                     state["momentum_buffer"] = torch.zeros_like(parameter)
                 buffer = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
                 nesterov = parameter.grad.lerp(buffer, momentum)
-                parts = [
+                updates = [
                     # As large as a step of AdamW is (Liu et al. 2025, arXiv:2502.16982, 2.2).
-                    orthogonal(part.to(self.dtype)) * (0.2 * max(part.shape) ** 0.5)
-                    for part in nesterov.chunk(group["stacked"])
+                    orthogonalize(part.to(self.dtype)) * (0.2 * max(part.shape) ** 0.5)
+                    for part in nesterov.chunk(group["n_matrices"])
                 ]
                 parameter.mul_(1 - rate * group["weight_decay"])
-                parameter.add_(torch.cat(parts).to(parameter.dtype), alpha=-rate)
+                parameter.add_(torch.cat(updates).to(parameter.dtype), alpha=-rate)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """The matrix with singular values near 1 in place of its own, by Newton and Schulz."""
+def orthogonalize(matrix: Tensor) -> Tensor:
+    """The matrix with its singular values replaced by values near 1 (Newton-Schulz iteration)."""
     a, b, c = _QUINTIC
     is_tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.mT if is_tall else matrix
@@ -63,14 +63,14 @@ def orthogonal(matrix: Tensor) -> Tensor:
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
         x = a * x + torch.addmm(gram, gram, gram, beta=b, alpha=c) @ x
-    found: Tensor = x.mT if is_tall else x
-    return found
+    result: Tensor = x.mT if is_tall else x
+    return result
 
 
 def is_inner(name: str, parameter: Tensor, model: LanguageModel[Any]) -> bool:
-    """Whether it is a matrix between layers: none of the embedding, the head, or a decay."""
+    """Whether a parameter is a matrix between layers: not the embedding, the head, or a decay."""
     is_edge = name.startswith(("embedding.", "head."))
-    return parameter.dim() == 2 and not is_edge and not name.endswith(model.undecayed)
+    return parameter.dim() == 2 and not is_edge and not name.endswith(model.no_weight_decay)
 
 
 def make_optimizers(
@@ -89,27 +89,26 @@ def make_optimizers(
     Only matrices are decayed: a norm's scale or shift has no reason to shrink. Muon is for matrices
     between layers; the embedding, the head, and all that is no matrix stay with AdamW.
     """
-    inner: dict[int, list[nn.Parameter]] = {}  # by how many matrices a parameter is made of
-    decayed: list[nn.Parameter] = []
-    undecayed: list[nn.Parameter] = []
+    inner: dict[int, list[nn.Parameter]] = {}  # by the number of matrices in a parameter
+    decay: list[nn.Parameter] = []
+    no_decay: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        is_decayed = parameter.dim() > 1 and not name.endswith(model.undecayed)
+        is_decayed = parameter.dim() > 1 and not name.endswith(model.no_weight_decay)
         if optimizer == "muon" and is_inner(name, parameter, model):
-            endings = [count for ending, count in model.stacked.items() if name.endswith(ending)]
-            inner.setdefault(max(endings, default=1), []).append(parameter)
+            counts = (n for ending, n in model.stacked_matrices.items() if name.endswith(ending))
+            inner.setdefault(max(counts, default=1), []).append(parameter)
         else:
-            (decayed if is_decayed else undecayed).append(parameter)
+            (decay if is_decayed else no_decay).append(parameter)
     groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": undecayed, "weight_decay": 0.0},
+        {"params": decay, "weight_decay": weight_decay},
+        {"params": no_decay, "weight_decay": 0.0},
     ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
     ]
     if inner:
-        muon_groups = [{"params": found, "stacked": count} for count, found in inner.items()]
+        muon_groups = [{"params": params, "n_matrices": count} for count, params in inner.items()]
         optimizers.append(Muon(muon_groups, muon_rate, weight_decay, precision))
-    for each in optimizers:
-        for group in each.param_groups:
-            group["peak"] = group["lr"]
+    for group in (group for each in optimizers for group in each.param_groups):
+        group["peak"] = group["lr"]
     return optimizers

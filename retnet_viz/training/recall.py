@@ -1,4 +1,4 @@
-"""How well a model recalls what stood before: copying, names and things, second reading.
+"""How well a model recalls earlier text: copying, names and things, second reading.
 
 Three questions, the same for every kind of model:
 
@@ -44,7 +44,7 @@ THINGS = (
     *("lantern", "kettle", "ladder", "violin", "compass", "hammer", "basket", "feather"),
     *("candle", "saddle", "mirror", "ribbon", "bottle", "drum", "rope", "shovel"),
 )
-# What is told, and how it is asked for: the pattern goes on with the word itself.
+# A statement and its prompt, which the word itself would continue.
 PATTERNS = {
     "name": (
         ("Here lives {word}.", "Here lives"),
@@ -61,7 +61,7 @@ PATTERNS = {
 }
 _SENTENCE_END = re.compile(r"""[.!?]["'”’_)]*\s*$""")
 _SENTENCE_START = re.compile(r"""\s*["'“‘_]*[A-Z]|\s+["“]""")
-_TRIES = 20  # at a text, for each that is wanted: some fit no stretch of the story
+_TRIES = 20  # per text: some fit no passage of the story
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class WordRecall:
 
 @dataclass(frozen=True)
 class Recall:
-    """All that `measure_recall` found.
+    """The results of `measure_recall`.
 
     second_reading  nats per token by which a passage's loss changes when it is read again; negative
                     is better
@@ -115,13 +115,13 @@ class Recall:
         """The figures in a line."""
         parts = [
             "copied of rows of "
-            + ", ".join(f"{each.length}: {100 * each.second:.0f} %" for each in self.copies)
+            + ", ".join(f"{copy.length}: {100 * copy.second:.0f} %" for copy in self.copies)
         ]
         for kind in PATTERNS:
-            found = [each for each in self.words if each.kind == kind]
-            if found:
-                recalled = ", ".join(f"{each.lag}: {100 * each.accuracy:.0f} %" for each in found)
-                parts.append(f"{kind}s recalled after {recalled}")
+            words = [word for word in self.words if word.kind == kind]
+            if words:
+                shares = ", ".join(f"{word.lag}: {100 * word.accuracy:.0f} %" for word in words)
+                parts.append(f"{kind}s recalled after {shares}")
         parts.append(f"second reading {self.second_reading:+.2f} nats")
         return "; ".join(parts)
 
@@ -136,8 +136,8 @@ def measure_recall(
     """Ask the model, which has a tokenizer, all three questions; `ids` (1-D) is held-out text.
 
     `samples` rows, texts and passages are read for each figure; another call reads the same ones.
-    Lags for which `ids` has no stretch of sentences of that length are left out. `report` is told
-    what is being measured and the share that is done. Raises ValueError on fewer than two ids.
+    Lags for which `ids` has no sentences of that length are left out. `report` is called with the
+    current measurement and the share done. Raises ValueError on fewer than two ids.
     """
     if len(ids) < 2:
         raise ValueError(f"recall needs a held-out text of 2 tokens or more, not {len(ids)}")
@@ -148,16 +148,16 @@ def measure_recall(
             copies = []
             for i, length in enumerate(COPY_LENGTHS):
                 report("copying", 0.3 * i / len(COPY_LENGTHS))
-                copies.append(_copy(model, length, samples))
+                copies.append(_measure_copying(model, length, samples))
             words: list[WordRecall] = []
             story = Story(ids, model.tokenizer)
             for i, (kind, lag) in enumerate((kind, lag) for kind in PATTERNS for lag in lags):
                 report("names and things", 0.3 + 0.5 * i / (len(PATTERNS) * len(lags)))
-                found = word_recall(model, story, kind, lag, samples)
-                words += [found] if found else []
+                word = word_recall(model, story, kind, lag, samples)
+                words += [word] if word else []
             report("second reading", 0.8)
-            second = _second_reading(model, ids, samples)
-            late = _late(model, ids, samples)
+            second = _measure_second_reading(model, ids, samples)
+            late = _measure_late(model, ids, samples)
             report("done", 1.0)
     finally:
         model.train(training)
@@ -172,7 +172,7 @@ def recall_by_noise(
     shares: Sequence[float] = NOISES,
     kind: str = "thing",
 ) -> tuple[WordRecall, ...]:
-    """The recall of words at one distance, by how much of what stands between tells a story.
+    """The recall of words at one distance, by the share of a story in the tokens between.
 
     A decay that the text does not change forgets as fast over empty lines as over a story; a
     selective one need not. `ids` (1-D) is held-out text.
@@ -182,24 +182,24 @@ def recall_by_noise(
     try:
         with torch.inference_mode():
             story = Story(ids, model.tokenizer)
-            found = [word_recall(model, story, kind, lag, samples, noise) for noise in shares]
+            results = [word_recall(model, story, kind, lag, samples, noise) for noise in shares]
     finally:
         model.train(training)
-    return tuple(each for each in found if each)
+    return tuple(result for result in results if result)
 
 
 # -- copying ------------------------------------------------------------------------------------
 
 
-def _copy(model: LanguageModel[Any], length: int, samples: int) -> CopyRecall:
+def _measure_copying(model: LanguageModel[Any], length: int, samples: int) -> CopyRecall:
     generator = torch.Generator().manual_seed(SEED + length)
     row = torch.randint(model.config.vocab_size, (samples, length), generator=generator)
     ids = row.repeat(1, 3)
-    right = [
+    is_correct = [
         _logits(model, part).argmax(-1)[:, :-1].cpu() == part[:, 1:] for part in ids.split(BATCH)
     ]
-    # Of a pass its first token is left out: what went before says only that a pass ended.
-    passes = torch.cat([torch.zeros(samples, 1, dtype=torch.bool), *[torch.cat(right)]], dim=1)
+    # The first token of a pass does not count: nothing before it says that a pass ended.
+    passes = torch.cat([torch.zeros(samples, 1, dtype=torch.bool), *[torch.cat(is_correct)]], dim=1)
     second, third = (
         passes[:, n * length + 1 : (n + 1) * length].float().mean().item() for n in (1, 2)
     )
@@ -218,7 +218,7 @@ def _logits(model: LanguageModel[Any], ids: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Question:
-    """A text that ends right before the word that is asked for, and the same with another word."""
+    """A text that ends right before the answer, and a control in which another word was told."""
 
     ids: list[int]
     control: list[int]
@@ -232,19 +232,19 @@ def word_recall(
 
     The model is in evaluation mode. Of the `lag` tokens the share `noise` tells a story.
     """
-    asked = list(questions(story, kind, lag, samples, noise))
-    if not asked:
+    tests = list(questions(story, kind, lag, samples, noise))
+    if not tests:
         return None
-    answers = torch.tensor([each.answer for each in asked])
-    accuracy, probability = _answered(model, [each.ids for each in asked], answers)
-    control = _answered(model, [each.control for each in asked], answers)
-    return WordRecall(kind, lag, accuracy, probability, *control, len(asked), noise)
+    answers = torch.tensor([test.answer for test in tests])
+    accuracy, probability = _score_answers(model, [test.ids for test in tests], answers)
+    control = _score_answers(model, [test.control for test in tests], answers)
+    return WordRecall(kind, lag, accuracy, probability, *control, len(tests), noise)
 
 
-def _answered(
+def _score_answers(
     model: LanguageModel[Any], texts: list[list[int]], answers: Tensor
 ) -> tuple[float, float]:
-    """How often each text goes on with its answer most likely, and how likely on average."""
+    """How often the answer is the most likely continuation, and its mean probability."""
     parts = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
     logits = torch.cat([_last_logits(model, part) for part in parts])
     probability = logits.softmax(-1).gather(1, answers[:, None]).mean().item()
@@ -252,7 +252,7 @@ def _answered(
 
 
 def _last_logits(model: LanguageModel[Any], texts: list[list[int]]) -> Tensor:
-    """Logits behind each text (B, vocab); what fills a row up stands behind it and is not read."""
+    """Logits after each text (B, vocab); padding comes after it and is not read."""
     longest = max(map(len, texts))
     rows = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts])
     last = torch.tensor([len(text) - 1 for text in texts])
@@ -260,14 +260,14 @@ def _last_logits(model: LanguageModel[Any], texts: list[list[int]]) -> Tensor:
 
 
 class Story:
-    """Token ids (1-D) of which whole sentences are taken."""
+    """Token ids (1-D) of a story, as a source of whole sentences."""
 
     def __init__(self, ids: Tensor, tokenizer: Tokenizer) -> None:
         self.ids = ids
         self.tokenizer = tokenizer
-        written = [tokenizer.decode([token]) for token in range(tokenizer.vocab_size)]
-        ends = torch.tensor([bool(_SENTENCE_END.search(each)) for each in written])[ids.long()]
-        begins = torch.tensor([bool(_SENTENCE_START.match(each)) for each in written])[ids.long()]
+        texts = [tokenizer.decode([token]) for token in range(tokenizer.vocab_size)]
+        ends = torch.tensor([bool(_SENTENCE_END.search(text)) for text in texts])[ids.long()]
+        begins = torch.tensor([bool(_SENTENCE_START.match(text)) for text in texts])[ids.long()]
         self.bounds = (ends[:-1] & begins[1:]).nonzero().flatten() + 1
 
     def sentences(self, size: int, generator: Generator) -> list[int] | None:
@@ -298,15 +298,15 @@ def questions(
     generator = torch.Generator().manual_seed(SEED + lag)
     encode = story.tokenizer.encode
     blank = encode("\n")[:1]
-    asked = 0
+    count = 0
     for n in range(_TRIES * samples):
-        pattern, asks = PATTERNS[kind][n % len(PATTERNS[kind])]
-        names = _shuffled(NAMES, generator)
-        parts = {"role": _shuffled(ROLES, generator)[0], "name": names[0]}
-        words = names if kind == "name" else _shuffled(THINGS, generator)
-        told, control = (encode(" " + pattern.format(word=word, **parts)) for word in words[:2])
-        question = encode(" " + asks.format(**parts))
-        # The word's first token is where the question's counterpart ends.
+        statement, prompt = PATTERNS[kind][n % len(PATTERNS[kind])]
+        names = _shuffle(NAMES, generator)
+        parts = {"role": _shuffle(ROLES, generator)[0], "name": names[0]}
+        words = names if kind == "name" else _shuffle(THINGS, generator)
+        told, control = (encode(" " + statement.format(word=word, **parts)) for word in words[:2])
+        question = encode(" " + prompt.format(**parts))
+        # The statement begins as the question does; the next token is the word's first.
         answer = told[len(question)]
         gap = lag - len(told)
         between = story.sentences(round(noise * gap), generator)
@@ -319,12 +319,12 @@ def questions(
             [*opening, *control, *between, *question],
             answer,
         )
-        asked += 1
-        if asked == samples:
+        count += 1
+        if count == samples:
             return
 
 
-def _shuffled(words: Sequence[str], generator: Generator) -> list[str]:
+def _shuffle(words: Sequence[str], generator: Generator) -> list[str]:
     return [words[i] for i in torch.randperm(len(words), generator=generator).tolist()]
 
 
@@ -345,25 +345,23 @@ def _losses(model: LanguageModel[Any], ids: Tensor) -> Tensor:
     )
 
 
-def _second_reading(model: LanguageModel[Any], ids: Tensor, samples: int) -> float:
+def _measure_second_reading(model: LanguageModel[Any], ids: Tensor, samples: int) -> float:
     length = min(PASSAGE, len(ids))
-    passages = _stretches(ids, length, samples)
+    passages = _windows(ids, length, samples)
     losses = _losses(model, passages.repeat(1, 2))
     return (losses[:, length:].mean() - losses[:, : length - 1].mean()).item()
 
 
-def _late(model: LanguageModel[Any], ids: Tensor, samples: int) -> float | None:
+def _measure_late(model: LanguageModel[Any], ids: Tensor, samples: int) -> float | None:
     length = LATE + AROUND + 1
     if len(ids) < length:
         return None
-    losses = _losses(model, _stretches(ids, length, samples))  # of token n + 1 at n
-    late, early = (
-        losses[:, at - 1 - AROUND : at - 1 + AROUND].mean().item() for at in (LATE, EARLY)
-    )
+    losses = _losses(model, _windows(ids, length, samples))  # of token n + 1 at n
+    late, early = (losses[:, n - 1 - AROUND : n - 1 + AROUND].mean().item() for n in (LATE, EARLY))
     return late - early
 
 
-def _stretches(ids: Tensor, length: int, samples: int) -> Tensor:
-    """Up to `samples` stretches of `ids`, (samples, length), evenly spread."""
+def _windows(ids: Tensor, length: int, samples: int) -> Tensor:
+    """Up to `samples` windows of `ids`, (samples, length), evenly spread."""
     starts = torch.linspace(0, len(ids) - length, samples).long().unique()
     return torch.stack([ids[start : start + length] for start in starts.tolist()]).long()

@@ -1,4 +1,4 @@
-"""What `retnet-viz evaluate` says of trained models: loss, and what they recall."""
+"""The report of `retnet-viz evaluate` on trained models: loss and recall."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def evaluate_folder(
     else:
         dataset = tokenize(read_corpus(Path(data)), model.tokenizer)
         ids, size = dataset.validation, dataset.validation_bytes
-    name = next((kind for kind, place in shipped().items() if place == folder), folder.name)
+    name = next((kind for kind, path in shipped().items() if path == folder), folder.name)
     with tqdm(
         total=100, desc=name, bar_format="{desc} {percentage:3.0f} %|{bar}|", leave=False
     ) as bar:
 
-        def report(doing: str, share: float) -> None:
-            bar.set_description(f"{name}: {doing}", refresh=False)
+        def report(activity: str, share: float) -> None:
+            bar.set_description(f"{name}: {activity}", refresh=False)
             bar.update(round(100 * share) - bar.n)
 
         report("loss", 0.0)
         evaluation = evaluate(model, ids, size / len(ids), context)
         recall = measure_recall(
-            model, ids, samples, lambda what, share: report(what, 0.2 + 0.8 * share)
+            model, ids, samples, lambda activity, share: report(activity, 0.2 + 0.8 * share)
         )
     return Report(name, model.n_parameters, evaluation, recall)
 
@@ -71,12 +71,12 @@ def report_table(reports: Sequence[Report]) -> str:
     """The figures of all models side by side, in plain text."""
     columns = [_figures(report) for report in reports]
     labels = list(dict.fromkeys(label for column in columns for label in column))
-    wide = max(map(len, labels))
+    label_width = max(map(len, labels))
     widths = [max(map(len, column.values())) for column in columns]
     return "\n".join(
         "  ".join(
             [
-                label.ljust(wide),
+                label.ljust(label_width),
                 *(
                     column.get(label, "-").rjust(width)
                     for column, width in zip(columns, widths, strict=True)
@@ -88,7 +88,7 @@ def report_table(reports: Sequence[Report]) -> str:
 
 
 def _figures(report: Report) -> dict[str, str]:
-    """The figures of a model as they are written, by label."""
+    """The formatted figures of a model, by label."""
     recall, evaluation = report.recall, report.evaluation
     figures = {
         "": report.name,
@@ -101,9 +101,9 @@ def _figures(report: Report) -> dict[str, str]:
         label = f"rows of {copy.length} random tokens: copied in the 2nd, 3rd pass"
         figures[label] = f"{_percent(copy.second)}, {_percent(copy.third)}"
     for word in recall.words:
-        told = f"a {word.kind} told {word.lag} tokens before"
-        figures[f"{told}: recalled (control)"] = _pair(word.accuracy, word.control_accuracy)
-        figures[f"{told}: probability (control)"] = _pair(
+        subject = f"a {word.kind} told {word.lag} tokens before"
+        figures[f"{subject}: recalled (control)"] = _pair(word.accuracy, word.control_accuracy)
+        figures[f"{subject}: probability (control)"] = _pair(
             word.probability, word.control_probability
         )
     figures["loss of a passage read again, less at first"] = f"{recall.second_reading:+.3f}"
@@ -116,5 +116,5 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if 0 < share < 0.0995 else f"{100 * share:.0f} %"
 
 
-def _pair(told: float, control: float) -> str:
-    return f"{_percent(told)} ({_percent(control)})"
+def _pair(share: float, control: float) -> str:
+    return f"{_percent(share)} ({_percent(control)})"

@@ -1,4 +1,4 @@
-"""The folder of a run: what a resume needs, written whole or not at all, and the log.
+"""The folder of a run: its checkpoint, written whole or not at all, and its log.
 
 run/
   checkpoint/    the model, with optimizer.safetensors and training.json: enough to go on
@@ -31,11 +31,11 @@ from retnet_viz.model.retnet import RetNetBlock
 from retnet_viz.training.data import Corpus
 from retnet_viz.training.lr_schedule import SCHEDULES, decay_start
 from retnet_viz.training.optimizer import OPTIMIZERS, STATE, Muon, is_inner
-from retnet_viz.training.recurring import COPIED, KINDS
+from retnet_viz.training.recurring import COPY_KIND, KINDS
 
 INITIAL_WEIGHTS = ("free", "positive")
 PRECISIONS = ("auto", "float32", "bfloat16")
-FIXED = (  # what a resume may not change: the numbers would be those of no run in a single go
+FIXED = (  # a resume must not change these: its numbers would differ from an uninterrupted run's
     "batch_size",
     "context",
     "optimizer",
@@ -55,7 +55,7 @@ FIXED = (  # what a resume may not change: the numbers would be those of no run 
     "seed",
     "precision",
 )
-# The end of a run: a stable one may change it until its rate falls.
+# The end of a run: one with a stable schedule may change it until its rate falls.
 ENDING = ("steps", "decay_share", "recurring_last")
 
 
@@ -65,19 +65,19 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a run is made: each step reads `batch_size` rows of `context` tokens.
+    """The settings of a run: each step reads `batch_size` rows of `context` tokens.
 
-    `accumulate` parts of them are read one after the other, for a memory that does not hold all. A
-    RetNet reads chunkwise: the same gradient as parallel mode, and faster from a few hundred tokens
-    on. `sample_tokens` are generated at each validation. `minutes` ends a run before its steps are
-    done, with its schedule finished; 0 sets no such end. Raises ValueError on what no run can have.
+    `accumulate` parts of them are read one after the other, which needs less memory. A RetNet reads
+    chunkwise: the same gradient as parallel mode, and faster from a few hundred tokens on.
+    `sample_tokens` are generated at each validation. `minutes` limits the time of a run, and its
+    schedule ends with that time; 0 sets no limit. Raises ValueError on invalid settings.
 
-    The first `copy_steps` steps read nothing but random tokens that come again, in spans that grow:
-    copying is learned sooner than where stories are read beside. From there on each row is with the
-    chance `recurring` one in which something comes again (see the module `recurring`), of one of
-    `recurring_kinds`; in `recurring_steps` steps the chance goes to `recurring_end` in a straight
-    line. While the rate of a stable run falls it is `recurring_last`, if that is given: of what is
-    read then a model keeps most.
+    The first `copy_steps` steps read only repeated random tokens, in spans that grow: a model
+    learns to copy sooner than from a mix with stories. Then each row has the probability
+    `recurring` to be one in which something recurs (see the module `recurring`), of one of
+    `recurring_kinds`; over `recurring_steps` steps the probability goes to `recurring_end` in a
+    straight line. While the rate of a stable run falls it is `recurring_last`, if that is given: a
+    model remembers best what it reads then.
     """
 
     data: str
@@ -113,7 +113,7 @@ class TrainingConfig:
     sample_tokens: int = 40
 
     def __post_init__(self) -> None:
-        for name, least in (
+        for name, minimum in (
             ("steps", 1),
             ("batch_size", 1),
             ("accumulate", 1),
@@ -126,8 +126,8 @@ class TrainingConfig:
             ("copy_steps", 0),
             ("recurring_steps", 0),
         ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, not {getattr(self, name)}")
+            if getattr(self, name) < minimum:
+                raise ValueError(f"{name} must be {minimum} or more, not {getattr(self, name)}")
         for name in ("learning_rate", "muon_learning_rate", "clip", "initial_scale"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
@@ -166,33 +166,33 @@ class TrainingConfig:
         """The steps of the whole run: `steps`, or as many as `minutes` have room for."""
         if not self.minutes or not progress.step:
             return self.steps
-        left = 60 * self.minutes - progress.elapsed
-        more = max(0, int(left * progress.step / progress.elapsed))
-        return max(progress.step, min(self.steps, progress.step + more))
+        remaining = 60 * self.minutes - progress.elapsed
+        more_steps = max(0, int(remaining * progress.step / progress.elapsed))
+        return max(progress.step, min(self.steps, progress.step + more_steps))
 
     def span_growth(self, step: int) -> float:
         """How far the spans that come again have grown from the shortest, 0, to all lengths, 1."""
         return min(1.0, step / self.copy_steps) if self.copy_steps else 1.0
 
     def recurring_share(self, step: int) -> float:
-        """The chance with which a row of this step is one in which something comes again."""
+        """The probability that something recurs in a row of this step."""
         if step < self.copy_steps:
             return 1.0
         is_falling = self.schedule == "stable" and step >= decay_start(self.steps, self.decay_share)
         if is_falling and self.recurring_last is not None:
             return self.recurring_last
-        late = step - self.copy_steps
-        done = min(1.0, late / self.recurring_steps) if self.recurring_steps else 1.0
-        return self.recurring + (self.recurring_end - self.recurring) * done
+        steps_since = step - self.copy_steps
+        progress = min(1.0, steps_since / self.recurring_steps) if self.recurring_steps else 1.0
+        return self.recurring + (self.recurring_end - self.recurring) * progress
 
     def kinds_of_step(self, step: int) -> list[str]:
         """The kinds of such rows, each drawn as often as it stands here."""
-        return [COPIED] if step < self.copy_steps else self.recurring_kinds.split(",")
+        return [COPY_KIND] if step < self.copy_steps else self.recurring_kinds.split(",")
 
 
 @dataclass
 class Progress:
-    """Where a run stands. `seconds` are those of training, `elapsed` with all that came between."""
+    """The progress of a run. `seconds` are of training alone, `elapsed` includes validations."""
 
     step: int = 0
     tokens: int = 0
@@ -202,7 +202,7 @@ class Progress:
     bits_per_byte: float = math.nan
 
 
-def begin(
+def init_model(
     model_config: Any, tokenizer: Tokenizer, scale: float = 1.0, weights: str = "free"
 ) -> LanguageModel[Any]:
     """A model of random weights, drawn from torch's generator as it stands.
@@ -223,14 +223,14 @@ def begin(
             for part in model.modules():
                 if isinstance(part, RetNetBlock):
                     q, k = part.retention.q_proj.weight, part.retention.k_proj.weight
-                    _read_alike(part.retention_norm, q, k)
+                    _align_queries_and_keys(part.retention_norm, q, k)
                 elif isinstance(part, TransformerBlock):
                     q, k, _ = part.attention.qkv_proj.weight.chunk(3)
-                    _read_alike(part.attention_norm, q, k)
+                    _align_queries_and_keys(part.attention_norm, q, k)
     return model
 
 
-def _read_alike(norm: nn.Module, q: Tensor, k: Tensor) -> None:
+def _align_queries_and_keys(norm: nn.Module, q: Tensor, k: Tensor) -> None:
     """Let any token's query have a positive product with any near token's key."""
     if q.shape == k.shape:
         k.copy_(q)
@@ -269,7 +269,7 @@ def restore(
     model: LanguageModel[Any],
     moments: dict[str, Tensor],
 ) -> None:
-    """Give the optimizers what a checkpoint keeps of each parameter.
+    """Give the optimizers the state of each parameter in a checkpoint.
 
     Raises CheckpointError where something is missing or has another shape.
     """
@@ -281,10 +281,10 @@ def restore(
             for key in keys:
                 name = f"{names[id(parameter)]}.{key}"
                 moment = moments.get(name)
-                wanted = torch.Size([]) if key == "step" else parameter.shape
-                if moment is None or moment.shape != wanted:
+                shape = torch.Size([]) if key == "step" else parameter.shape
+                if moment is None or moment.shape != shape:
                     raise CheckpointError(
-                        f"optimizer.safetensors lacks the tensor {name} of shape {tuple(wanted)}"
+                        f"optimizer.safetensors lacks the tensor {name} of shape {tuple(shape)}"
                     )
                 state[key] = moment.to("cpu" if key == "step" else parameter.device)
             optimizer.state[parameter] = state
@@ -302,7 +302,7 @@ def load_run(
         raise CheckpointError(f"{folder} was trained with another model: {model.config}")
     moments = dict(Weights([folder / "optimizer.safetensors"]))
     content = read_json(folder / "training.json")
-    earlier, progress, trained_on = _parse(content, folder)
+    earlier, progress, text_hash = _parse(content, folder)
     names = FIXED if _may_change_ending(earlier, config, progress) else (*ENDING, *FIXED)
     for name in names:
         if getattr(earlier, name) != getattr(config, name):
@@ -310,7 +310,7 @@ def load_run(
                 f"{folder} was trained with {name} {getattr(earlier, name)}, "
                 f"not {getattr(config, name)}"
             )
-    if trained_on != corpus.sha256:
+    if text_hash != corpus.sha256:
         raise CheckpointError(f"{folder} was trained on other text than {config.data}")
     return model, progress, moments
 
@@ -352,12 +352,12 @@ def writing(out: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         how = "pass --resume to go on from there" if (out / "checkpoint").exists() else "start anew"
         raise TrainingError(
-            f"{out} cannot be written to: {error}. {kept(out)}; make room and {how}"
+            f"{out} cannot be written to: {error}. {checkpoint_status(out)}; make room and {how}"
         ) from error
 
 
-def kept(out: Path) -> str:
-    """What a run that failed leaves."""
+def checkpoint_status(out: Path) -> str:
+    """A sentence on the last checkpoint of a run that failed."""
     if (out / "checkpoint").exists():
         return f"The last checkpoint in {out} is intact"
     return f"{out} has no checkpoint yet"

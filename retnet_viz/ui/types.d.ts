@@ -1,51 +1,77 @@
-// What the modules share with the kernel and with each other, for `make check`; no page loads it.
+// Types that the modules share with the kernel and with each other, for `make check`. No page loads it.
 
 /** The bytes of a trait or of a message, however the channel wrapped them. */
 export type Bytes = ArrayBuffer | ArrayBufferView<ArrayBuffer>;
 
-/** What a widget's module is given for its Python side: the traits, and a way to send messages. */
+/** The model of a widget: its traits, and a way to send messages to its Python side. */
 export interface Model<Traits> {
   get<Name extends keyof Traits>(name: Name): Traits[Name];
   set<Name extends keyof Traits>(name: Name, value: Traits[Name]): void;
   set(values: Partial<Traits>): void;
   save_changes(): void;
   send(content: object, callbacks?: undefined, buffers?: ArrayBuffer[]): void;
-  on(event: "msg:custom", heard: Heard): void;
-  on(events: string, heard: () => void): void;
-  off(event: "msg:custom", heard: Heard): void;
-  off(events: string, heard: () => void): void;
+  on(event: "msg:custom", listener: MessageListener): void;
+  on(events: string, listener: () => void): void;
+  off(event: "msg:custom", listener: MessageListener): void;
+  off(events: string, listener: () => void): void;
+  /** Where the host shows the kernel: the manager of widgets of JupyterLab and of Voila does. */
+  widget_manager?: { kernel?: KernelConnection | null };
 }
 
-/** What a view of a widget is made of. */
+/** What is used of `IKernelConnection` of JupyterLab's services, which Voila has too. */
+export interface KernelConnection {
+  id: string;
+  status: string;
+  connectionStatus: string;
+  statusChanged?: {
+    connect(slot: (sender: unknown, status: string) => void): void;
+    disconnect(slot: (sender: unknown, status: string) => void): void;
+  };
+  serverSettings?: { baseUrl: string };
+}
+
+/** What is known of a kernel: ms since it answered and since it was busy; undefined is unknown. */
+export interface KernelReading {
+  sinceAnswer: number;
+  sinceBusy: number;
+  status?: string;
+  connection?: string;
+  isReplaced: boolean;
+}
+
+/** "silent" is busy or lost, "closed" a living kernel that does not know the page. */
+export type KernelState = "answers" | "busy" | "silent" | "closed" | "lost";
+
+/** The arguments of a widget's `render`. */
 export interface View<Traits> {
   model: Model<Traits>;
   el: HTMLElement;
 }
 
-/** Hears a message of the kernel, whose fields depend on what it answers. */
-export type Heard = (message: Message, buffers: Bytes[]) => void;
+/** Called with each message of the kernel, whose fields depend on the request. */
+export type MessageListener = (message: Message, buffers: Bytes[]) => void;
 // biome-ignore lint/suspicious/noExplicitAny: the one place where what comes over the wire gets its type
 export type Message = Record<string, any>;
 
-/** What asks and hears the kernel: all that questions need of a model. */
+/** The part of a model that requests need. */
 export interface Channel {
-  on(event: "msg:custom", heard: Heard): void;
+  on(event: "msg:custom", listener: MessageListener): void;
   send(content: object): void;
 }
 
-/** Asks the kernel by name; `Answers` has the answer to each name. Progress is heard until then. */
+/** A request to the kernel by name; `Answers` has the type of each name's answer. */
 export type Request<Answers> = <Name extends keyof Answers & string>(
   name: Name,
   about?: unknown,
-  heard?: (progress: Message) => void,
+  onProgress?: (progress: Message) => void,
 ) => Promise<Answers[Name] & { buffers: Bytes[] }>;
 
-/** A table as the alternative of a drawing: caption, header, rows. */
+/** A table that stands in for a drawing: caption, header, rows. */
 export type Table = [caption: string, header: unknown[], rows: unknown[][]];
 
 // -- planes --------------------------------------------------------------------------------------
 
-/** Of a head that is shown: its number in the model, its name, its colour. */
+/** A visible head: its number in the model, its name, its colour. */
 export interface Head {
   index: number;
   label: string;
@@ -55,17 +81,17 @@ export interface Head {
 /** A cell [head, n, m]: of the model's heads where it is pinned, of the squares where it is pointed at. */
 export type Cell = [head: number, n: number, m: number];
 
-/** A mark of a legend: its place along it, and the value there. */
-export type Tick = [place: number, text: string];
+/** A tick of a legend: its position along it, and the value there. */
+export type Tick = [position: number, text: string];
 
-/** What a plane's first line says: "computed" is all, none or blocks. */
-export interface Titled {
+/** The first line of a plane's panel; "computed" is all, none or blocks. */
+export interface PanelTitle {
   title?: string;
   origin?: string;
   computed?: string;
 }
 
-export interface HeatmapMeta extends Titled {
+export interface HeatmapMeta extends PanelTitle {
   length: number;
   heads: Head[];
   block: number;
@@ -91,14 +117,14 @@ export interface HeatmapAnswers {
   tables: { tables: Table[] };
 }
 
-/** Where something stands on a canvas. */
-export interface Spot {
+/** A point of a canvas, in pixels. */
+export interface Point {
   x: number;
   y: number;
 }
 
-/** The colours of the page that a canvas is drawn with. */
-export interface Inks {
+/** The colours of the page's theme that a canvas is drawn with. */
+export interface ThemeColors {
   paper: string;
   ink: string;
   muted: string;
@@ -108,7 +134,7 @@ export interface Inks {
 
 // -- planes of long texts ------------------------------------------------------------------------
 
-/** The window that is shown: rows from n, columns from m, so many tokens along each. */
+/** The visible window of a plane: `span` rows from n on, and as many columns from m on. */
 export interface Window {
   n: number;
   m: number;
@@ -130,27 +156,27 @@ export interface TiledTraits {
   readout: string;
 }
 
-/** A picture of a window as the kernel describes it; the places of its pixels come as bytes. */
-export interface SentPicture {
+/** A picture of a window as the kernel sends it; its colour indices come as a buffer of bytes. */
+export interface PictureMessage {
   rows: [first: number, stop: number];
   cols: [first: number, stop: number];
   pixel: number; // tokens along a pixel
   height: number;
   width: number;
   heads: number[];
-  bounds: number[]; // of these heads, those that are drawn as upper bounds
+  bounds: number[]; // the heads that are drawn as upper bounds
   note: string;
   names: [rows: string[], cols: string[]];
 }
 
 /** A picture that can be drawn: one bitmap for each head. */
-export interface Picture extends SentPicture {
+export interface Picture extends PictureMessage {
   bitmaps: Map<number, HTMLCanvasElement>;
   version: number;
 }
 
 export interface TiledAnswers extends HeatmapAnswers {
-  pictures: { version: number; pictures: SentPicture[] };
+  pictures: { version: number; pictures: PictureMessage[] };
 }
 
 // -- the mode at work ----------------------------------------------------------------------------
@@ -175,7 +201,7 @@ export interface StepTraits {
   heads: string[];
 }
 
-/** A picture on the stage; its places in the colours begin `at` a byte of the scene's. */
+/** A picture on the stage; its colour indices begin at byte `at` of the scene's buffer. */
 export interface StagePicture {
   term: string;
   label: string;
@@ -230,13 +256,13 @@ export interface Scene {
   cost: string;
 }
 
-export interface DrawnScene {
+export interface SceneData {
   token: number;
   scene: Scene;
   bytes: Uint8Array;
 }
 
-/** A place whose numbers are asked for: of a picture, or a cell (n, m) of the plane. */
+/** An entry of a picture, or a cell (n, m) of the plane, whose numbers are requested. */
 export type StagePlace = [term: string, row: number, column: number];
 
 export interface StepAnswers {
@@ -248,7 +274,7 @@ export interface StepAnswers {
 // -- modes side by side --------------------------------------------------------------------------
 
 /** The steps of one mode as the kernel sends them: each list has one entry a step. */
-export interface SentRun {
+export interface RunMessage {
   mode: string;
   color: string;
   first_token: number[];
@@ -261,41 +287,41 @@ export interface SentRun {
   milliseconds: number[] | null;
 }
 
-/** A run with what is done in all after each of its steps. */
-export interface Run extends SentRun {
+/** A run with running totals after each of its steps. */
+export interface Run extends RunMessage {
   steps: number;
   flopsAfter: number[];
   timeAfter: number[] | null;
   peakAfter: number[];
 }
 
-/** Where a run is. */
+/** The state of a run at a moment. */
 export interface Moment {
   done: number; // steps
-  current: number; // the step that is shown as the one at work, -1 for none
+  current: number; // the step at work, -1 for none
   finished: boolean;
-  tokens: number; // whose outputs are given
+  tokens: number; // with an output
   flops: number;
-  held: number;
+  heldBytes: number;
   peak: number;
   time: number | null; // null where it is not measured
 }
 
-/** What races: a number that all modes have, in one unit. */
+/** A quantity that all modes have, in one unit. */
 export interface Quantity {
   name: string;
   unit: string;
-  phrase: string; // what it is, after its number; "" where that needs no saying
-  top: number; // the most of any run
+  phrase: string; // follows its number in a sentence; "" for none
+  top: number; // the largest of any run
   now(moment: Moment): number | null;
   peak?(moment: Moment): number;
   total(run: Run): number | null;
-  write(value: number): string;
+  format(value: number): string;
   unitOf?(value: number): string;
 }
 
 export interface TimelineTraits {
-  race: { length?: number; note?: string; sentence?: string; runs?: SentRun[] };
+  race: { length?: number; note?: string; sentence?: string; runs?: RunMessage[] };
   clock: string;
   position: number;
   elapsed: number;
@@ -303,7 +329,7 @@ export interface TimelineTraits {
 
 // -- a page without a kernel ---------------------------------------------------------------------
 
-/** What is said of a cell, with names in braces. */
+/** Templates of the sentences on a cell, with names in braces. */
 export interface CellSentences {
   weight: string;
   decay: string;
@@ -319,7 +345,7 @@ export interface CellNumbers {
 
 type RecordedPlane = { cells: Bytes; meta: HeatmapMeta };
 
-/** What the panels show of a layer and some heads. */
+/** The content of the panels for a layer and some heads. */
 export interface RecordedView {
   planes: { decay: RecordedPlane; retention: RecordedPlane };
   decaySentence: string;
@@ -328,7 +354,7 @@ export interface RecordedView {
   selections: { shades: Bytes; weights: Bytes; sentence: string }[];
 }
 
-/** The steps of a mode: a scene for each token, whose bytes stand in parts. */
+/** The steps of a mode: a scene for each token, with its bytes in parts. */
 export interface RecordedStage {
   mode: string;
   head: number;
@@ -336,7 +362,7 @@ export interface RecordedStage {
   scenes: { scene: Scene; parts: Uint8Array[]; tables: Table[] }[];
 }
 
-/** An exploration that was written down. */
+/** A recorded exploration. */
 export interface RecordedPage {
   about: string;
   text: string;
@@ -350,7 +376,7 @@ export interface RecordedPage {
   views: RecordedView[][];
   numbers: {
     scores: Uint8Array<ArrayBuffer>;
-    weights: Uint8Array<ArrayBuffer>;
+    weights: Uint8Array<ArrayBuffer> | null;
     decay: Uint8Array<ArrayBuffer>;
   }[];
   sentences: CellSentences & { stripTitles: string[] };
@@ -406,10 +432,10 @@ export interface HostBridgeTraits {
 
 export interface HostBridgeAnswers {
   link: { link: string; whyNot: string }; // whyNot where link is ""
-  save: { file: string }; // the name; what stands in it is the buffer
+  save: { file: string }; // the name; its content is the buffer
 }
 
-/** A file, which is the buffer; or figures as JSON, of which the page makes a picture. */
+/** A file in the buffer; or figures as JSON, which the page draws into a picture. */
 export interface ExportMenuAnswers {
   file: { file?: string; draw?: string[] };
   cancel: object;
@@ -425,6 +451,7 @@ export interface PlotAnswers {
 }
 
 export interface PlotTraits {
+  library?: string; // none in a page without a kernel
   figure: Partial<Figure>;
   clicked: number;
   cursor: number;
@@ -438,19 +465,20 @@ export interface Figure {
   layout: Layout;
 }
 
-export type Place = string | number;
+export type AxisValue = string | number;
 
 export interface Axis {
+  domain?: number[];
   title?: string | { text?: string };
-  tickvals?: Place[];
+  tickvals?: AxisValue[];
   ticktext?: string[];
 }
 
 export interface Trace {
   type?: string;
   name?: string;
-  x?: Place[];
-  y?: Place[];
+  x?: AxisValue[];
+  y?: AxisValue[];
   z?: unknown[][];
   x0?: number;
   y0?: number;
@@ -481,11 +509,11 @@ export interface Layout {
   margin?: object;
   showlegend?: boolean;
   legend?: { orientation?: string; yref?: string };
-  meta?: { sentence?: string };
+  meta?: { sentence?: string; narrow?: { below: number; layout: Layout } }; // narrow: of a panel below a width, in pixels
   [axis: `xaxis${string}` | `yaxis${string}`]: Axis | undefined;
 }
 
-/** An element that plotly draws in, with what it keeps there. */
+/** An element that plotly draws in, with the properties that plotly sets on it. */
 export interface PlotlyBox extends HTMLDivElement {
   _fullLayout?: {
     showlegend: boolean;
@@ -497,7 +525,7 @@ export interface PlotlyBox extends HTMLDivElement {
       d2p?(place: number): number;
     };
   };
-  on(event: string, heard: (event: { points: { x: unknown }[] }) => void): void;
+  on(event: string, listener: (event: { points: { x: unknown }[] }) => void): void;
 }
 
 export interface Plotly {

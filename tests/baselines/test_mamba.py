@@ -28,9 +28,9 @@ def tiny_mamba(seed: int = 0, dtype: torch.dtype = torch.double, **fields: objec
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            drawn = parameter.dim() > 1 and not name.endswith("A_log")
+            is_matrix = parameter.dim() > 1 and not name.endswith("A_log")
             noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(0.4 * noise + (0.0 if drawn else parameter))
+            parameter.copy_(0.4 * noise + (0.0 if is_matrix else parameter))
     return model.to(dtype)
 
 
@@ -40,7 +40,7 @@ def random_ids(batch: int, length: int, vocab: int = 23, seed: int = 0) -> Tenso
 
 
 def tensors(state: MambaState) -> list[Tensor]:
-    return [each for layer in state.layers if layer is not None for each in layer]
+    return [tensor for layer in state.layers if layer is not None for tensor in layer]
 
 
 @st.composite
@@ -97,8 +97,8 @@ def literal_logits(model: Mamba, ids: list[int]) -> Tensor:
 def test_the_model_computes_what_the_paper_says(fields: dict[str, Any], seed: int) -> None:
     model = tiny_mamba(seed, **fields)
     ids = random_ids(1, 7, seed=seed)
-    wanted = literal_logits(model, ids[0].tolist())
-    assert (model(ids).logits[0] - wanted).abs().max() <= 1e-9
+    expected = literal_logits(model, ids[0].tolist())
+    assert (model(ids).logits[0] - expected).abs().max() <= 1e-9
 
 
 @given(
@@ -115,42 +115,42 @@ def test_any_split_gives_the_logits_of_the_whole(
     for dtype, limit in ((torch.float64, 1e-10), (torch.float32, 1e-4)):
         model.to(dtype)
         with torch.set_grad_enabled(learns):
-            whole = model(ids)
+            full = model(ids)
             state, parts = None, []
             for piece in ids.split(pieces, dim=1):
                 output = model(piece, state)
                 state = output.state
                 parts.append(output.logits)
         assert state is not None
-        assert state.position == whole.state.position == sum(pieces)
-        pairs = zip(tensors(state), tensors(whole.state), strict=True)
-        for found, wanted in [(torch.cat(parts, dim=1), whole.logits), *pairs]:
-            assert found.dtype == wanted.dtype == dtype
-            assert found.shape == wanted.shape
-            assert torch.allclose(found, wanted, limit, limit)
+        assert state.position == full.state.position == sum(pieces)
+        pairs = zip(tensors(state), tensors(full.state), strict=True)
+        for actual, expected in [(torch.cat(parts, dim=1), full.logits), *pairs]:
+            assert actual.dtype == expected.dtype == dtype
+            assert actual.shape == expected.shape
+            assert torch.allclose(actual, expected, limit, limit)
 
 
 @torch.no_grad()
 def test_steps_of_one_token_give_what_the_scan_gives() -> None:
     model = tiny_mamba()
     ids = random_ids(3, 20)
-    wanted = model(ids).logits
+    expected = model(ids).logits
     state = model.empty_state()
     for t in range(ids.shape[1]):
         output = model(ids[:, t : t + 1], state)
         state = output.state
-        assert (output.logits[:, 0] - wanted[:, t]).abs().max() < 1e-10
+        assert (output.logits[:, 0] - expected[:, t]).abs().max() < 1e-10
 
 
 @pytest.mark.parametrize("t", [0, 3, 17, 30])
 def test_a_token_changes_nothing_before_it_and_what_comes_after(t: int) -> None:
     model = tiny_mamba()
     ids = random_ids(1, 31)
-    other = ids.clone()
-    other[0, t] = (ids[0, t] + 1) % 23
-    changed = (model(ids).logits != model(other).logits).any(-1)[0]
-    assert not changed[:t].any()
-    assert changed[t:].all()
+    other_ids = ids.clone()
+    other_ids[0, t] = (ids[0, t] + 1) % 23
+    differs = (model(ids).logits != model(other_ids).logits).any(-1)[0]
+    assert not differs[:t].any()
+    assert differs[t:].all()
 
 
 def test_texts_of_a_batch_do_not_meet() -> None:
@@ -160,8 +160,8 @@ def test_texts_of_a_batch_do_not_meet() -> None:
     for row in range(3):
         alone = model(ids[row : row + 1])
         assert (alone.logits[0] - together.logits[row]).abs().max() < 1e-12
-        for found, wanted in zip(tensors(alone.state), tensors(together.state), strict=True):
-            assert (found[0] - wanted[row]).abs().max() < 1e-12
+        for actual, expected in zip(tensors(alone.state), tensors(together.state), strict=True):
+            assert (actual[0] - expected[row]).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("learns", [False, True])
@@ -170,11 +170,11 @@ def test_the_given_state_is_not_changed(length: int, learns: bool) -> None:
     model = tiny_mamba()
     with torch.set_grad_enabled(learns):
         state = model(random_ids(2, 5)).state
-        kept = [each.clone() for each in tensors(state)]
-        after = model(random_ids(2, length, seed=1), state).state
-    assert (state.position, after.position) == (5, 5 + length)
-    assert all(map(torch.equal, tensors(state), kept))
-    assert not any(map(torch.equal, tensors(after), kept))
+        copies = [tensor.clone() for tensor in tensors(state)]
+        new_state = model(random_ids(2, length, seed=1), state).state
+    assert (state.position, new_state.position) == (5, 5 + length)
+    assert all(map(torch.equal, tensors(state), copies))
+    assert not any(map(torch.equal, tensors(new_state), copies))
 
 
 @torch.no_grad()
@@ -189,8 +189,8 @@ def test_the_state_has_the_same_size_after_any_text() -> None:
             assert layer is not None
             assert layer.h.shape == (2, 12, 3)
             assert layer.inputs.shape == (2, 12, 3)
-            for each in layer:  # and holds on to nothing larger
-                assert each.untyped_storage().nbytes() == each.nbytes
+            for tensor in layer:  # and holds on to nothing larger
+                assert tensor.untyped_storage().nbytes() == tensor.nbytes
         assert state.nbytes == 2 * 2 * (12 * 3 + 12 * 3) * 4
 
 
@@ -221,7 +221,7 @@ def test_first_weights_are_those_of_the_paper() -> None:
         assert block.out_proj.weight.std().item() == pytest.approx(0.01, rel=0.05)
     assert max(F.softplus(block.dt_proj.bias).max() for block in model.blocks) > 0.097
     names = [name for name, _ in model.named_parameters()]
-    assert sum(name.endswith(model.undecayed) for name in names) == 4
+    assert sum(name.endswith(model.no_weight_decay) for name in names) == 4
 
 
 def test_every_weight_learns_in_sixteen_bits() -> None:
@@ -253,21 +253,21 @@ def test_every_weight_learns_in_sixteen_bits() -> None:
 def test_a_model_of_sixteen_bits_keeps_its_decays_and_states_in_thirty_two(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(mamba, "scan", lambda *args: given.append(args) or scan(*args))
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(mamba, "scan", lambda *args: calls.append(args) or scan(*args))
     model = tiny_mamba(dtype=torch.bfloat16)
     ids = random_ids(2, 30)
     output = model(ids)
     assert output.logits.dtype == torch.bfloat16
-    for (_, delta, a, *_), block in zip(given, model.blocks, strict=True):
+    for (_, delta, a, *_), block in zip(calls, model.blocks, strict=True):
         assert delta.dtype == torch.float32
         assert torch.equal(a, -block.A_log.float().exp())
     for piece in (ids[:, :1], ids[:, :5]):
         for layer in model(piece, output.state).state.layers:
             assert layer is not None
             assert layer.h.dtype == torch.float32
-    wanted = model.double()(ids).logits
-    assert (output.logits - wanted).abs().max() < 2**-5 * wanted.abs().max()
+    expected = model.double()(ids).logits
+    assert (output.logits - expected).abs().max() < 2**-5 * expected.abs().max()
 
 
 def record(model: Mamba, ids: Tensor, state: MambaState | None = None) -> list[tuple[str, Tensor]]:
@@ -349,9 +349,9 @@ def test_a_field_that_no_config_has_is_refused_by_name() -> None:
 
 def test_a_config_survives_json() -> None:
     for config in (MambaConfig(), MambaConfig(7, 33, 1, 3, 5, 2, 9, 1e-6, False)):
-        again = MambaConfig.from_dict(json.loads(json.dumps(config.to_dict())))
-        assert again == config
-        assert hash(again) == hash(config)
+        copy = MambaConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+        assert copy == config
+        assert hash(copy) == hash(config)
     assert MambaConfig().delta_rank == 16
     assert MambaConfig(d_model=33).delta_rank == 3
 
@@ -366,7 +366,7 @@ def peer() -> tuple[Mamba, Any]:
         from transformers import MambaForCausalLM
     model = tiny_mamba(dtype=torch.float32, d_model=16, state_size=4, conv_width=4, n_layers=3)
     config = model.config
-    theirs = MambaForCausalLM(
+    peer_model = MambaForCausalLM(
         PeerConfig(
             vocab_size=config.vocab_size,
             hidden_size=config.d_model,
@@ -392,28 +392,28 @@ def peer() -> tuple[Mamba, Any]:
         for pattern, replacement in renamed.items():
             name = re.sub(pattern, replacement, name)
         weights[name] = weight
-    theirs.load_state_dict(weights, strict=True)
-    return model, theirs
+    peer_model.load_state_dict(weights, strict=True)
+    return model, peer_model
 
 
 @torch.no_grad()
 def test_transformers_computes_the_same_logits(peer: tuple[Mamba, Any]) -> None:
-    model, theirs = peer
+    model, peer_model = peer
     ids = random_ids(2, 40)
-    wanted = theirs(ids).logits
-    assert torch.allclose(model(ids).logits, wanted, rtol=1e-5, atol=1e-5)
+    expected = peer_model(ids).logits
+    assert torch.allclose(model(ids).logits, expected, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
 def test_transformers_steps_to_the_same_logits_and_states(peer: tuple[Mamba, Any]) -> None:
-    model, theirs = peer
+    model, peer_model = peer
     ids = random_ids(2, 12)
-    ours, other = model(ids[:, :6]), theirs(ids[:, :6], use_cache=True)
+    output, other_ids = model(ids[:, :6]), peer_model(ids[:, :6], use_cache=True)
     for t in range(6, 12):
-        ours = model(ids[:, t : t + 1], ours.state)
-        other = theirs(ids[:, t : t + 1], cache=other.cache, use_cache=True)
-        assert torch.allclose(ours.logits, other.logits, rtol=1e-5, atol=1e-5)
-    for index, layer in enumerate(ours.state.layers):
+        output = model(ids[:, t : t + 1], output.state)
+        other_ids = peer_model(ids[:, t : t + 1], cache=other_ids.cache, use_cache=True)
+        assert torch.allclose(output.logits, other_ids.logits, rtol=1e-5, atol=1e-5)
+    for index, layer in enumerate(output.state.layers):
         assert layer is not None
-        wanted = other.cache.get_recurrent_state(index, state_idx=0)
-        assert torch.allclose(layer.h, wanted, rtol=1e-5, atol=1e-5)
+        expected = other_ids.cache.get_recurrent_state(index, state_idx=0)
+        assert torch.allclose(layer.h, expected, rtol=1e-5, atol=1e-5)

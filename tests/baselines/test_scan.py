@@ -13,7 +13,7 @@ from torch import Tensor
 
 from retnet_viz.baselines import scan as scan_module
 from retnet_viz.baselines.scan import CHUNK, scan
-from retnet_viz.trace.views.cost import measure
+from retnet_viz.trace.views.pass_cost import measure
 
 NAMES = ("x", "delta", "a", "b", "c", "d", "h")
 LENGTHS = st.one_of(st.integers(1, 5), st.integers(CHUNK - 1, 2 * CHUNK + 3))
@@ -50,9 +50,9 @@ def literal(
     return torch.stack(ys, dim=1), h
 
 
-def gap(found: Tensor, wanted: Tensor) -> float:
-    assert found.shape == wanted.shape
-    return float(((found - wanted).abs().max() / (1 + wanted.abs().max())).detach())
+def gap(actual: Tensor, expected: Tensor) -> float:
+    assert actual.shape == expected.shape
+    return float(((actual - expected).abs().max() / (1 + expected.abs().max())).detach())
 
 
 @given(
@@ -65,22 +65,22 @@ def test_values_and_gradients_are_those_of_the_recurrence(
     inputs = random_inputs(batch, length, channels, n, seed)
     if not starts:
         inputs["h"].zero_()
-    wanted = literal(**inputs)
+    expected = literal(**inputs)
     if not starts:
-        assert gap(scan(**{**inputs, "h": None})[0], wanted[0]) < 1e-12
-    for found, right in zip(scan(**inputs), wanted, strict=True):
-        assert gap(found, right) < 1e-12
+        assert gap(scan(**{**inputs, "h": None})[0], expected[0]) < 1e-12
+    for actual, expected_tensor in zip(scan(**inputs), expected, strict=True):
+        assert gap(actual, expected_tensor) < 1e-12
 
     leaves = {name: tensor.requires_grad_() for name, tensor in inputs.items()}
-    weights = [torch.randn_like(each) for each in wanted]
+    weights = [torch.randn_like(tensor) for tensor in expected]
     gradients = [
         torch.autograd.grad(
             sum((w * r).sum() for w, r in zip(weights, results, strict=True)), list(leaves.values())
         )
         for results in (scan(**leaves), literal(**leaves))
     ]
-    for name, found, right in zip(NAMES, *gradients, strict=True):
-        assert gap(found, right) < 1e-11, name
+    for name, actual, expected_tensor in zip(NAMES, *gradients, strict=True):
+        assert gap(actual, expected_tensor) < 1e-11, name
 
 
 @pytest.mark.parametrize("length", [1, 5])
@@ -119,61 +119,61 @@ def test_any_split_gives_what_the_whole_gives(pieces: list[int], learns: bool) -
 @pytest.mark.parametrize("learns", [False, True])
 def test_nothing_that_is_given_is_changed(length: int, learns: bool) -> None:
     inputs = random_inputs(2, length, 3, 2)
-    kept = {name: tensor.clone() for name, tensor in inputs.items()}
+    copies = {name: tensor.clone() for name, tensor in inputs.items()}
     inputs["h"].requires_grad_(learns)
     y, h = scan(**inputs)
     if learns:
         (y.sum() + h.sum()).backward()
-    assert all(torch.equal(inputs[name], kept[name]) for name in NAMES)
+    assert all(torch.equal(inputs[name], copies[name]) for name in NAMES)
 
 
 @pytest.mark.parametrize("length", [1, 20])
 def test_states_have_thirty_two_bits_where_the_inputs_have_sixteen(length: int) -> None:
     inputs = random_inputs(2, length, 3, 2, dtype=torch.bfloat16)
-    wanted = literal(**{name: tensor.double() for name, tensor in inputs.items()})
+    expected = literal(**{name: tensor.double() for name, tensor in inputs.items()})
     for learns in (False, True):
         inputs["x"].requires_grad_(learns)
         with torch.autocast("cpu", torch.bfloat16):
             y, h = scan(**inputs)
         assert (y.dtype, h.dtype) == (torch.bfloat16, torch.float32)
-        assert gap(h.double(), wanted[1]) < 1e-6
-        assert gap(y.double(), wanted[0]) < 2**-8
+        assert gap(h.double(), expected[1]) < 1e-6
+        assert gap(y.double(), expected[0]) < 2**-8
 
 
 @pytest.mark.parametrize("length", [1, 20])
 def test_autocast_does_not_round_what_has_thirty_two_bits(length: int) -> None:
     inputs = {n: t.requires_grad_() for n, t in random_inputs(2, length, 3, 2).items()}
     single = {n: t.detach().float().requires_grad_() for n, t in inputs.items()}
-    wanted = literal(**inputs)[0]
-    gradients = torch.autograd.grad(wanted.sum(), [inputs[name] for name in NAMES])
+    expected = literal(**inputs)[0]
+    gradients = torch.autograd.grad(expected.sum(), [inputs[name] for name in NAMES])
     with torch.autocast("cpu", torch.bfloat16):
-        found = scan(**single)[0]
+        actual = scan(**single)[0]
         with torch.no_grad():
-            assert gap(scan(**single)[0].double(), wanted) < 1e-5
-        assert gap(found.double(), wanted) < 1e-5
-        found = torch.autograd.grad(found.sum(), [single[name] for name in NAMES])
-    for each, right in zip(found, gradients, strict=True):
-        assert gap(each.double(), right) < 1e-5
+            assert gap(scan(**single)[0].double(), expected) < 1e-5
+        assert gap(actual.double(), expected) < 1e-5
+        actual = torch.autograd.grad(actual.sum(), [single[name] for name in NAMES])
+    for tensor, expected_tensor in zip(actual, gradients, strict=True):
+        assert gap(tensor.double(), expected_tensor) < 1e-5
 
 
 def test_one_token_is_one_step_where_nothing_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = random_inputs(2, 1, 3, 2)
-    wanted = literal(**inputs)
-    monkeypatch.setattr(scan_module, "_read", None)
+    expected = literal(**inputs)
+    monkeypatch.setattr(scan_module, "_scan_batch", None)
     with torch.no_grad():
         inputs["x"].requires_grad_()
-        for found, right in zip(scan(**inputs), wanted, strict=True):
-            assert gap(found, right) < 1e-12
+        for actual, expected_tensor in zip(scan(**inputs), expected, strict=True):
+            assert gap(actual, expected_tensor) < 1e-12
 
 
 def test_decays_that_vanish_leave_finite_values_and_gradients() -> None:
     inputs = random_inputs(1, 40, 2, 3, dtype=torch.float32)
     inputs["delta"][:, 10:20] = 1e3
-    leaves: dict[str, Any] = {name: each.requires_grad_() for name, each in inputs.items()}
+    leaves: dict[str, Any] = {name: tensor.requires_grad_() for name, tensor in inputs.items()}
     y, h = scan(**leaves)
     (y.sum() + h.sum()).backward()
-    assert all(torch.isfinite(each).all() for each in (y, h))
-    assert all(torch.isfinite(each.grad).all() for each in leaves.values())
+    assert all(torch.isfinite(tensor).all() for tensor in (y, h))
+    assert all(torch.isfinite(tensor.grad).all() for tensor in leaves.values())
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4])
@@ -188,17 +188,17 @@ def test_threads_share_a_batch_without_changing_it_or_their_number(batch: int) -
         loss = (y * y).sum() + (h * h).sum()
         return *alone, y, h, *torch.autograd.grad(loss, list(leaves.values()))
 
-    wanted = results()
+    expected = results()
     torch.set_num_threads(2)
     try:
-        found = results()
+        actual = results()
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(torch.get_num_threads).result() == 2
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
-    for each, right in zip(found, wanted, strict=True):
-        assert gap(each, right) < 1e-13
+    for tensor, expected_tensor in zip(actual, expected, strict=True):
+        assert gap(tensor, expected_tensor) < 1e-13
 
 
 def test_an_error_in_a_share_is_raised_and_leaves_the_threads_as_they_were() -> None:

@@ -37,13 +37,13 @@ def test_the_columns_show_what_each_model_reads(board: Locator) -> None:
     n = 7
     board.locator(".rv-column").last.get_by_role("option").nth(n).click()
     for column, folder in zip(board.locator(".rv-column").all(), KINDS.values(), strict=True):
-        found = read(load_model(folder), TEXT)
+        reading = read(load_model(folder), TEXT)
         expect(column.get_by_role("option", selected=True)).to_have_attribute("data-n", str(n))
-        expect(column.locator(".rv-heatmap .rv-name")).to_have_text(found.kind.capitalize())
-        row = found.weights(0)[0, n, : n + 1]
+        expect(column.locator(".rv-heatmap .rv-name")).to_have_text(reading.kind.capitalize())
+        row = reading.weights(0)[0, n, : n + 1]
         most = int(row.abs().argmax())
         expect(column.locator(".rv-heatmap")).to_contain_text(f"reads most of token {most} ")
-        likeliest = found.model.tokenizer.piece(int(found.logits[n].argmax())).strip()
+        likeliest = reading.model.tokenizer.piece(int(reading.logits[n].argmax())).strip()
         expect(column.locator(".rv-plot")).to_contain_text(likeliest)
         expect(column.locator(".rv-plot .gtitle")).to_contain_text(f"n = {n}")
     expect(board.locator(".rv-area-decays")).to_contain_text("γ of 0.969 to 0.996")
@@ -66,9 +66,9 @@ def test_a_layer_a_head_and_a_text_are_chosen(board: Locator, page: Page) -> Non
     first.get_by_role("button", name="3", exact=True).click()
     note = first.locator(".rv-strip .rv-origin")
     expect(note).to_have_text("head 3, layer 3")
-    found = read(load_model(KINDS["retnet"]), TEXT)
-    n = found.length - 1
-    most = int(found.weights(3)[3, n].abs().argmax())
+    reading = read(load_model(KINDS["retnet"]), TEXT)
+    n = reading.length - 1
+    most = int(reading.weights(3)[3, n].abs().argmax())
     expect(first.locator(".rv-heatmap")).to_contain_text(f"reads most of token {most} ")
     boxes = [column.bounding_box() for column in board.locator(".rv-column").all()]
     fill(board, "Once upon a time there was a king")

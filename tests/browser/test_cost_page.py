@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from conftest import leave
 from playwright.sync_api import Browser, Page, expect
 
 from retnet_viz.experiments.cost_model import (
@@ -22,12 +21,13 @@ from retnet_viz.experiments.cost_model import (
 )
 from retnet_viz.experiments.generation_cost import positions
 from retnet_viz.figures.base.captions import data_size, number
-from retnet_viz.ui.core import link
-from retnet_viz.ui.core.page_state import ExplorerState
-from retnet_viz.ui.pages.cost import shipped_models
-from retnet_viz.ui.pages.cost_state import CostState
+from retnet_viz.ui.core.state import link
+from retnet_viz.ui.core.state.page_state import ExplorerState
+from retnet_viz.ui.pages.cost.cost import shipped_models
+from retnet_viz.ui.pages.cost.cost_state import CostState
 from tests.support.cost_steps import CostPage
 from tests.support.explorer_steps import ExplorerPage
+from tests.support.observed import Observed, observed_page
 from tests.support.page_steps import read_rows
 
 REACH = 1024
@@ -35,28 +35,20 @@ LONG = 60_000  # ms: the machine may be busy
 
 
 @pytest.fixture(scope="module")
-def opened(browser: Browser, voila_url: str) -> Iterator[tuple[CostPage, list[str]]]:
-    """One page for the tests of this file, and what it did that it must not."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    page.set_default_timeout(LONG)
-    wrong: list[str] = []
-    home = re.compile(r"(https?|wss?)://(127\.0\.0\.1|localhost)[:/]|data:|blob:|about:")
-    page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda r: None if home.match(r.url) else wrong.append(r.url))
-    page.goto(cost_url(voila_url))
-    board = CostPage(page)
-    board.wait()
-    yield board, wrong
-    leave(page)
-    context.close()
+def open_page(browser: Browser, voila_url: str) -> Iterator[tuple[CostPage, Observed]]:
+    """One page for the tests of this file, and what it did so far."""
+    with observed_page(browser, 1280, 800) as (page, observed):
+        page.goto(cost_url(voila_url))
+        board = CostPage(page)
+        board.wait()
+        yield board, observed
 
 
 @pytest.fixture
-def board(opened: tuple[CostPage, list[str]]) -> Iterator[CostPage]:
-    yield opened[0]
-    assert opened[1] == []
+def board(open_page: tuple[CostPage, Observed]) -> Iterator[CostPage]:
+    board, observed = open_page
+    yield board
+    observed.expect_nothing()
 
 
 def cost_url(url: str) -> str:
@@ -70,7 +62,7 @@ def test_a_run_shows_points_of_three_models_and_their_crossover(board: CostPage)
     board.button("Start").click()
     expect(board.button("Cancel")).to_be_visible()
     expect(board.now).to_contain_text(re.compile(r"at position \d"), timeout=LONG)
-    expect(board.doing).to_have_text(f"measured up to position {REACH:,}", timeout=LONG)
+    expect(board.activity).to_have_text(f"measured up to position {REACH:,}", timeout=LONG)
     expect(board.button("Start")).to_be_visible()
     assert board.boxes() == boxes
 
@@ -86,11 +78,11 @@ def test_a_run_shows_points_of_three_models_and_their_crossover(board: CostPage)
     header, *rows = board.read_table(board.sizes)
     measured = {name: header.index(name) for name in KINDS}
     formula = {name: header.index(f"{name}, formula") for name in KINDS}
-    found = {row[0].replace(",", ""): row for row in rows}
+    row_of = {row[0].replace(",", ""): row for row in rows}
     precision = precision_of(torch.float32)
     for name, model in shipped_models().items():
         for place in positions(REACH):
-            row, expected = found[str(place)], state_bytes(model.config, place, precision)
+            row, expected = row_of[str(place)], state_bytes(model.config, place, precision)
             assert row[measured[name]] == str(expected)
             assert row[formula[name]] in ("", str(expected))
     expect(board.sizes.locator(".rv-sentence")).to_contain_text("from 65 tokens on")
@@ -102,12 +94,12 @@ def test_a_run_can_be_cancelled(board: CostPage) -> None:
     board.button("Start").click()
     expect(board.now).to_contain_text(re.compile(r"at position \d"), timeout=LONG)
     board.button("Cancel").click()
-    expect(board.doing).to_have_text("cancelled")
+    expect(board.activity).to_have_text("cancelled")
     expect(board.button("Start")).to_be_visible()
     measured = board.times.get_attribute("data-drawn")
     board.page.evaluate("() => new Promise(done => setTimeout(done, 600))")
     assert board.times.get_attribute("data-drawn") == measured
-    expect(board.doing).to_have_text("cancelled")
+    expect(board.activity).to_have_text("cancelled")
 
 
 def test_the_calculator_shows_what_the_library_calculates(board: CostPage) -> None:
@@ -125,22 +117,24 @@ def test_the_calculator_shows_what_the_library_calculates(board: CostPage) -> No
     expect(root.locator(".rv-area-calc .widget-readout")).to_have_text("768k")
 
     size, context, card = SIZES["2.7B"], 768 * 1024, CARDS["L4 24 GB"]
-    chosen = (context, 3, PRECISIONS["float32"], card)
-    found = [estimate(config, *chosen) for config in size.configs.values()]
-    expect(board.held.locator(".rv-sentence")).to_contain_text(f"At {context:,} tokens and 3 rows")
+    inputs = (context, 3, PRECISIONS["float32"], card)
+    estimates = [estimate(config, *inputs) for config in size.configs.values()]
+    expect(board.memory.locator(".rv-sentence")).to_contain_text(
+        f"At {context:,} tokens and 3 rows"
+    )
     expect(board.estimates).to_contain_text("L4 24 GB: 300 GB/s")
     rows = {row[0]: row[1:] for row in read_rows(board.estimates.locator("table"))}
     assert rows[""] == list(KINDS)
-    assert rows["state, all rows"] == [data_size(each.state_bytes) for each in found]
-    assert rows["ms per step"] == [number(1000 * each.seconds) for each in found]
-    assert rows["tokens / s"] == [number(each.tokens_second) for each in found]
+    assert rows["state, all rows"] == [data_size(each.state_bytes) for each in estimates]
+    assert rows["ms per step"] == [number(1000 * each.seconds) for each in estimates]
+    assert rows["tokens / s"] == [number(each.tokens_second) for each in estimates]
     assert rows["largest batch"] == [
         f"{largest_batch(config, context, PRECISIONS['float32'], card):,}"
         for config in size.configs.values()
     ]
-    table = {row[0]: row[1:] for row in board.read_table(board.held)}
+    table = {row[0]: row[1:] for row in board.read_table(board.memory)}
     assert table["768k" if "768k" in table else str(context)] == [
-        str(each.held_bytes) for each in found
+        str(each.held_bytes) for each in estimates
     ]
     assert "✗" in rows["memory"][1]  # told without colour
 
@@ -165,11 +159,11 @@ def test_nothing_is_cut_off(board: CostPage, width: int, height: int) -> None:
 def test_a_link_opens_in_the_dark_with_what_was_chosen(page: Page, voila_url: str) -> None:
     theirs = ExplorerState("The queen sat down", "chunkwise", 2)
     state = CostState(size="1.3B", context=2**20, batch=2, theme="dark")
-    page.goto(f"{cost_url(voila_url)}?{state.query(theirs.held())}")
+    page.goto(f"{cost_url(voila_url)}?{state.query(theirs.link_parts())}")
     board = CostPage(page)
     board.wait()
     expect(board.root).to_have_attribute("data-theme", "dark")
-    expect(board.held.locator(".rv-sentence")).to_contain_text("At 1,048,576 tokens and 2 rows")
+    expect(board.memory.locator(".rv-sentence")).to_contain_text("At 1,048,576 tokens and 2 rows")
     expect(board.button("1.3B")).to_have_class(re.compile("mod-active"))
     for panel in (board.times, board.claims):
         background = panel.evaluate("el => getComputedStyle(el).backgroundColor")
@@ -183,5 +177,5 @@ def test_a_link_opens_in_the_dark_with_what_was_chosen(page: Page, voila_url: st
     href = page.get_by_role("link", name="Cost").get_attribute("href")
     assert href
     assert "cost.ipynb?" in href
-    assert link.read(href).parts.keys() == {"explorer", "cost"}
-    assert link.read(href).parts["explorer"]["text"] == theirs.text
+    assert link.read_link(href).parts.keys() == {"explorer", "cost"}
+    assert link.read_link(href).parts["explorer"]["text"] == theirs.text

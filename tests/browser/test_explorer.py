@@ -8,11 +8,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import retnet_viz as rv
+from retnet_viz.figures.base.scale import ColorScale
 from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.ui.pages.presets import START
 from tests.support.explorer_steps import ExplorerPage
 from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.page_steps import cell_centre
 
 TEXT = "The king had three sons, and the youngest"
 OTHER = "The queen sat down"
@@ -26,19 +28,19 @@ def model():
 @pytest.fixture
 def explorer(page: Page, voila_url: str) -> ExplorerPage:
     page.goto(voila_url)
-    opened = ExplorerPage(page)
-    opened.wait()
-    return opened
+    explorer_page = ExplorerPage(page)
+    explorer_page.wait()
+    return explorer_page
 
 
 @pytest.fixture
 def lab_explorer(page: Page, lab_url: str) -> ExplorerPage:
     open_notebook(page, lab_url, "01_meet_retention.ipynb")
     run_all_cells(page)
-    opened = ExplorerPage(page)
-    opened.root.scroll_into_view_if_needed()
-    opened.wait()
-    return opened
+    explorer_page = ExplorerPage(page)
+    explorer_page.root.scroll_into_view_if_needed()
+    explorer_page.wait()
+    return explorer_page
 
 
 @pytest.fixture(params=["explorer", "lab_explorer"])
@@ -91,20 +93,20 @@ def test_a_cell_tells_its_numbers_under_the_pointer_and_by_keyboard(
     canvas = anywhere.weights.locator(".rv-canvas-box canvas")
     canvas.scroll_into_view_if_needed()
 
-    def said(n: int, m: int) -> tuple[str, str]:
+    def expected_texts(n: int, m: int) -> tuple[str, str]:
         cell = trace.cell(anywhere.value("layer"), 2, n, m)
         return f"q·k {cell.score:.3g} ×", f"{cell.decay:.3g} = {cell.weight:.3g}"
 
-    x, y = anywhere.cell_centre(anywhere.weights, 7, 3, trace.length)
+    x, y = cell_centre(anywhere.weights, 7, 3, trace.length)
     anywhere.page.mouse.move(x, y)
-    for part in said(7, 3):
+    for part in expected_texts(7, 3):
         expect(readout).to_contain_text(part)
     anywhere.page.mouse.move(0, 0)
     expect(readout).to_have_text(at_rest)
     canvas.focus()
     for key in ("ArrowUp", "ArrowRight", "ArrowRight"):
         anywhere.page.keyboard.press(key)
-    for part in said(last - 1, 2):
+    for part in expected_texts(last - 1, 2):
         expect(readout).to_contain_text(part)
     anywhere.page.keyboard.press("Enter")  # pins the cell, and so selects its token everywhere
     expect(anywhere.tokens.nth(last - 1)).to_have_attribute("aria-selected", "true")
@@ -118,19 +120,18 @@ def test_the_colours_of_the_canvas_are_those_of_the_weights(explorer: ExplorerPa
     weights = trace.retention(START.layer)[1]
     explorer.show_only_head(1)
     expect(explorer.tokens).to_have_count(trace.length)
-    expect(explorer.weights.locator(".rv-ticks")).to_contain_text(
-        f"{weights.abs().max().item():.3g}"
-    )
+    limit_text = ColorScale("linear", weights.abs().max().item(), signed=True).ticks()[-1][1]
+    expect(explorer.weights.locator(".rv-ticks")).to_contain_text(limit_text)
     colors = color_table(DIVERGING).astype(int)
     limit = weights.abs().max().item()
     for n, m in ((5, 0), (5, 4), (8, 6), (3, 3)):
-        x, y = explorer.cell_centre(explorer.weights, n, m, trace.length)
+        x, y = cell_centre(explorer.weights, n, m, trace.length)
         red, green, blue, alpha = explorer.pixel(explorer.weights, x, y)
         place = 1 + round((weights[n, m].item() / limit + 1) / 2 * 254)
         near = colors[max(1, place - 1) : place + 2]
         assert alpha == 255
         assert abs(near - [red, green, blue]).max(axis=1).min() <= 1, (n, m)
-    x, y = explorer.cell_centre(explorer.weights, 2, 6, trace.length)
+    x, y = cell_centre(explorer.weights, 2, 6, trace.length)
     assert explorer.pixel(explorer.weights, x, y)[3] == 0  # nothing is read from the future
 
 
@@ -153,7 +154,7 @@ def test_dragging_updates_in_place(anywhere: ExplorerPage, model) -> None:
     before = anywhere.boxes()
     canvas = anywhere.weights.locator(".rv-canvas-box canvas")
     canvas.evaluate("element => { element.kept = true; }")
-    drawn = int(anywhere.weights.get_attribute("data-drawn") or 0)
+    n_drawings = int(anywhere.weights.get_attribute("data-drawn") or 0)
     anywhere.drag("layer", 1.0)
     expect(anywhere.slider("layer").locator(".widget-readout")).to_have_text("3")
     anywhere.drag("chunk size", 0.5)
@@ -164,7 +165,7 @@ def test_dragging_updates_in_place(anywhere: ExplorerPage, model) -> None:
     expect(anywhere.cost.locator(".bartext").nth(2)).to_have_text(str(-(-trace.length // chunk)))
     limit = trace.retention(3).abs().max().item()
     expect(anywhere.weights.locator(".rv-ticks")).to_contain_text(f"{limit:.3g}")
-    assert int(anywhere.weights.get_attribute("data-drawn") or 0) > drawn
+    assert int(anywhere.weights.get_attribute("data-drawn") or 0) > n_drawings
     assert canvas.evaluate("element => element.kept")  # the same element: nothing was rebuilt
     assert anywhere.boxes() == before
 
@@ -218,25 +219,25 @@ def test_presets_show_their_point(explorer: ExplorerPage) -> None:
 def test_a_link_opens_the_view_that_it_names(page: Page, voila_url: str, model) -> None:
     state = rv.explore(model, OTHER, mode="recurrent", layer=2, token=1, theme="dark").state
     page.goto(f"{voila_url}?{state.query()}")
-    opened = ExplorerPage(page)
-    opened.wait()
-    expect(opened.text).to_have_value(OTHER)
-    expect_trace(opened, rv.trace(model, OTHER, "recurrent"), selected=1)
-    expect(opened.root).to_have_attribute("data-theme", "dark")
-    assert opened.value("layer") == 2
+    explorer_page = ExplorerPage(page)
+    explorer_page.wait()
+    expect(explorer_page.text).to_have_value(OTHER)
+    expect_trace(explorer_page, rv.trace(model, OTHER, "recurrent"), selected=1)
+    expect(explorer_page.root).to_have_attribute("data-theme", "dark")
+    assert explorer_page.value("layer") == 2
 
 
 def test_the_theme_follows_the_host_and_can_be_overridden(page: Page, voila_url: str) -> None:
     page.goto(f"{voila_url}?theme=dark")
-    opened = ExplorerPage(page)
-    opened.wait()
+    explorer_page = ExplorerPage(page)
+    explorer_page.wait()
     background = (
         "getComputedStyle(document.querySelector('.rv-area-norms .main-svg')).backgroundColor"
     )
-    expect(opened.root).to_have_attribute("data-theme", "dark")
+    expect(explorer_page.root).to_have_attribute("data-theme", "dark")
     page.wait_for_function(f"{background} === 'rgb(27, 30, 35)'")
-    opened.root.locator("select", has_text="theme").select_option(label="theme: light")
-    expect(opened.root).to_have_attribute("data-theme", "light")
+    explorer_page.root.locator("select", has_text="theme").select_option(label="theme: light")
+    expect(explorer_page.root).to_have_attribute("data-theme", "light")
     page.wait_for_function(f"{background} === 'rgb(255, 255, 255)'")
 
 
@@ -263,9 +264,9 @@ def test_every_panel_is_on_the_page_and_none_overlaps(
 ) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(voila_url)
-    opened = ExplorerPage(page)
-    opened.wait()
-    panels = list(opened.boxes().values())
+    explorer_page = ExplorerPage(page)
+    explorer_page.wait()
+    panels = list(explorer_page.boxes().values())
     for i, (x, y, width, height) in enumerate(panels):
         assert width > 100
         assert height > 20
@@ -288,9 +289,9 @@ def test_a_dead_kernel_is_told_with_a_way_back(browser: Browser, voila_url: str)
     page = browser.new_page()
     page.clock.install()
     page.goto(voila_url)
-    opened = ExplorerPage(page)
-    opened.root.wait_for()
-    opened.strip.locator("[role=option]").first.wait_for()
+    explorer_page = ExplorerPage(page)
+    explorer_page.root.wait_for()
+    explorer_page.strip.locator("[role=option]").first.wait_for()
     kernel = page.evaluate(
         "JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId"
     )

@@ -19,9 +19,9 @@ STRIP = 1024  # tokens in the strip at most
 @pytest.fixture
 def explorer(page: Page, voila_url: str) -> ExplorerPage:
     page.goto(voila_url)
-    opened = ExplorerPage(page)
-    opened.wait()
-    return opened
+    explorer_page = ExplorerPage(page)
+    explorer_page.wait()
+    return explorer_page
 
 
 def text_file(folder: Path, count: int) -> Path:

@@ -58,6 +58,6 @@ def test_a_sheet_has_its_figures_below_each_other(painter: Painter, tmp_path: Pa
 def test_without_a_browser_a_sentence_says_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROWSER_PATH", "/nowhere/chrome")
     spec = PANELS["tokens"].spec(rv.trace(rv.load(), TEXT), View())
-    said = "BROWSER_PATH names /nowhere/chrome"
-    with Painter() as painter, pytest.raises(ImageError, match=said):
+    message = "BROWSER_PATH names /nowhere/chrome"
+    with Painter() as painter, pytest.raises(ImageError, match=message):
         painter.image(spec, "svg")

@@ -30,9 +30,9 @@ def questions(page: Page, lab_url: str, lab_folder: Path) -> Locator:
     nbformat.write(notebook, lab_folder / "questions.ipynb")
     open_notebook(page, lab_url, "questions.ipynb")
     run_all_cells(page)
-    found = page.locator(".rv-question")
-    expect(found).to_have_count(3)
-    return found
+    widgets = page.locator(".rv-question")
+    expect(widgets).to_have_count(3)
+    return widgets
 
 
 def test_questions_are_answered(page: Page, questions: Locator) -> None:

@@ -65,9 +65,9 @@ def test_pictures_and_numbers_are_of_what_is_shown(explorer: ExplorerPage, tmp_p
     assert png.startswith(b"\x89PNG")
     width = int.from_bytes(png[16:20], "big")
     assert width == 2000
-    kept = np.load(io.BytesIO(save(explorer, "trace", "npz", tmp_path).read_bytes()))
-    shown = rv.trace(rv.load(), TEXT, "recurrent", 8)
-    np.testing.assert_allclose(kept["state_norm"][2], shown.state_norm(2), rtol=1e-5)
+    arrays = np.load(io.BytesIO(save(explorer, "trace", "npz", tmp_path).read_bytes()))
+    trace = rv.trace(rv.load(), TEXT, "recurrent", 8)
+    np.testing.assert_allclose(arrays["state_norm"][2], trace.state_norm(2), rtol=1e-5)
 
 
 def test_what_cannot_be_saved_is_said_in_the_menu(explorer: ExplorerPage) -> None:

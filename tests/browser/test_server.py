@@ -59,16 +59,16 @@ def test_the_page_opens_at_the_root(page: Page, voila_url: str) -> None:
 
 
 def test_the_page_says_that_it_is_starting(page: Page, voila_url: str) -> None:
-    shown: list[str] = []
+    texts: list[str] = []
 
     def look(route: Route) -> None:
-        shown.append(page.locator("#loading").inner_text())
+        texts.append(page.locator("#loading").inner_text())
         route.continue_()
 
     page.route("**/voila.js", look)  # the script that draws the widgets
     page.goto(voila_url)
     page.locator(WIDGETS).first.wait_for()
-    assert shown == ["Starting RetNet Explorer …"]
+    assert texts == ["Starting RetNet Explorer …"]
     expect(page.locator("#loading")).to_have_count(0)
 
 
@@ -117,8 +117,8 @@ def test_a_request_under_a_foreign_name_is_refused(voila_url: str) -> None:
 
 @pytest.mark.parametrize("command", ["explore", "lab"])
 def test_a_taken_port_is_a_sentence(command: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         run = subprocess.run(
             [str(COMMAND), command, "--no-browser", "--port", str(port)],
             capture_output=True,

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.explorer_steps import ExplorerPage
 from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.page_steps import cell_centre
 
 WORDS = ["the", "cat", "and", "the", "dog", ",", "the", "cat", "and", "the", "<b>dog</b>"]
 T = len(WORDS)
@@ -29,11 +30,13 @@ def weights(layer: int) -> np.ndarray:
     """The retention weights (H, T, T) of the notebook's tensors, from the definition."""
     random = np.random.default_rng(0)
     q, k, _ = (random.normal(size=(2, 2, T, d)) for d in (4, 4, 6))
-    made = np.zeros((2, T, T))
-    for h, n, m in np.ndindex(made.shape):
+    weights_of = np.zeros((2, T, T))
+    for h, n, m in np.ndindex(weights_of.shape):
         if m <= n:
-            made[h, n, m] = GAMMAS[layer][h] ** (n - m) * np.dot(q[layer, h, n], k[layer, h, m])
-    return made
+            weights_of[h, n, m] = GAMMAS[layer][h] ** (n - m) * np.dot(
+                q[layer, h, n], k[layer, h, m]
+            )
+    return weights_of
 
 
 @pytest.fixture
@@ -59,10 +62,10 @@ def explorer(page: Page, lab_url: str, lab_folder: Path) -> ExplorerPage:
     (lab_folder / "tensors.ipynb").write_text(json.dumps(notebook))
     open_notebook(page, lab_url, "tensors.ipynb")
     run_all_cells(page)
-    opened = ExplorerPage(page)
-    opened.root.scroll_into_view_if_needed()
-    opened.wait()
-    return opened
+    explorer_page = ExplorerPage(page)
+    explorer_page.root.scroll_into_view_if_needed()
+    explorer_page.wait()
+    return explorer_page
 
 
 def test_tensors_without_a_model_are_explored(explorer: ExplorerPage) -> None:
@@ -94,7 +97,7 @@ def test_tensors_without_a_model_are_explored(explorer: ExplorerPage) -> None:
     expect(readout).to_contain_text(f"most from token {most} “{WORDS[most]}” in head 1")
     explorer.weights.locator("canvas").first.scroll_into_view_if_needed()
     n, m = 9, 4
-    explorer.page.mouse.move(*explorer.cell_centre(explorer.weights, n, m, T))
+    explorer.page.mouse.move(*cell_centre(explorer.weights, n, m, T))
     expect(readout).to_contain_text(f"reads m {m} “{WORDS[m]}”")
     expect(readout).to_contain_text(f"= {weights(1)[1, n, m]:.3g}")
     explorer.tokens.nth(n).click()

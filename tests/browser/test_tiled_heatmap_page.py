@@ -31,7 +31,7 @@ CODE = f"""
 import time
 import ipywidgets
 from retnet_viz.ui.core.host_bridge import HostBridge
-from retnet_viz.ui.panels.tiled_heatmap import TiledHeatmap
+from retnet_viz.ui.panels.tiled.tiled_heatmap import TiledHeatmap
 
 class Slow(Plane):
     def view(self, *arguments, **options):
@@ -98,8 +98,8 @@ class TiledPage:
         """x, y and side of each head's square in the window."""
         box = self.canvas.bounding_box()
         assert box
-        found = json.loads(self.root.get_attribute("data-squares") or "")
-        return [(box["x"] + x, box["y"] + y, side) for x, y, side in found]
+        squares = json.loads(self.root.get_attribute("data-squares") or "")
+        return [(box["x"] + x, box["y"] + y, side) for x, y, side in squares]
 
     def point(self, head: int, x: float, y: float) -> tuple[float, float]:
         """The whole pixel in the window at shares of a square's side."""
@@ -129,7 +129,7 @@ class TiledPage:
 def tiled(page: Page, lab_url: str, lab_folder: Path) -> Callable[[str], TiledPage]:
     """Opens a notebook with one panel."""
 
-    def opened(name: str) -> TiledPage:
+    def open_page(name: str) -> TiledPage:
         notebook = nbformat.v4.new_notebook()
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
         notebook.cells = [nbformat.v4.new_code_cell(f"{PLANE}NAME = {name!r}{CODE}")]
@@ -141,7 +141,7 @@ def tiled(page: Page, lab_url: str, lab_folder: Path) -> Callable[[str], TiledPa
             panel.settle()
         return panel
 
-    return opened
+    return open_page
 
 
 @pytest.fixture(scope="module")
@@ -187,10 +187,10 @@ def test_from_the_whole_triangle_to_single_cells(
     page.mouse.move(x + 30, y - 50, steps=5)
     page.mouse.up()
     panel.settle()
-    moved = panel.view
-    assert moved[0] == pytest.approx(n + 50 / side * tokens, abs=0.02 * tokens)
-    assert moved[1] == pytest.approx(m - 30 / side * tokens, abs=0.02 * tokens)
-    assert moved[2] == tokens
+    view = panel.view
+    assert view[0] == pytest.approx(n + 50 / side * tokens, abs=0.02 * tokens)
+    assert view[1] == pytest.approx(m - 30 / side * tokens, abs=0.02 * tokens)
+    assert view[2] == tokens
 
     # Single cells, in the colours of their values, and their numbers.
     panel.press("whole")
@@ -202,8 +202,8 @@ def test_from_the_whole_triangle_to_single_cells(
         for row, column in ((0.3, 0.1), (0.8, 0.4), (0.9, 0.3)):
             cell = int(n + row * tokens), int(m + column * tokens)
             place = panel.point(head, (cell[1] + 0.5 - m) / tokens, (cell[0] + 0.5 - n) / tokens)
-            found, wanted = panel.color(*place), expected_color(plane, head, *cell)
-            assert np.abs(np.subtract(found, wanted)).max() <= 4  # one step of the scale
+            color, expected = panel.color(*place), expected_color(plane, head, *cell)
+            assert np.abs(np.subtract(color, expected)).max() <= 4  # one step of the scale
             page.mouse.move(*place)
             weight = plane.cell(head, *cell).weight
             expect(panel.readout).to_have_text(f"{head}: {cell[0]} reads {cell[1]}: {weight:.6g}")
@@ -316,9 +316,9 @@ def test_a_slow_kernel_is_asked_for_one_window_at_a_time(
 @pytest.fixture
 def sockets(page: Page) -> list[WebSocket]:
     """The page's connections, from before it is opened."""
-    opened: list[WebSocket] = []
-    page.on("websocket", lambda socket: opened.append(socket))
-    return opened
+    sockets_opened: list[WebSocket] = []
+    page.on("websocket", lambda socket: sockets_opened.append(socket))
+    return sockets_opened
 
 
 def test_preparing_can_be_cancelled_and_taken_up_again(

@@ -22,7 +22,7 @@ ACTIVATIONS = {
 }
 
 
-class Drawn:
+class Draw:
     """Random tensors by name, float32 as they are saved."""
 
     def __init__(self, seed: int) -> None:
@@ -82,28 +82,28 @@ def fla_checkpoint(seed: int = 0, **changes: Any) -> tuple[Config, Tensors]:
     if inner is None:
         inner = int(d * config["hidden_ratio"] * 2 / 3)
         inner = 256 * ((inner + 255) // 256)
-    drawn = Drawn(seed)
-    drawn.matrix("model.embeddings.weight", config["vocab_size"], d)
+    draw = Draw(seed)
+    draw.matrix("model.embeddings.weight", config["vocab_size"], d)
     for i in range(config["num_hidden_layers"]):
         at = f"model.layers.{i}."
-        drawn.norm(f"{at}attn_norm", d)
-        drawn.matrix(f"{at}attn.q_proj.weight", keys, d)
-        drawn.matrix(f"{at}attn.k_proj.weight", keys // groups, d)
-        drawn.matrix(f"{at}attn.v_proj.weight", values // groups, d)
+        draw.norm(f"{at}attn_norm", d)
+        draw.matrix(f"{at}attn.q_proj.weight", keys, d)
+        draw.matrix(f"{at}attn.k_proj.weight", keys // groups, d)
+        draw.matrix(f"{at}attn.v_proj.weight", values // groups, d)
         if config["use_output_gate"]:
-            drawn.matrix(f"{at}attn.g_proj.weight", values, d)
-        drawn.matrix(f"{at}attn.o_proj.weight", d, values)
+            draw.matrix(f"{at}attn.g_proj.weight", values, d)
+        draw.matrix(f"{at}attn.o_proj.weight", d, values)
         if config["elementwise_affine"]:
             fused = config["fuse_norm"] and config["use_output_gate"]
-            drawn.norm(f"{at}attn.g_norm{'_swish_gate' if fused else ''}", values // heads)
-        drawn.norm(f"{at}mlp_norm", d)
-        drawn.matrix(f"{at}mlp.gate_proj.weight", inner, d)
-        drawn.matrix(f"{at}mlp.up_proj.weight", inner, d)
-        drawn.matrix(f"{at}mlp.down_proj.weight", d, inner)
-    drawn.norm("model.norm", d)
+            draw.norm(f"{at}attn.g_norm{'_swish_gate' if fused else ''}", values // heads)
+        draw.norm(f"{at}mlp_norm", d)
+        draw.matrix(f"{at}mlp.gate_proj.weight", inner, d)
+        draw.matrix(f"{at}mlp.up_proj.weight", inner, d)
+        draw.matrix(f"{at}mlp.down_proj.weight", d, inner)
+    draw.norm("model.norm", d)
     if not config["tie_word_embeddings"]:
-        drawn.matrix("lm_head.weight", config["vocab_size"], d)
-    return config, drawn.tensors
+        draw.matrix("lm_head.weight", config["vocab_size"], d)
+    return config, draw.tensors
 
 
 def fla_logits(config: Config, tensors: Tensors, ids: list[int]) -> tuple[Tensor, list[Tensor]]:
@@ -134,8 +134,8 @@ def fla_logits(config: Config, tensors: Tensors, ids: list[int]) -> tuple[Tensor
             read = []
             for h in range(heads):
                 gamma = 1 - 2 ** (-5 - h)
-                added = torch.outer(turned(k[n, h // groups]), v[n, h // groups])
-                state[h] = gamma * state[h] + added
+                update = torch.outer(turned(k[n, h // groups]), v[n, h // groups])
+                state[h] = gamma * state[h] + update
                 o = rms(width**-0.5 * turned(q[n, h]) @ state[h], eps)
                 for name in ("g_norm_swish_gate", "g_norm"):
                     o = o * w.get(f"{at}attn.{name}.weight", 1.0)
@@ -190,30 +190,30 @@ def torchscale_checkpoint(
         config[f"decoder_{name}"] for name in ("embed_dim", "value_embed_dim", "ffn_embed_dim")
     )
     heads, width = config["decoder_retention_heads"], d // config["decoder_retention_heads"]
-    drawn = Drawn(seed)
-    drawn.matrix(f"{prefix}embed_tokens.weight", config["vocab_size"], d)
+    draw = Draw(seed)
+    draw.matrix(f"{prefix}embed_tokens.weight", config["vocab_size"], d)
     if config["layernorm_embedding"]:
-        drawn.norm(f"{prefix}layernorm_embedding", d, norm_bias)
+        draw.norm(f"{prefix}layernorm_embedding", d, norm_bias)
     for i in range(config["decoder_layers"]):
         at = f"{prefix}layers.{i}."
         for name, size in (("q", d), ("k", d), ("v", values), ("g", values)):
-            drawn.matrix(f"{at}retention.{name}_proj.weight", size, d)
-        drawn.matrix(f"{at}retention.out_proj.weight", d, values)
-        drawn.norm(f"{at}retention_layer_norm", d, norm_bias)
-        drawn.matrix(f"{at}ffn.fc1.weight", inner, d)
-        drawn.matrix(f"{at}ffn.fc2.weight", d, inner)
+            draw.matrix(f"{at}retention.{name}_proj.weight", size, d)
+        draw.matrix(f"{at}retention.out_proj.weight", d, values)
+        draw.norm(f"{at}retention_layer_norm", d, norm_bias)
+        draw.matrix(f"{at}ffn.fc1.weight", inner, d)
+        draw.matrix(f"{at}ffn.fc2.weight", d, inner)
         if glu:
-            drawn.matrix(f"{at}ffn.gate.weight", inner, d)
+            draw.matrix(f"{at}ffn.gate.weight", inner, d)
         else:
-            drawn.matrix(f"{at}ffn.fc1.bias", inner)
-            drawn.matrix(f"{at}ffn.fc2.bias", d)
+            draw.matrix(f"{at}ffn.fc1.bias", inner)
+            draw.matrix(f"{at}ffn.fc2.bias", d)
             if config["subln"]:
-                drawn.norm(f"{at}ffn.ffn_layernorm", inner, ffn_norm_bias)
-        drawn.norm(f"{at}final_layer_norm", d, norm_bias)
+                draw.norm(f"{at}ffn.ffn_layernorm", inner, ffn_norm_bias)
+        draw.norm(f"{at}final_layer_norm", d, norm_bias)
     if config["decoder_normalize_before"]:
-        drawn.norm(f"{prefix}layer_norm", d, norm_bias)
+        draw.norm(f"{prefix}layer_norm", d, norm_bias)
     angle = 1.0 / (10000 ** torch.linspace(0, 1, width // 2))
-    drawn.tensors[f"{prefix}retnet_rel_pos.angle"] = angle.unsqueeze(-1).repeat(1, 2).flatten()
+    draw.tensors[f"{prefix}retnet_rel_pos.angle"] = angle.unsqueeze(-1).repeat(1, 2).flatten()
     if gammas is not None:
         decay = torch.tensor(gammas).log()
     elif config.get("use_lm_decay"):
@@ -221,12 +221,12 @@ def torchscale_checkpoint(
         decay = torch.log(1 - torch.exp(torch.linspace(low, high, heads)))
     else:
         decay = torch.log(1 - 2 ** (-5 - torch.arange(heads, dtype=torch.float)))
-    drawn.tensors[f"{prefix}retnet_rel_pos.decay"] = decay
+    draw.tensors[f"{prefix}retnet_rel_pos.decay"] = decay
     tied = config.get("share_decoder_input_output_embed", config.get("tie_word_embeddings"))
     if not tied:
         name = "lm_head.weight" if prefix else "output_projection.weight"
-        drawn.matrix(name, config["vocab_size"], d)
-    return config, drawn.tensors
+        draw.matrix(name, config["vocab_size"], d)
+    return config, draw.tensors
 
 
 def syncdoth_checkpoint(seed: int = 0, **changes: Any) -> tuple[Config, Tensors]:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 import retnet_viz as rv
 from retnet_viz.model import MODES
-from retnet_viz.ui.core.page_state import VIEWS
+from retnet_viz.ui.core.state.page_state import VIEWS
 
 TEXT = "abc abd, abe"
 MADE = {

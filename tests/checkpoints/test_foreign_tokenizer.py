@@ -14,7 +14,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 import retnet_viz as rv
 from retnet_viz.checkpoints import CheckpointError, load
-from retnet_viz.checkpoints.foreign_tokenizer import ForeignTokenizer, tokenizer_in
+from retnet_viz.checkpoints.foreign_tokenizer import ForeignTokenizer, find_tokenizer
 
 TEXTS = ["The old man said that the boy would go down to the river.", "And so he did, café!"] * 20
 
@@ -90,7 +90,7 @@ def test_a_live_text_equals_a_fresh_trace_with_any_tokenizer(tmp_path: Path) -> 
 
 def test_a_word_piece_vocabulary_is_read(tmp_path: Path) -> None:
     backend = word_piece()
-    tokenizer = tokenizer_in(checkpoint(tmp_path, 80, backend), 80)
+    tokenizer = find_tokenizer(checkpoint(tmp_path, 80, backend), 80)
     ids = tokenizer.encode("the river")
     assert "".join(tokenizer.piece(each) for each in ids).replace(" ", "") == "theriver"
     assert len(ids) == tokenizer.vocab_size or max(ids) < tokenizer.vocab_size

@@ -21,14 +21,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer|.*without a token
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Snapshots come from a folder; what was asked for is listed."""
-    asked = []
+    requests = []
 
     def snapshot_download(name: str, *, allow_patterns: list[str]) -> str:
-        asked.append((name, allow_patterns))
+        requests.append((name, allow_patterns))
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    return asked
+    return requests
 
 
 @pytest.mark.parametrize("pickled", [False, True])
@@ -43,10 +43,10 @@ def test_a_name_is_looked_up_and_pickles_only_where_there_is_nothing_else(
         save_file(tensors, tmp_path / "model.safetensors")
     assert load("fla-hub/retnet-small").n_parameters == sum(t.numel() for t in tensors.values())
     assert [name for name, _ in hub] == ["fla-hub/retnet-small"] * (2 if pickled else 1)
-    asked = [pattern for _, patterns in hub for pattern in patterns]
-    assert any("bin" in pattern for pattern in asked) == pickled
-    assert {"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt"} <= set(asked)
-    assert not any(pattern.endswith((".py", "*")) for pattern in asked)  # no code
+    requests = [pattern for _, patterns in hub for pattern in patterns]
+    assert any("bin" in pattern for pattern in requests) == pickled
+    assert {"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt"} <= set(requests)
+    assert not any(pattern.endswith((".py", "*")) for pattern in requests)  # no code
 
 
 @pytest.mark.parametrize(

@@ -29,17 +29,18 @@ from safetensors.torch import load_file, save_file
 
 from retnet_viz.checkpoints import CheckpointError, inspect, load, save
 from retnet_viz.model import MODES, RetNet
+from tests.support.examples import examples
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 IDS = [3, 30, 0, 7, 7, 19, 2, 11, 5, 23, 1]
-Made = tuple[Config, Tensors]
+Checkpoint = tuple[Config, Tensors]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer|.*without a tokenizer")
 
 
-def write(folder: Path, made: Made, *, name: str = "model.safetensors") -> Path:
+def write(folder: Path, checkpoint: Checkpoint, *, name: str = "model.safetensors") -> Path:
     folder.mkdir(exist_ok=True)
-    config, tensors = made
+    config, tensors = checkpoint
     (folder / "config.json").write_text(json.dumps(config))
     if name.endswith(".safetensors"):
         save_file(tensors, folder / name)
@@ -48,28 +49,28 @@ def write(folder: Path, made: Made, *, name: str = "model.safetensors") -> Path:
     return folder
 
 
-def literal(made: Made) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    logits = fla_logits if "hidden_size" in made[0] else torchscale_logits
-    return logits(*made, IDS)
+def literal(checkpoint: Checkpoint) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    logits = fla_logits if "hidden_size" in checkpoint[0] else torchscale_logits
+    return logits(*checkpoint, IDS)
 
 
-def expect_same(model: RetNet, made: Made, limit: float = 1e-5) -> None:
+def expect_same(model: RetNet, checkpoint: Checkpoint, limit: float = 1e-5) -> None:
     """All modes give what the published formula gives; the states too."""
-    wanted, states = literal(made)
+    expected, states = literal(checkpoint)
     dtype = next(model.parameters()).dtype
-    found = []
+    outputs = []
     for mode in MODES:
         with torch.no_grad():
             output = model(torch.tensor([IDS]), mode=mode, chunk_size=4)
-        found.append(output.logits[0].double())
-        assert (found[-1] - wanted).abs().max() <= limit * wanted.abs().max()
+        outputs.append(output.logits[0].double())
+        assert (outputs[-1] - expected).abs().max() <= limit * expected.abs().max()
         for state, other in zip(output.state.layers, states, strict=True):
             assert state is not None
             if model.config.variant.scaled == "q":
                 other = other.to(state)
             assert (state[0].double() - other).abs().max() <= limit * other.abs().max()
     if dtype == torch.float64:
-        assert max((each - found[0]).abs().max() for each in found) < 1e-10
+        assert max((each - outputs[0]).abs().max() for each in outputs) < 1e-10
 
 
 FLA = st.fixed_dictionaries(
@@ -107,15 +108,17 @@ SYNCDOTH = st.fixed_dictionaries(
         "ffn_norm_bias": st.booleans(),
     }
 )
-many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+many = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25)
+)
 
 
 @given(changes=FLA, seed=st.integers(0, 99))
 @many
 def test_fla_is_computed_as_published(tmp_path: Path, changes: dict[str, Any], seed: int) -> None:
-    made = fla_checkpoint(seed, **changes)
-    model = load(write(tmp_path, made), dtype=torch.float64)
-    expect_same(model, made, 1e-9)
+    checkpoint = fla_checkpoint(seed, **changes)
+    model = load(write(tmp_path, checkpoint), dtype=torch.float64)
+    expect_same(model, checkpoint, 1e-9)
     assert inspect(tmp_path).layout == "fla"
 
 
@@ -124,9 +127,9 @@ def test_fla_is_computed_as_published(tmp_path: Path, changes: dict[str, Any], s
 def test_torchscale_is_computed_as_published(
     tmp_path: Path, changes: dict[str, Any], tied: bool, seed: int
 ) -> None:
-    made = torchscale_checkpoint(seed, share_decoder_input_output_embed=tied, **changes)
-    model = load(write(tmp_path, made), dtype=torch.float64)
-    expect_same(model, made)  # the file rounds angles and decays to float32
+    checkpoint = torchscale_checkpoint(seed, share_decoder_input_output_embed=tied, **changes)
+    model = load(write(tmp_path, checkpoint), dtype=torch.float64)
+    expect_same(model, checkpoint)  # the file rounds angles and decays to float32
     assert inspect(tmp_path).layout == "torchscale"
 
 
@@ -135,36 +138,36 @@ def test_torchscale_is_computed_as_published(
 def test_syncdoth_is_computed_as_published(
     tmp_path: Path, changes: dict[str, Any], more: dict[str, Any], seed: int
 ) -> None:
-    made = syncdoth_checkpoint(seed, **changes, **more)
-    model = load(write(tmp_path, made), dtype=torch.float64)
-    expect_same(model, made)
+    checkpoint = syncdoth_checkpoint(seed, **changes, **more)
+    model = load(write(tmp_path, checkpoint), dtype=torch.float64)
+    expect_same(model, checkpoint)
     assert inspect(tmp_path).layout == "syncdoth"
 
 
 def test_the_default_feed_forward_width_of_fla_is_a_multiple_of_256(tmp_path: Path) -> None:
-    made = fla_checkpoint(hidden_size=48, hidden_ratio=9, intermediate_size=None)
-    assert made[1]["model.layers.0.mlp.up_proj.weight"].shape[0] == 512
-    expect_same(load(write(tmp_path, made), dtype=torch.float64), made, 1e-9)
+    checkpoint = fla_checkpoint(hidden_size=48, hidden_ratio=9, intermediate_size=None)
+    assert checkpoint[1]["model.layers.0.mlp.up_proj.weight"].shape[0] == 512
+    expect_same(load(write(tmp_path, checkpoint), dtype=torch.float64), checkpoint, 1e-9)
 
 
 @pytest.mark.parametrize(
-    ("said", "ratio", "width"), [({}, 2, 256), ({"hidden_ratio": None}, 4, 512)]
+    ("fields", "ratio", "width"), [({}, 2, 256), ({"hidden_ratio": None}, 4, 512)]
 )
 def test_a_ratio_that_fla_does_not_say_is_what_its_code_takes(
-    tmp_path: Path, said: Config, ratio: int, width: int
+    tmp_path: Path, fields: Config, ratio: int, width: int
 ) -> None:
-    config, tensors = made = fla_checkpoint(
+    config, tensors = checkpoint = fla_checkpoint(
         hidden_size=144, hidden_ratio=ratio, num_heads=3, intermediate_size=None
     )
-    config = {name: value for name, value in config.items() if name != "hidden_ratio"} | said
+    config = {name: value for name, value in config.items() if name != "hidden_ratio"} | fields
     write(tmp_path, (config, tensors))
     assert inspect(tmp_path).config.ffn_dim == width
-    expect_same(load(tmp_path, dtype=torch.float64), made, 1e-9)
+    expect_same(load(tmp_path, dtype=torch.float64), checkpoint, 1e-9)
 
 
 def test_a_null_affine_of_fla_has_no_weights(tmp_path: Path) -> None:
-    made = fla_checkpoint(elementwise_affine=None)
-    expect_same(load(write(tmp_path, made), dtype=torch.float64), made, 1e-9)
+    checkpoint = fla_checkpoint(elementwise_affine=None)
+    expect_same(load(write(tmp_path, checkpoint), dtype=torch.float64), checkpoint, 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -180,16 +183,16 @@ def test_a_null_affine_of_fla_has_no_weights(tmp_path: Path) -> None:
     ],
 )
 def test_of_two_tied_tensors_either_is_enough(
-    tmp_path: Path, make: Callable[..., Made], tied: str, names: tuple[str, str]
+    tmp_path: Path, make: Callable[..., Checkpoint], tied: str, names: tuple[str, str]
 ) -> None:
     """safetensors' own save_model keeps whichever of the two names comes first."""
-    config, tensors = made = make(**{tied: True})
+    config, tensors = checkpoint = make(**{tied: True})
     embedding, head = (f"{name}.weight" for name in names)
     stored = tensors[embedding]
     rest = {name: tensor for name, tensor in tensors.items() if name not in (embedding, head)}
     for given_ in ({head: stored}, {embedding: stored}, {head: stored, embedding: stored.clone()}):
         write(tmp_path, (config, rest | given_))
-        expect_same(load(tmp_path, dtype=torch.float64), made)
+        expect_same(load(tmp_path, dtype=torch.float64), checkpoint)
     write(tmp_path, (config, rest | {head: stored + 1, embedding: stored}))
     refused(tmp_path, head, embedding, "tied")
 
@@ -206,53 +209,53 @@ def test_the_original_code_computed_the_same(layout: str, mode: str) -> None:
         output = model(given_["input_ids"], mode=mode, chunk_size=8)
     suffix = "" if layout == "fla" else ".f32"
     for form in ("parallel", "recurrent"):
-        wanted = given_[f"logits_{form}{suffix}"]
-        assert (output.logits - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+        expected = given_[f"logits_{form}{suffix}"]
+        assert (output.logits - expected).abs().max() <= 1e-5 * expected.abs().max()
     for i, state in enumerate(output.state.layers):
         if layout == "fla":
-            wanted = given_[f"state_after100_{i}"]
+            expected = given_[f"state_after100_{i}"]
         else:
             root = given_[f"state_{i}.scale.f32"].reshape(-1, 4, 1, 1).sqrt()
-            wanted = given_[f"state_{i}.prev_key_value.f32"].mT * root
-        assert (state - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+            expected = given_[f"state_{i}.prev_key_value.f32"].mT * root
+        assert (state - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 # -- files --------------------------------------------------------------------------------------
 
 
-def shard(folder: Path, made: Made, suffix: str = ".safetensors") -> Path:
+def shard(folder: Path, checkpoint: Checkpoint, suffix: str = ".safetensors") -> Path:
     """The checkpoint in three files with an index, as transformers writes them."""
     stem = "model" if suffix == ".safetensors" else "pytorch_model"
-    config, tensors = made
+    config, tensors = checkpoint
     (folder / "config.json").write_text(json.dumps(config))
-    names, listed = sorted(tensors), {}
+    names, weight_map = sorted(tensors), {}
     for i in range(3):
         part = {name: tensors[name] for name in names[i::3]}
         file = f"{stem}-{i + 1:05}-of-00003{suffix}"
         (save_file if suffix == ".safetensors" else torch.save)(part, folder / file)
-        listed |= dict.fromkeys(part, file)
-    (folder / f"{stem}{suffix}.index.json").write_text(json.dumps({"weight_map": listed}))
+        weight_map |= dict.fromkeys(part, file)
+    (folder / f"{stem}{suffix}.index.json").write_text(json.dumps({"weight_map": weight_map}))
     return folder
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
 def test_sharded_files_give_the_same(tmp_path: Path, suffix: str) -> None:
-    made = fla_checkpoint()
-    expect_same(load(shard(tmp_path, made, suffix), dtype=torch.float64), made, 1e-9)
+    checkpoint = fla_checkpoint()
+    expect_same(load(shard(tmp_path, checkpoint, suffix), dtype=torch.float64), checkpoint, 1e-9)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "checkpoint.pt", "weights.safetensors"])
 def test_a_file_under_another_name_gives_the_same(tmp_path: Path, name: str) -> None:
-    made = torchscale_checkpoint()
-    expect_same(load(write(tmp_path, made, name=name), dtype=torch.float64), made)
+    checkpoint = torchscale_checkpoint()
+    expect_same(load(write(tmp_path, checkpoint, name=name), dtype=torch.float64), checkpoint)
 
 
 def test_what_a_trainer_wraps_is_unwrapped(tmp_path: Path) -> None:
-    made = torchscale_checkpoint()
-    write(tmp_path, made)
+    checkpoint = torchscale_checkpoint()
+    write(tmp_path, checkpoint)
     (tmp_path / "model.safetensors").unlink()
-    torch.save({"model": made[1]}, tmp_path / "checkpoint.pt")
-    expect_same(load(tmp_path, dtype=torch.float64), made)
+    torch.save({"model": checkpoint[1]}, tmp_path / "checkpoint.pt")
+    expect_same(load(tmp_path, dtype=torch.float64), checkpoint)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -268,7 +271,9 @@ def test_16_bit_files_give_what_their_numbers_give(
 
 
 @pytest.mark.parametrize("make", [fla_checkpoint, torchscale_checkpoint, syncdoth_checkpoint])
-def test_some_layers_are_those_of_the_whole(tmp_path: Path, make: Callable[..., Made]) -> None:
+def test_some_layers_are_those_of_the_whole(
+    tmp_path: Path, make: Callable[..., Checkpoint]
+) -> None:
     layers = {"num_hidden_layers": 4} if make is fla_checkpoint else {"decoder_layers": 4}
     write(tmp_path, make(**layers))
     whole, part = load(tmp_path), load(tmp_path, layers=slice(1, 3))
@@ -288,8 +293,8 @@ def test_some_layers_are_those_of_the_whole(tmp_path: Path, make: Callable[..., 
 
 
 def test_a_foreign_model_is_saved_in_this_packages_format(tmp_path: Path) -> None:
-    made = syncdoth_checkpoint(deepnorm=True, use_glu=False)
-    model = load(write(tmp_path / "theirs", made))
+    checkpoint = syncdoth_checkpoint(deepnorm=True, use_glu=False)
+    model = load(write(tmp_path / "theirs", checkpoint))
     save(model, tmp_path / "ours", dtype=torch.float32)
     (tmp_path / "ours" / "tokenizer.json").write_text("{}")
     assert inspect(tmp_path / "ours").layout == "retnet_viz"
@@ -333,7 +338,7 @@ def refused(folder: Path, *parts: str) -> None:
     ],
 )
 def test_what_no_retnet_here_has_is_refused_by_its_field(
-    tmp_path: Path, make: Callable[..., Made], changes: dict[str, Any], part: str
+    tmp_path: Path, make: Callable[..., Checkpoint], changes: dict[str, Any], part: str
 ) -> None:
     config, tensors = make()
     refused(write(tmp_path, (config | changes, tensors)), "config.json", part)
@@ -478,7 +483,7 @@ def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -
 
 
 @given(data=st.data())
-@settings(many, max_examples=100)
+@settings(many, max_examples=examples(100))
 def test_damage_never_causes_anything_but_a_refusal(tmp_path: Path, data: st.DataObject) -> None:
     """Bytes of the file and fields of the config, changed at random."""
     name = data.draw(st.sampled_from(["model.safetensors", "pytorch_model.bin"]))

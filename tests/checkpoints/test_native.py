@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from retnet_viz.checkpoints import CheckpointError, Tokenizer, load, load_model, native, save
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.training.data import train_tokenizer
+from tests.support.examples import examples
 
 ModelFactory = Callable[..., RetNet]
 WEIGHTS = "model.safetensors"
@@ -72,11 +73,13 @@ def test_a_loaded_model_is_the_saved_one(
     assert loaded.config == model.config
     assert not loaded.training
     assert loaded.tokenizer.encode("a red kite") == tiny_tokenizer.encode("a red kite")
-    wanted = model.state_dict()
-    assert loaded.state_dict().keys() == wanted.keys()
+    expected = model.state_dict()
+    assert loaded.state_dict().keys() == expected.keys()
     for name, tensor in loaded.state_dict().items():
         assert tensor.dtype == torch.float32
-        assert torch.equal(tensor, wanted[name].half().float())  # stored in 16 bits, exactly those
+        assert torch.equal(
+            tensor, expected[name].half().float()
+        )  # stored in 16 bits, exactly those
     rounded = model.half().float()
     for mode in MODES:  # and it computes, gammas included
         assert torch.equal(loaded(IDS, mode=mode).logits, rounded(IDS, mode=mode).logits)
@@ -342,7 +345,7 @@ def test_a_giant_header_length_is_refused(tiny_checkpoint: Path) -> None:
 
 
 @given(data=st.data())
-@settings(fuzzing, max_examples=150)
+@settings(fuzzing, max_examples=examples(150))
 def test_a_damaged_header_never_causes_anything_but_a_refusal(
     tiny_checkpoint: Path, data: st.DataObject
 ) -> None:

@@ -13,10 +13,11 @@ from safetensors import safe_open
 import retnet_viz as rv
 from retnet_viz.checkpoints import load_model, shipped
 from retnet_viz.checkpoints.native import KINDS
+from retnet_viz.training import card
 
 SENTENCE = "The old man looked at the boy and said that he would go with him to the house."
 FOLDERS = shipped()
-README = Path(__file__).parents[2] / "README.md"
+QUALITY = Path(__file__).parents[2] / "docs" / "quality.md"
 
 
 @pytest.fixture(scope="module", params=FOLDERS)
@@ -35,9 +36,9 @@ def card_of(folder: Path) -> str:
 
 def stated(folder: Path, name: str) -> str:
     """What a card's table states."""
-    found = re.search(rf"^\| {re.escape(name)} \| (.*) \|$", card_of(folder), re.MULTILINE)
-    assert found, name
-    return found[1]
+    match = re.search(rf"^\| {re.escape(name)} \| (.*) \|$", card_of(folder), re.MULTILINE)
+    assert match, name
+    return match[1]
 
 
 def test_a_model_of_each_kind_ships_and_the_default_is_the_retnet():
@@ -84,10 +85,16 @@ def test_all_were_trained_on_the_same_text_with_one_tokenizer(folder, model, shi
     assert model.tokenizer.to_json() == shipped_model.tokenizer.to_json()
 
 
-def test_the_readme_says_on_how_many_tokens_each_was_trained(folder):
+def test_the_retnet_and_the_transformer_were_trained_alike():
+    for name in ("tokens seen", "steps", card.RECURRING):
+        assert stated(FOLDERS["transformer"], name) == stated(FOLDERS["retnet"], name)
+
+
+def test_the_page_of_quality_says_on_how_many_tokens_each_was_trained(folder):
     tokens = stated(folder, "tokens seen")
     loss = stated(folder, "validation loss").split()[0]
-    assert any(tokens in line and loss in line for line in README.read_text().splitlines())
+    lines = QUALITY.read_text(encoding="utf-8").splitlines()
+    assert any(tokens in line and loss in line for line in lines)
 
 
 def test_the_card_says_where_it_comes_from(folder, model):

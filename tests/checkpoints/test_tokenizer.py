@@ -12,12 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from retnet_viz.checkpoints import Tokenizer
+from tests.support.examples import examples
 
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 @given(text=UNICODE)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @example("")
 @example("\x00\x01\x7f\ufeff\ufffd")
 @example("\r\n \t\n  two  spaces ")
@@ -79,14 +80,14 @@ def test_every_id_has_a_piece_and_others_are_refused(tiny_tokenizer: Tokenizer) 
 
 def test_added_tokens_are_plain_text(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
     tiny_tokenizer.backend.save(str(tmp_path / "tokenizer.json"))
-    grown = Tokenizer.from_file(tmp_path / "tokenizer.json")
-    grown.backend.add_tokens([tokenizers.AddedToken("two words é", special=False)])
-    grown = Tokenizer(grown.backend)
-    ids = grown.encode("a two words é b")
+    extended = Tokenizer.from_file(tmp_path / "tokenizer.json")
+    extended.backend.add_tokens([tokenizers.AddedToken("two words é", special=False)])
+    extended = Tokenizer(extended.backend)
+    ids = extended.encode("a two words é b")
     assert 300 in ids
-    assert grown.piece(300) == "two words é"
-    assert grown.decode(ids) == "a two words é b"
-    assert grown.vocab_size == 301
+    assert extended.piece(300) == "two words é"
+    assert extended.decode(ids) == "a two words é b"
+    assert extended.vocab_size == 301
 
 
 def test_a_gap_in_the_ids_counts_as_part_of_the_vocabulary(
@@ -116,10 +117,10 @@ def words(tokenizer: Tokenizer, text: str) -> list[tuple[int, bool]]:
     """Ids, each with whether a word begins there: few words of a tiny vocabulary are one token, so
     ids alone would often be those of a text that was cut in mid-word too."""
     clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    found = tokenizer.backend.encode(clean)
-    assert found.ids == tokenizer.encode(text)
-    begins = [a != b for a, b in pairwise([None, *found.word_ids])]
-    return list(zip(found.ids, begins, strict=True))
+    encoding = tokenizer.backend.encode(clean)
+    assert encoding.ids == tokenizer.encode(text)
+    begins = [a != b for a, b in pairwise([None, *encoding.word_ids])]
+    return list(zip(encoding.ids, begins, strict=True))
 
 
 def ends_of_words(tokenizer: Tokenizer, text: str) -> set[int]:
@@ -127,7 +128,7 @@ def ends_of_words(tokenizer: Tokenizer, text: str) -> set[int]:
 
 
 @given(left=TEXTS, right=TEXTS)
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @example("a<|endof", "story|> b")
 @example("x \n", "\n y")
 @example("don", "'t 'll")
@@ -177,10 +178,10 @@ def test_no_boundary_inside_an_added_token(tiny_tokenizer: Tokenizer, tmp_path: 
     tiny_tokenizer.backend.save(str(tmp_path / "tokenizer.json"))
     backend = Tokenizer.from_file(tmp_path / "tokenizer.json").backend
     backend.add_tokens([tokenizers.AddedToken("fox 1", special=False, normalized=False)])
-    grown = Tokenizer(backend)
+    extended = Tokenizer(backend)
     assert tiny_tokenizer.is_boundary("x", " ")
-    assert not grown.is_boundary("x", " ")
-    assert grown.is_boundary("e", " ")
+    assert not extended.is_boundary("x", " ")
+    assert extended.is_boundary("e", " ")
 
 
 @pytest.mark.parametrize("change", ["normalizer", "prefix", "words", "strip", "whole", "template"])

@@ -24,15 +24,16 @@ class Step:
 def steps(name: str) -> list[Step]:
     """The steps of a guide, in its order.
 
-    The file that a step is about stands behind the kind, where a reader of the page does not see
-    it, so the text before it must name it.
+    The file that a step is about is the title of its block. A reader of the repository sees no
+    titles, so the text before it must name it too.
     """
     found, said = [], ""
     for block in MarkdownIt().parse((ROOT / "docs" / name).read_text(encoding="utf-8")):
         if block.type == "inline":
             said = block.content
         elif block.type == "fence":
-            kind, _, path = block.info.partition(" ")
+            kind, _, title = block.info.partition(" ")
+            path = title.removeprefix('title="').removesuffix('"')
             assert not path or f"`{path}`" in said, f"{name}: nothing says where this goes: {path}"
             found.append(Step(kind, path, block.content))
     return found

@@ -37,7 +37,7 @@ def test_the_tests_of_the_guide_pass(copy: Path) -> None:
     ("path", "part"),
     [
         ("retnet_viz/figures/reading/reach.py", ".abs()"),
-        ("retnet_viz/ui/pages/parts_view.py", "self.reach.show("),
+        ("retnet_viz/ui/pages/modes/parts_view.py", "self.reach.show("),
     ],
 )
 def test_the_tests_of_the_guide_fail_where_a_step_is_left_out(
@@ -70,8 +70,9 @@ def test_the_panel_is_drawn_beside_the_others(copy: Path) -> None:
 def test_the_reference_and_the_gallery_have_it(copy: Path) -> None:
     program, *arguments = commands()[1]
     assert program == ".venv/bin/python"
-    run(copy, *arguments)
-    assert "### rv.figures.reach\n" in (copy / "docs" / "api.md").read_text(encoding="utf-8")
+    assert "1 passed" in run(copy, *arguments)
+    said = run(copy, "-c", "from docs.reference import page; print(page('figures'))")
+    assert "[](){#rv.figures.reach}\n" in said
     assert commands()[2] == [".venv/bin/python", "-m", "docs.gallery", "modes"]
     run(copy, "-m", "pytest", "-q", "tests/docs/test_gallery.py", "-k", "every_panel and modes")
 

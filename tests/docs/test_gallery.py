@@ -11,10 +11,10 @@ from docs import gallery
 from docs.gallery import APPS, IMAGES, PAGE, App, image
 from retnet_viz.ui.core.app_page import AppPage
 from retnet_viz.ui.panels.heatmap import Heatmap
-from retnet_viz.ui.panels.long_text import LongText
-from retnet_viz.ui.panels.mode_timeline import ModeTimeline
-from retnet_viz.ui.panels.plot import Plot
-from retnet_viz.ui.panels.step_player import StepPlayer
+from retnet_viz.ui.panels.plots.plot import Plot
+from retnet_viz.ui.panels.steps.step_player import StepPlayer
+from retnet_viz.ui.panels.tiled.long_text import LongText
+from retnet_viz.ui.panels.timeline.mode_timeline import ModeTimeline
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
 PANELS = (LongText, Heatmap, Plot, ModeTimeline, StepPlayer, TokenStrip)
@@ -77,6 +77,23 @@ def test_the_pictures_are_those_of_the_gallery() -> None:
 
 
 @pytest.mark.parametrize("app", APPS, ids=NAMES)
-def test_the_figure_of_a_panel_can_be_had_alone(app: App) -> None:
-    named = {panel.figure for panel in app.panels} - {""}
-    assert named <= set(rv.figures.__all__)
+def test_the_code_beside_a_picture_gives_its_figure_or_its_page(app: App) -> None:
+    """The examples of the figures, which stand there too, are run by test_examples.py."""
+    for panel in app.panels:
+        assert not panel.figure or panel.figure in rv.figures.__all__
+        call = f"rv.figures.{panel.figure}(" if panel.figure else app.call.partition("(")[0] + "("
+        assert gallery.code(app, panel).splitlines()[-1].startswith((call, ")")), panel.name
+        assert call in gallery.code(app, panel)
+
+
+@pytest.mark.parametrize("code", [panel.code for app in APPS for panel in app.panels if panel.code])
+def test_code_that_is_no_example_of_a_figure_runs(code: str, model: rv.RetNet) -> None:
+    *before, last = code.splitlines()
+    held = {"rv": rv, "model": model, "trace": rv.trace(model, "Once upon a time there was")}
+    exec("\n".join(before), held)
+    made = eval(last, held)
+    if isinstance(made, AppPage):
+        made.stop()
+        made.close_all()
+    else:
+        assert made.data

@@ -81,7 +81,7 @@ MAMBAS = st.builds(
 CONFIGS = st.one_of(RETNETS, TRANSFORMERS, MAMBAS)
 
 
-def read(config: Config, context: int, batch: int, dtype: torch.dtype) -> Any:
+def run_model(config: Config, context: int, batch: int, dtype: torch.dtype) -> Any:
     """A model of this config, and its state after `context` tokens of each row."""
     model = build(config).eval().to(dtype)
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_the_weights_are_those_of_the_model(config: Config) -> None:
     model = build(config)
     assert counts(config).parameters == model.n_parameters
     spared = 0 if config.tie_embeddings else model.embedding.weight.numel()
-    assert counts(config).read == model.n_parameters - spared
+    assert counts(config).read_parameters == model.n_parameters - spared
 
 
 @given(
@@ -105,25 +105,25 @@ def test_the_weights_are_those_of_the_model(config: Config) -> None:
 def test_the_bytes_of_a_state_are_those_that_are_measured(
     config: Config, context: int, batch: int, dtype: torch.dtype
 ) -> None:
-    _, state = read(config, context, batch, dtype)
+    _, state = run_model(config, context, batch, dtype)
     assert batch * state_bytes(config, context, precision_of(dtype)) == state.nbytes
 
 
 @settings(phases=[Phase.explicit, Phase.generate])  # a flop counter makes shrinking slow
 @given(CONFIGS, st.integers(1, 9))
 def test_the_matrix_products_are_those_that_torch_counts(config: Config, context: int) -> None:
-    model, state = read(config, context, 1, torch.float32)
+    model, state = run_model(config, context, 1, torch.float32)
     counter: Any = FlopCounterMode(display=False)
     how = {"mode": "recurrent"} if isinstance(config, RetNetConfig) else {}
     with torch.no_grad(), counter:
         model(torch.zeros(1, 1, dtype=torch.long), state, **how)
-    found = {str(op): count for op, count in counter.get_flop_counts()["Global"].items()}
-    counted = counts(config)
+    result = {str(op): count for op, count in counter.get_flop_counts()["Global"].items()}
+    count = counts(config)
     # Of the work on a recurrent state torch counts the product that reads it: 2 per number.
-    products = found.get("aten.mm", 0) + found.get("aten.bmm", 0)
-    assert products == 2 * (counted.multiplied + counted.recurrent)
+    products = result.get("aten.mm", 0) + result.get("aten.bmm", 0)
+    assert products == 2 * (count.matrix_parameters + count.recurrent)
     if isinstance(config, RetNetConfig):
-        assert counted.state_flops == 5 * counted.recurrent
+        assert count.state_flops == 5 * count.recurrent
 
 
 def test_attention_is_counted_as_the_products_of_its_two_matrices() -> None:
@@ -146,9 +146,9 @@ def test_a_published_size_has_the_parameters_that_its_model_would_have(
 ) -> None:
     with torch.device("meta"):  # shapes only
         model = build(SIZES[name].configs[kind])
-    found = counts(SIZES[name].configs[kind]).parameters
-    assert found == model.n_parameters
-    assert found == pytest.approx(float(name[:-1]) * 1e9, rel=0.06)
+    result = counts(SIZES[name].configs[kind]).parameters
+    assert result == model.n_parameters
+    assert result == pytest.approx(float(name[:-1]) * 1e9, rel=0.06)
 
 
 def test_the_published_mambas_are_those_of_its_paper() -> None:
@@ -190,19 +190,19 @@ def test_a_step_moves_the_weights_once_and_every_state_to_and_fro() -> None:
 
 def test_a_cache_is_read_whole_and_grows_by_one_token() -> None:
     config = TransformerConfig(vocab_size=10, d_model=8, n_layers=3, n_heads=2)
-    found = estimate(config, 100, 2, PRECISIONS["bfloat16"], SLOW)
+    result = estimate(config, 100, 2, PRECISIONS["bfloat16"], SLOW)
     per_token = 2 * 2 * 3 * 8
-    assert found.state_bytes == 2 * 100 * per_token
-    assert found.moved_bytes == found.weight_bytes + 2 * 101 * per_token
+    assert result.state_bytes == 2 * 100 * per_token
+    assert result.moved_bytes == result.weight_bytes + 2 * 101 * per_token
 
 
 def test_much_arithmetic_is_what_limits_a_large_batch() -> None:
     card = replace(SLOW, bandwidth=1e12, flops=1e6, flops32=1e3)
-    found = estimate(SMALL, 1, 4, PRECISIONS["bfloat16"], card)
-    assert found.limit == "arithmetic"
-    assert found.seconds == pytest.approx(4 * found.flops / 1e6)
+    result = estimate(SMALL, 1, 4, PRECISIONS["bfloat16"], card)
+    assert result.limit == "arithmetic"
+    assert result.seconds == pytest.approx(4 * result.flops / 1e6)
     wider = estimate(SMALL, 1, 4, PRECISIONS["float32"], card)
-    assert wider.seconds == pytest.approx(1000 * found.seconds)
+    assert wider.seconds == pytest.approx(1000 * result.seconds)
 
 
 @given(CONFIGS, st.integers(1, 5000), st.floats(1e3, 1e7))
@@ -210,9 +210,9 @@ def test_the_largest_batch_fits_and_one_more_does_not(
     config: Config, context: int, memory: float
 ) -> None:
     card, precision = replace(SLOW, memory=memory), PRECISIONS["bfloat16"]
-    found = largest_batch(config, context, precision, card)
-    assert not estimate(config, context, found + 1, precision, card).fits
-    assert found == 0 or estimate(config, context, found, precision, card).fits
+    result = largest_batch(config, context, precision, card)
+    assert not estimate(config, context, result + 1, precision, card).fits
+    assert result == 0 or estimate(config, context, result, precision, card).fits
 
 
 @given(TRANSFORMERS, st.one_of(RETNETS, MAMBAS), st.sampled_from(list(PRECISIONS.values())))
@@ -238,7 +238,7 @@ def test_seventy_per_cent_are_saved_at_the_batch_where_the_papers_figure_ends() 
     batch = batch_that_saves(CLAIM_SAVED, size, CLAIM_CONTEXT, precision)
     assert round(batch) == CLAIM_BATCH
     below, above = (
-        compare(size, CLAIM_CONTEXT, rows, precision, card).saved
+        compare(size, CLAIM_CONTEXT, rows, precision, card).memory_saving
         for rows in (math.floor(batch), math.ceil(batch))
     )
     assert below <= CLAIM_SAVED <= above
@@ -246,12 +246,12 @@ def test_seventy_per_cent_are_saved_at_the_batch_where_the_papers_figure_ends() 
 
 def test_each_has_its_largest_batch_where_none_is_given() -> None:
     size, card, precision = SIZES[CLAIM_SIZE], CARDS[CLAIM_CARD], PRECISIONS["bfloat16"]
-    found = compare(size, CLAIM_CONTEXT, None, precision, card)
-    for kind, each in ((RETNET, found.retnet), (TRANSFORMER, found.transformer)):
+    result = compare(size, CLAIM_CONTEXT, None, precision, card)
+    for kind, each in ((RETNET, result.retnet), (TRANSFORMER, result.transformer)):
         assert each.batch == largest_batch(size.configs[kind], CLAIM_CONTEXT, precision, card)
         assert each.fits
-    ratio = found.retnet.tokens_second / found.transformer.tokens_second
-    assert found.faster == pytest.approx(ratio)
+    ratio = result.retnet.tokens_second / result.transformer.tokens_second
+    assert result.speedup == pytest.approx(ratio)
 
 
 def test_what_no_batch_can_save_is_refused() -> None:

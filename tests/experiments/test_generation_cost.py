@@ -39,10 +39,10 @@ def models() -> dict[str, LanguageModel[Any]]:
 
 @given(st.integers(FIRST, 100_000))
 def test_positions_grow_by_half_or_a_third_and_end_at_the_reach(reach: int) -> None:
-    found = positions(reach)
-    assert found[0] == FIRST
-    assert found[-1] == reach
-    assert all(0 < later - earlier <= earlier / 2 for earlier, later in pairwise(found))
+    places = positions(reach)
+    assert places[0] == FIRST
+    assert places[-1] == reach
+    assert all(0 < later - earlier <= earlier / 2 for earlier, later in pairwise(places))
 
 
 def test_a_reach_before_the_first_position_is_refused() -> None:
@@ -51,18 +51,18 @@ def test_a_reach_before_the_first_position_is_refused() -> None:
 
 
 def test_every_model_has_a_point_at_every_position(models) -> None:
-    found = list(generation_cost(models, REACH))
-    assert [{point.position for point in points.values()} for points in found] == [
+    results = list(generation_cost(models, REACH))
+    assert [{point.position for point in points.values()} for points in results] == [
         {place} for place in positions(REACH)
     ]
-    for points in found:
+    for points in results:
         assert list(points) == list(models)
         for name, point in points.items():
             assert point.milliseconds > 0
             config = models[name].config
             expected = state_bytes(config, point.position, precision_of(torch.float32))
             assert point.state_bytes == expected
-    assert [points["RetNet"].steps for points in found] == [
+    assert [points["RetNet"].steps for points in results] == [
         min(STEPS, later - here)
         for here, later in zip(
             positions(REACH), [*positions(REACH)[1:], REACH + STEPS], strict=True
@@ -72,13 +72,13 @@ def test_every_model_has_a_point_at_every_position(models) -> None:
 
 def test_the_models_take_turns_and_each_token_is_the_likeliest_after_the_last(models) -> None:
     calls: list[tuple[str, int, int]] = []  # model, position, tokens
-    chosen: dict[str, list[tuple[int, int]]] = {name: [] for name in models}
+    choices: dict[str, list[tuple[int, int]]] = {name: [] for name in models}
 
     def note(name: str):
         def hook(_model, arguments, output) -> None:
             ids, state = arguments
             calls.append((name, state.position, ids.shape[1]))
-            chosen[name].append((int(ids[0, 0]), int(output.logits[0, -1].argmax())))
+            choices[name].append((int(ids[0, 0]), int(output.logits[0, -1].argmax())))
 
         return hook
 
@@ -96,7 +96,7 @@ def test_the_models_take_turns_and_each_token_is_the_likeliest_after_the_last(mo
         own = [(at, count) for who, at, count in calls if who == name]
         assert [at for at, _ in own] == [sum(n for _, n in own[:i]) for i in range(len(own))]
         for (_, likeliest), (first, _), (_, count) in zip(
-            chosen[name], chosen[name][1:], own[1:], strict=False
+            choices[name], choices[name][1:], own[1:], strict=False
         ):
             assert count > 1 or first == likeliest
 
@@ -120,26 +120,26 @@ def test_all_models_read_the_same_tokens(models) -> None:
 
 
 def test_progress_counts_every_token_once(models) -> None:
-    told: list[tuple[int, int]] = []
-    list(generation_cost(models, REACH, lambda *done: told.append(done)))
+    calls: list[tuple[int, int]] = []
+    list(generation_cost(models, REACH, lambda *done: calls.append(done)))
     total = 3 * (REACH + STEPS)
-    assert told[-1] == (total, total)
-    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert calls[-1] == (total, total)
+    assert [done for done, _ in calls] == sorted({done for done, _ in calls})
 
 
 @pytest.mark.parametrize("after", [1, 4, 70])  # while reading, then while generating
 def test_progress_may_end_it(models, after: int) -> None:
-    heard = 0
+    calls_heard = 0
 
     def cancel(_done: int, _total: int) -> None:
-        nonlocal heard
-        heard += 1
-        if heard == after:
+        nonlocal calls_heard
+        calls_heard += 1
+        if calls_heard == after:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         list(generation_cost(models, REACH, cancel))
-    assert heard == after
+    assert calls_heard == after
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
 

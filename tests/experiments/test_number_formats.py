@@ -39,19 +39,19 @@ def by_hand(model: RetNet, dtype: torch.dtype) -> tuple[dict[str, Trace], Trace]
 
 @pytest.mark.parametrize("name", DTYPES)
 def test_differences_are_those_of_the_passes_run_by_hand(model: RetNet, name: str) -> None:
-    found = rounding(model, IDS, DTYPES[name], 5)
+    result = rounding(model, IDS, DTYPES[name], 5)
     passes, exact = by_hand(model, DTYPES[name])
-    assert found.dtype == name
-    assert (found.length, found.chunk_size) == (23, 5)
-    assert found.scale == exact.logits.abs().max().item()
-    assert found.modes.keys() == found.logits.keys() == found.same_top.keys() == set(MODES)
+    assert result.dtype == name
+    assert (result.length, result.chunk_size) == (23, 5)
+    assert result.scale == exact.logits.abs().max().item()
+    assert result.modes.keys() == result.logits.keys() == result.same_top.keys() == set(MODES)
     for mode, passed in passes.items():
-        wanted = [difference(passed.output(layer), exact.output(layer)) for layer in range(3)]
-        assert found.modes[mode] == tuple(wanted)
-        assert found.logits[mode] == difference(passed.logits, exact.logits)
+        expected = [difference(passed.output(layer), exact.output(layer)) for layer in range(3)]
+        assert result.modes[mode] == tuple(expected)
+        assert result.logits[mode] == difference(passed.logits, exact.logits)
         hits = [a == b for a, b in zip(top(passed), top(exact), strict=True)]
-        assert found.same_top[mode] == sum(hits) / 23
-    apart = [
+        assert result.same_top[mode] == sum(hits) / 23
+    differences = [
         difference(x, y)
         for a, b in combinations(passes.values(), 2)
         for x, y in [
@@ -59,37 +59,37 @@ def test_differences_are_those_of_the_passes_run_by_hand(model: RetNet, name: st
             (a.logits, b.logits),
         ]
     ]
-    assert found.between == max(apart)
+    assert result.between == max(differences)
 
 
-def top(found: Trace) -> list[int]:
-    return [row.index(max(row)) for row in found.logits.tolist()]
+def top(result: Trace) -> list[int]:
+    return [row.index(max(row)) for row in result.logits.tolist()]
 
 
 @pytest.mark.parametrize("name", DTYPES)
 def test_the_size_of_the_differences_is_that_of_the_type(model: RetNet, name: str) -> None:
-    found = rounding(model, IDS, name, 5)
-    worst = max(*found.logits.values(), *(max(row) for row in found.modes.values()))
-    assert EPSILON[name] / 100 < worst / found.scale < EPSILON[name] * 100
-    assert 0 < found.between <= 2 * worst
+    result = rounding(model, IDS, name, 5)
+    worst = max(*result.logits.values(), *(max(row) for row in result.modes.values()))
+    assert EPSILON[name] / 100 < worst / result.scale < EPSILON[name] * 100
+    assert 0 < result.between <= 2 * worst
     for mode in MODES[1:]:
-        assert found.logits[mode] > 0
+        assert result.logits[mode] > 0
 
 
 def test_in_float64_the_reference_is_the_parallel_pass_itself(model: RetNet) -> None:
-    found = rounding(model, IDS, torch.float64, 5)
-    assert found.modes["parallel"] == (0.0, 0.0, 0.0)
-    assert found.logits["parallel"] == 0.0
-    assert set(found.same_top.values()) == {1.0}
+    result = rounding(model, IDS, torch.float64, 5)
+    assert result.modes["parallel"] == (0.0, 0.0, 0.0)
+    assert result.logits["parallel"] == 0.0
+    assert set(result.same_top.values()) == {1.0}
 
 
 def test_only_the_arithmetic_rounds_not_the_weights(tiny_model: ModelFactory) -> None:
     # Against the weights as they were, bfloat16 is far off; against the rounded ones it is not.
     model = tiny_model(vocab_size=50)
-    found = rounding(model, IDS, torch.bfloat16)
+    result = rounding(model, IDS, torch.bfloat16)
     as_it_was = trace(model, IDS).logits
     rounded = trace(copy.deepcopy(model).to(torch.bfloat16).double(), IDS).logits
-    assert found.scale == rounded.abs().max().item() != as_it_was.abs().max().item()
+    assert result.scale == rounded.abs().max().item() != as_it_was.abs().max().item()
 
 
 def test_a_token_whose_likeliest_next_one_moves_is_counted(tiny_model: ModelFactory) -> None:
@@ -97,14 +97,14 @@ def test_a_token_whose_likeliest_next_one_moves_is_counted(tiny_model: ModelFact
     model = tiny_model(vocab_size=50, tie_embeddings=False)
     with torch.no_grad():
         model.head.weight.copy_(1 + torch.randn(50, 16, generator=torch.Generator()) / 1e3)
-    found = rounding(model, IDS, "bfloat16")
-    assert max(found.same_top.values()) < 0.9
+    result = rounding(model, IDS, "bfloat16")
+    assert max(result.same_top.values()) < 0.9
     assert set(rounding(model, IDS, "float64").same_top.values()) == {1.0}
 
 
 def test_where_one_chunk_holds_the_text_chunkwise_is_parallel(model: RetNet) -> None:
-    found = rounding(model, IDS, torch.float32, 23)
-    assert found.logits["chunkwise"] == pytest.approx(found.logits["parallel"], rel=0.5)
+    result = rounding(model, IDS, torch.float32, 23)
+    assert result.logits["chunkwise"] == pytest.approx(result.logits["parallel"], rel=0.5)
     assert rounding(model, IDS[:1], torch.float32, 1).length == 1
 
 
@@ -128,8 +128,8 @@ def test_gammas_of_the_model_are_used_exactly_in_every_type(tiny_model: ModelFac
     for block in model.blocks:
         block.retention.gamma = torch.tensor([0.5, 1 - 2**-30], dtype=torch.float64)
     passes, exact = by_hand(model, torch.bfloat16)  # a deep copy has the gammas set by hand
-    found = rounding(model, IDS, "bfloat16", 5)
-    assert found.logits["chunkwise"] == difference(passes["chunkwise"].logits, exact.logits)
+    result = rounding(model, IDS, "bfloat16", 5)
+    assert result.logits["chunkwise"] == difference(passes["chunkwise"].logits, exact.logits)
 
 
 def test_a_type_may_be_named(model: RetNet) -> None:
@@ -157,17 +157,17 @@ def test_progress_counts_the_passes_and_may_end_them(model: RetNet, name: str, p
 def test_a_listener_that_raises_stops_it_in_the_middle_of_a_pass(
     tiny_model: ModelFactory, after: int
 ) -> None:
-    heard = 0
+    n_published = 0
 
     def give_way(_name: str, _tensor: Tensor) -> None:
-        nonlocal heard
-        heard += 1
-        if heard >= after:
+        nonlocal n_published
+        n_published += 1
+        if n_published >= after:
             raise InterruptedError
 
     with pytest.raises(InterruptedError), listening(give_way):
         rounding(tiny_model(vocab_size=50), IDS, "float32")
-    assert heard == after
+    assert n_published == after
 
 
 def test_what_cannot_be_read_is_refused_with_a_sentence(tiny_model: ModelFactory) -> None:
@@ -191,6 +191,6 @@ def test_a_number_that_is_none_is_not_hidden(tiny_model: ModelFactory) -> None:
     model = tiny_model(vocab_size=50, tie_embeddings=False)
     with torch.no_grad():
         model.head.weight[7] = float("inf")
-    found = rounding(model, IDS, "float32")
-    assert isinstance(found, Rounding)
-    assert found.between != found.between  # NaN: infinity less infinity
+    result = rounding(model, IDS, "float32")
+    assert isinstance(result, Rounding)
+    assert result.between != result.between  # NaN: infinity less infinity

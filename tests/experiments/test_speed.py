@@ -14,10 +14,12 @@ import pytest
 import torch
 
 from retnet_viz.cli import main
-from retnet_viz.experiments.speed import benchmark, contenders, machine
-from retnet_viz.experiments.speed.benchmark import Forward, measure_speed, peak_bytes
+from retnet_viz.experiments.speed import benchmark, contenders, machine, results, worker
+from retnet_viz.experiments.speed.benchmark import measure_speed
 from retnet_viz.experiments.speed.contenders import CONFIG, CONTENDERS, build, missing
+from retnet_viz.experiments.speed.results import Forward
 from retnet_viz.experiments.speed.speed_table import slope, speed_table
+from retnet_viz.experiments.speed.worker import peak_bytes
 
 INSTALLED = [name for name in CONTENDERS if not missing(name)]
 OWN = ["retnet_viz", "retnet_viz, bfloat16", "Transformer, KV cache"]
@@ -26,7 +28,7 @@ OWN = ["retnet_viz", "retnet_viz, bfloat16", "Transformer, KV cache"]
 def serve_in_a_moment(connection, name, threads):
     """The process of a contender, or of a machine that is measured in a moment."""
     machine.BUDGET = 0.02
-    benchmark._serve(connection, name, threads)
+    worker.serve(connection, name, threads)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,45 +37,45 @@ def forked_processes() -> Iterator[None]:
     forking = multiprocessing.get_context("forkserver")
     forking.set_forkserver_preload(["torch._dynamo"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmark, "multiprocessing", SimpleNamespace(get_context=lambda _: forking))
+        patch.setattr(worker, "multiprocessing", SimpleNamespace(get_context=lambda _: forking))
         yield
 
 
 @pytest.fixture(scope="module")
-def found() -> benchmark.Speed:
+def speed() -> results.Speed:
     """Few tokens: where 16-bit products are emulated, reading 128 takes seconds."""
-    said: list[str] = []
+    messages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmark, "_serve", serve_in_a_moment)
-        result = measure_speed((8, 20), (5, 40), repeat=1, threads=1, report=said.append)
-    assert said.count("the machine's own limits") == 4
-    assert [line for line in said if line.startswith("reading 20")] == [
+        patch.setattr(worker, "serve", serve_in_a_moment)
+        result = measure_speed((8, 20), (5, 40), repeat=1, threads=1, report=messages.append)
+    assert messages.count("the machine's own limits") == 4
+    assert [line for line in messages if line.startswith("reading 20")] == [
         f"reading 20 tokens: {doing}" for doing in (*INSTALLED, "all again, for the medians")
     ]
     return result
 
 
-def test_every_contender_ran_in_all_its_modes(found) -> None:
+def test_every_contender_ran_in_all_its_modes(speed) -> None:
     assert set(OWN) <= set(INSTALLED)
-    wanted = [(n, mode) for n in INSTALLED for mode in build(n).modes]
+    expected = [(n, mode) for n in INSTALLED for mode in build(n).modes]
     for length in (8, 20):
-        ran = [(each.name, each.mode) for each in found.forwards if each.length == length]
-        assert ran == wanted
-    assert found.absent == tuple(name for name in CONTENDERS if missing(name))
-    assert [(g.name, g.position) for g in found.generations] == [
+        ran = [(each.name, each.mode) for each in speed.forwards if each.length == length]
+        assert ran == expected
+    assert speed.absent == tuple(name for name in CONTENDERS if missing(name))
+    assert [(g.name, g.position) for g in speed.generations] == [
         (name, position) for position in (5, 40) for name in INSTALLED
     ]
-    for each in (*found.forwards, *found.generations):
+    for each in (*speed.forwards, *speed.generations):
         assert each.seconds > 0
 
 
-def test_the_arithmetic_is_that_of_the_products_in_the_network(found) -> None:
+def test_the_arithmetic_is_that_of_the_products_in_the_network(speed) -> None:
     """Written out for recurrent mode: each weight matrix once a token, and q S for each head."""
     weights = sum(p.numel() for p in build("retnet_viz").model.parameters() if p.dim() == 2)
     reads = CONFIG.n_layers * CONFIG.n_heads * CONFIG.head_dim * CONFIG.value_dim
     (recurrent,) = (
         each
-        for each in found.forwards
+        for each in speed.forwards
         if (each.name, each.mode, each.length) == ("retnet_viz", "recurrent", 20)
     )
     assert recurrent.flops == 20 * 2 * (weights + reads)
@@ -98,25 +100,25 @@ def test_a_contender_goes_on_from_its_position(name: str) -> None:
     assert not torch.equal(logits[0], logits[1])
 
 
-def test_the_table_says_what_is_absent_and_what_the_ratios_are_to(found) -> None:
-    table = speed_table(replace(found, absent=("torchscale",)))
+def test_the_table_says_what_is_absent_and_what_the_ratios_are_to(speed) -> None:
+    table = speed_table(replace(speed, absent=("torchscale",)))
     assert "torchscale is not installed: pip install --no-deps" in table
     forwards = (
         Forward("retnet_viz", "chunkwise", 4096, 64, 2.0, 10**6, 10**9),
         Forward("yet-another-retnet", "chunkwise", 4096, 64, 3.0, 10**6, 10**9),
         Forward("torchscale", "chunkwise", 4096, 64, 4.0, None, 10**9),
     )
-    lines = speed_table(replace(found, forwards=forwards)).splitlines()
+    lines = speed_table(replace(speed, forwards=forwards)).splitlines()
     ratios = [line.split()[-1] for line in lines if "chunk 64" in line]
     assert ratios == ["1.50", "1.00", "0.75"]
-    alone = speed_table(replace(found, forwards=forwards[:1])).splitlines()
+    alone = speed_table(replace(speed, forwards=forwards[:1])).splitlines()
     assert [line.split()[-1] for line in alone if "chunk 64" in line] == ["-"]
 
 
 def test_only_the_modes_that_were_asked_for_run() -> None:
     workers = {name: serve(build(name)) for name in ("retnet_viz", contenders.ATTENTION)}
-    found = list(benchmark._forwards(workers, 32, 1, ["chunkwise"], [], []))
-    assert [(each.name, each.mode, each.chunk_size) for each in found] == [
+    forwards = list(benchmark._forwards(workers, 32, 1, ["chunkwise"], [], []))
+    assert [(each.name, each.mode, each.chunk_size) for each in forwards] == [
         ("retnet_viz", "chunkwise", 32),
         (contenders.ATTENTION, "parallel", 32),
     ]
@@ -127,16 +129,16 @@ def test_the_slope_of_a_power_is_its_exponent() -> None:
     assert math.isclose(slope(points), 1.5)
 
 
-def test_a_rate_below_one_is_not_shown_as_none(found) -> None:
-    slow = replace(found.machine, matmul_flops=2.5e11, bfloat16_flops=3.3e8)
+def test_a_rate_below_one_is_not_shown_as_none(speed) -> None:
+    slow = replace(speed.machine, matmul_flops=2.5e11, bfloat16_flops=3.3e8)
     usual = replace(slow, matmul_size=2048, bfloat16_size=2048)
     line = "matrix product: 250 GFLOP/s in float32, 0.33 in bfloat16"
-    assert line in speed_table(replace(found, machine=usual)).splitlines()
+    assert line in speed_table(replace(speed, machine=usual)).splitlines()
     smaller = replace(slow, matmul_size=2048, bfloat16_size=256)
     line += " (of 256 x 256 numbers: larger ones take long)"
-    assert line in speed_table(replace(found, machine=smaller)).splitlines()
-    read = Forward(contenders.HALF, "parallel", 512, 512, 16.0, None, 5 * 10**9)
-    lines = speed_table(replace(found, forwards=(read,))).splitlines()
+    assert line in speed_table(replace(speed, machine=smaller)).splitlines()
+    forward = Forward(contenders.HALF, "parallel", 512, 512, 16.0, None, 5 * 10**9)
+    lines = speed_table(replace(speed, forwards=(forward,))).splitlines()
     (row,) = (line for line in lines if "16,000" in line)
     assert row.split()[5] == "0.31"
 
@@ -157,14 +159,14 @@ def test_a_plane_that_would_not_fit_is_left_out() -> None:
 
 
 def test_a_failure_in_a_process_says_whose() -> None:
-    with benchmark._workers(["retnet_viz"], 1, 60) as workers:
-        worker = workers["retnet_viz"]
+    with worker.start_workers(["retnet_viz"], 1, 60) as workers:
+        ask = workers["retnet_viz"]
         with pytest.raises(RuntimeError, match="retnet_viz, forward: mode must be one of"):
-            worker("forward", "sideways", 8, 8)
-        worker.process.kill()
-        worker.process.join()
+            ask("forward", "sideways", 8, 8)
+        ask.process.kill()
+        ask.process.join()
         with pytest.raises(RuntimeError, match="retnet_viz, modes: its process ended"):
-            worker("modes")
+            ask("modes")
 
 
 def test_a_case_that_takes_long_runs_less_often(monkeypatch) -> None:
@@ -179,10 +181,10 @@ def test_a_case_that_takes_long_runs_less_often(monkeypatch) -> None:
             return 7, 8, 9.0 if arguments[1] == 128 else 1.0
         return {"modes": ("chunkwise",), "chunk_sizes": tuple(seconds)}[question]
 
-    (found,) = benchmark._forwards({"retnet_viz": ask}, 512, 5, ["chunkwise"], [], [])
+    (forward,) = benchmark._forwards({"retnet_viz": ask}, 512, 5, ["chunkwise"], [], [])
     # After RUN_BUDGET, 5 s, no other one begins; a first pass that took longer is not run again.
     assert runs == {64: 3, 128: 0, 256: 5}
-    assert found == Forward("retnet_viz", "chunkwise", 512, 256, 0.1, 7, 8, 1.0)
+    assert forward == Forward("retnet_viz", "chunkwise", 512, 256, 0.1, 7, 8, 1.0)
 
 
 # -- what takes too long -------------------------------------------------------------------------
@@ -217,32 +219,32 @@ class Slow(Quick):
 
     def step(self, token):
         super().step(token)
-        if self.stepped == benchmark.STEPS + 1:
+        if self.stepped == results.STEPS + 1:
             time.sleep(20)
 
 
 def serve_slow(connection, name, threads):
     """The process of a contender of which one is slow."""
     contenders.CONTENDERS.update({"retnet_viz": Quick, "torchscale": Slow})
-    benchmark._serve(connection, name, threads)
+    worker.serve(connection, name, threads)
 
 
-def test_what_takes_too_long_is_given_up_and_the_rest_goes_on(found, monkeypatch) -> None:
-    monkeypatch.setattr(benchmark, "_serve", serve_slow)
-    beyond: list[benchmark.Beyond] = []
-    said: list[str] = []
+def test_what_takes_too_long_is_given_up_and_the_rest_goes_on(speed, monkeypatch) -> None:
+    monkeypatch.setattr(worker, "serve", serve_slow)
+    timeouts: list[results.Timeout] = []
+    messages: list[str] = []
     modes = ["parallel", "chunkwise"]
-    with benchmark._workers(["retnet_viz", "torchscale"], 1, 1.0) as workers:
+    with worker.start_workers(["retnet_viz", "torchscale"], 1, 1.0) as workers:
         processes = [worker.process for worker in workers.values()]
         short, long = (
-            list(benchmark._forwards(workers, length, 1, modes, [], beyond, said.append))
+            list(benchmark._forwards(workers, length, 1, modes, [], timeouts, messages.append))
             for length in (16, 24)
         )
         processes.append(workers["torchscale"].process)
         steps = [
             each
             for position in (3, 9)
-            for each in benchmark._generations(workers, position, 1, [], beyond, said.append)
+            for each in benchmark._generations(workers, position, 1, [], timeouts, messages.append)
         ]
         alive = [process.is_alive() for process in processes]
     assert len({process.pid for process in processes}) == 3
@@ -254,17 +256,19 @@ def test_what_takes_too_long_is_given_up_and_the_rest_goes_on(found, monkeypatch
             ("retnet_viz", "chunkwise"),
             ("torchscale", "chunkwise"),
         ]
-    assert beyond == [
-        benchmark.Beyond("torchscale", "parallel", 16, 16),  # and not tried at 24
-        benchmark.Beyond("torchscale", benchmark.STEP, 3, 1),  # nor behind 9
+    assert timeouts == [
+        results.Timeout("torchscale", "parallel", 16, 16),  # and not tried at 24
+        results.Timeout("torchscale", results.STEP, 3, 1),  # nor behind 9
     ]
     assert [(each.name, each.position) for each in steps] == [("retnet_viz", 3), ("retnet_viz", 9)]
-    assert [line for line in said if "given up" in line] == [
+    assert [line for line in messages if "given up" in line] == [
         "torchscale, parallel: more than 1 s, given up",
         "torchscale, step: more than 1 s, given up",
     ]
     table = speed_table(
-        replace(found, forwards=(*short, *long), beyond=tuple(beyond), limit=1.0, generations=steps)
+        replace(
+            speed, forwards=(*short, *long), timeouts=tuple(timeouts), limit=1.0, generations=steps
+        )
     )
     assert "what takes more than 1 s is given up" in table
     (row,) = (line for line in table.splitlines() if "> 1,000" in line)
@@ -275,34 +279,34 @@ def test_what_takes_too_long_is_given_up_and_the_rest_goes_on(found, monkeypatch
     assert row.split() == ["torchscale", ">", "40", "-"]
 
 
-def late(question: str, *arguments: object) -> object:
+def slow_answer(question: str, *arguments: object) -> object:
     """What a contender answers that never does anything in time."""
     if question in ("modes", "chunk_sizes"):
         return {"modes": ("parallel", "chunkwise"), "chunk_sizes": (8,)}[question]
-    raise benchmark.Overdue("more than 1 s")
+    raise worker.AnswerTimeout("more than 1 s")
 
 
-def test_a_table_comes_out_where_nothing_is_in_time(found, monkeypatch) -> None:
+def test_a_table_comes_out_where_nothing_is_in_time(speed, monkeypatch) -> None:
     @contextmanager
     def workers(names, threads, limit):
-        asks = dict.fromkeys(names, late)
-        yield asks | {"machine": lambda *_: found.machine}
+        asks = dict.fromkeys(names, slow_answer)
+        yield asks | {"machine": lambda *_: speed.machine}
 
-    monkeypatch.setattr(benchmark, "_workers", workers)
+    monkeypatch.setattr(benchmark, "start_workers", workers)
     none = measure_speed((8, 16), (3, 9), compiled=True, limit=1.0)
     assert not none.forwards
     assert not none.generations
-    assert {(each.mode, each.length) for each in none.beyond} == {
+    assert {(each.mode, each.length) for each in none.timeouts} == {
         ("parallel", 8),
         ("chunkwise", 8),
-        (benchmark.STEP, 3),
+        (results.STEP, 3),
     }
     table = speed_table(none)
     assert "matrix products inside a chunkwise pass of 16 tokens: counting them takes more" in table
     assert "bfloat16: reading to compare its logits takes more than 1 s" in table
     lines = table.splitlines()
-    (ours,) = (line for line in lines if line.startswith("retnet_viz  ") and "chunk 8" in line)
-    assert ours.split()[-7:] == [">", "1,000", *["-"] * 5]
+    (row,) = (line for line in lines if line.startswith("retnet_viz  ") and "chunk 8" in line)
+    assert row.split()[-7:] == [">", "1,000", *["-"] * 5]
     (compiled,) = (line for line in lines if line.startswith("retnet_viz, compiled:"))
     assert compiled.endswith("25 tokens behind 3 take more than 10 s")  # a compiler had ten times
 
@@ -311,19 +315,19 @@ def test_a_shorter_text_is_tried_after_a_longer_one_took_too_long() -> None:
     def ask(question: str, *arguments: object) -> object:
         if question == "first" and arguments[-1] == 8:
             return 7, 8, 9.0
-        return late(question, *arguments)
+        return slow_answer(question, *arguments)
 
-    beyond: list[benchmark.Beyond] = []
-    found = [
+    timeouts: list[results.Timeout] = []
+    forwards = [
         (each.mode, each.length)
         for length in (16, 8)
-        for each in benchmark._forwards({"retnet_viz": ask}, length, 1, ["chunkwise"], [], beyond)
+        for each in benchmark._forwards({"retnet_viz": ask}, length, 1, ["chunkwise"], [], timeouts)
     ]
-    assert found == [("chunkwise", 8)]
-    assert beyond == [benchmark.Beyond("retnet_viz", "chunkwise", 16, 8)]
+    assert forwards == [("chunkwise", 8)]
+    assert timeouts == [results.Timeout("retnet_viz", "chunkwise", 16, 8)]
 
 
-def test_a_text_that_would_take_too_long_is_not_tried(found, monkeypatch) -> None:
+def test_a_text_that_would_take_too_long_is_not_tried(speed, monkeypatch) -> None:
     """Four times the tokens take four times as long, or more."""
     tried = []
 
@@ -338,20 +342,20 @@ def test_a_text_that_would_take_too_long_is_not_tried(found, monkeypatch) -> Non
 
     @contextmanager
     def workers(names, threads, limit):
-        yield {"retnet_viz": ask, contenders.HALF: late, "machine": lambda *_: found.machine}
+        yield {"retnet_viz": ask, contenders.HALF: slow_answer, "machine": lambda *_: speed.machine}
 
-    monkeypatch.setattr(benchmark, "_workers", workers)
+    monkeypatch.setattr(benchmark, "start_workers", workers)
     result = measure_speed((8, 16, 32, 64), (3,), repeat=1, limit=20.0)
     assert tried == [
         (mode, length)
         for length, modes in ((8, 2), (16, 2), (32, 1), (64, 1))
         for mode in ("parallel", "chunkwise")[2 - modes :]
     ]
-    ours = [each for each in result.beyond if each.name == "retnet_viz"]
-    assert ours == [benchmark.Beyond("retnet_viz", "parallel", 32, 16, 24.0)]
+    timeouts = [each for each in result.timeouts if each.name == "retnet_viz"]
+    assert timeouts == [results.Timeout("retnet_viz", "parallel", 32, 16, 24.0)]
     lines = speed_table(result).splitlines()
-    said = "retnet_viz, parallel, is left out: by what fewer tokens took, 32 take 24 s or more"
-    assert lines.count(said) == 2  # under 32 and under 64
+    messages = "retnet_viz, parallel, is left out: by what fewer tokens took, 32 take 24 s or more"
+    assert lines.count(messages) == 2  # under 32 and under 64
     assert not any("> 20,000" in line and line.startswith("retnet_viz  ") for line in lines)
 
 
@@ -364,42 +368,42 @@ def test_where_one_chunk_size_takes_long_the_others_are_not_tried() -> None:
             return 7, 8, 16.0
         return {"modes": ("chunkwise",), "chunk_sizes": (64, 128)}[question]
 
-    (found,) = benchmark._forwards({"retnet_viz": ask}, 512, 5, ["chunkwise"], [], [])
+    (forward,) = benchmark._forwards({"retnet_viz": ask}, 512, 5, ["chunkwise"], [], [])
     assert tried == [64]
-    assert (found.chunk_size, found.seconds) == (64, 16.0)
+    assert (forward.chunk_size, forward.seconds) == (64, 16.0)
 
 
-def test_the_table_says_which_chunk_size_took_too_long(found) -> None:
-    read = Forward("retnet_viz", "chunkwise", 512, 64, 0.9, 10, 10)
-    beyond = benchmark.Beyond("retnet_viz", "chunkwise", 512, 256)
-    table = speed_table(replace(found, forwards=(read,), beyond=(beyond,), limit=1.0))
+def test_the_table_says_which_chunk_size_took_too_long(speed) -> None:
+    forward = Forward("retnet_viz", "chunkwise", 512, 64, 0.9, 10, 10)
+    timeout = results.Timeout("retnet_viz", "chunkwise", 512, 256)
+    table = speed_table(replace(speed, forwards=(forward,), timeouts=(timeout,), limit=1.0))
     times = [line.split()[:6] for line in table.splitlines() if "chunkwise, chunk" in line]
     assert [each[3:] for each in times] == [["64", "900.0", "569"], ["256", ">", "1,000"]]
 
 
-def test_the_rounding_is_left_open_where_bfloat16_reads_nothing_in_time(found) -> None:
-    read = Forward(contenders.HALF, "chunkwise", 64, 64, 1, 1, 1)
-    value, tokens = benchmark._rounding(late, [read])
+def test_the_rounding_is_left_open_where_bfloat16_reads_nothing_in_time(speed) -> None:
+    forward = Forward(contenders.HALF, "chunkwise", 64, 64, 1, 1, 1)
+    value, tokens = benchmark._rounding(slow_answer, [forward])
     assert math.isnan(value)
     assert tokens == 64
     assert math.isnan(benchmark._rounding(lambda *_: 0.5, [])[0])
     # As many tokens as it read, 2,048 at most.
-    for length, wanted in ((64, 64), (9000, 2048)):
-        reads = [read, replace(read, length=length)]
+    for length, expected in ((64, 64), (9000, 2048)):
+        reads = [forward, replace(forward, length=length)]
         assert benchmark._rounding(lambda _question, tokens: tokens / 4096, reads) == (
-            wanted / 4096,
-            wanted,
+            expected / 4096,
+            expected,
         )
-    table = speed_table(replace(found, rounding=0.125, rounded=64))
+    table = speed_table(replace(speed, rounding=0.125, rounded=64))
     assert "bfloat16, 64 tokens: logits differ by up to 12.5 % of the largest one" in table
 
 
-def test_the_table_says_where_parallel_is_left_out(found) -> None:
+def test_the_table_says_where_parallel_is_left_out(speed) -> None:
     forwards = [
         Forward("retnet_viz", "chunkwise", length, 64, 1.0, 10, 10) for length in (8192, 32768)
     ]
     short, long = (
-        speed_table(replace(found, forwards=(each,), generations=())) for each in forwards
+        speed_table(replace(speed, forwards=(each,), generations=())) for each in forwards
     )
     assert "left out" not in short
     assert "parallel mode are left out: 3 arrays of T x T numbers per head are 48 GiB" in long
@@ -427,16 +431,16 @@ def test_the_compiled_contender_computes_what_ours_does() -> None:
     """
     ids = torch.arange(70)[None]
     plain, compiled = build("retnet_viz"), build_compiled(untranslated)
-    wanted = plain.forward(ids, "chunkwise", 32)
-    assert torch.equal(compiled.forward(ids, "chunkwise", 32), wanted)
-    assert torch.equal(compiled.plain(ids, "chunkwise", 32), wanted)
-    seen = []
-    counted = build_compiled(lambda function: seen.append(function) or function)
+    expected = plain.forward(ids, "chunkwise", 32)
+    assert torch.equal(compiled.forward(ids, "chunkwise", 32), expected)
+    assert torch.equal(compiled.plain(ids, "chunkwise", 32), expected)
+    functions = []
+    contender = build_compiled(lambda function: functions.append(function) or function)
     for position in (30, 2000, 5):
-        counted.begin(position, 3)
-        counted.step(3)
-        assert counted.stepper.position == position + 1
-    assert len(seen) == 2
+        contender.begin(position, 3)
+        contender.step(3)
+        assert contender.stepper.position == position + 1
+    assert len(functions) == 2
 
 
 def build_compiled(compiler) -> contenders.Compiled:
@@ -446,7 +450,7 @@ def build_compiled(compiler) -> contenders.Compiled:
 
 def serve(contender: contenders.Contender):
     """The contender in this process, asked and answering like one in a process of its own."""
-    answers = benchmark._Answers(contender)
+    answers = worker.ContenderAnswers(contender)
 
     def ask(question: str, *arguments: object) -> object:
         try:
@@ -458,7 +462,7 @@ def serve(contender: contenders.Contender):
     return ask
 
 
-def test_where_compiling_fails_the_rest_goes_on_and_the_table_says_why(found) -> None:
+def test_where_compiling_fails_the_rest_goes_on_and_the_table_says_why(speed) -> None:
     workers = {
         "retnet_viz": serve(build("retnet_viz")),
         contenders.COMPILED: serve(build_compiled(unable)),
@@ -469,21 +473,21 @@ def test_where_compiling_fails_the_rest_goes_on_and_the_table_says_why(found) ->
     assert [each.name for each in forwards] == [each.name for each in generations] == ["retnet_viz"]
     assert failures == ["InvalidCxxCompiler: No working C++ compiler found"]
     table = speed_table(
-        replace(found, forwards=forwards, generations=generations, failure=failures[0])
+        replace(speed, forwards=forwards, generations=generations, failure=failures[0])
     )
     assert f"torch.compile could not be used: {failures[0]}" in table.splitlines()[-1]
 
 
-def test_what_compiling_brings_is_left_open_where_ours_was_given_up(found) -> None:
+def test_what_compiling_brings_is_left_open_where_ours_was_given_up(speed) -> None:
     """There is no time to compare with."""
     forwards = (Forward(contenders.COMPILED, "chunkwise", 4096, 128, 4.0, 10, 10, 45.3),)
-    generations = (benchmark.Generation(contenders.COMPILED, 9, 0.8, 1.0, 6.24),)
-    table = speed_table(replace(found, forwards=forwards, generations=generations))
+    generations = (results.Generation(contenders.COMPILED, 9, 0.8, 1.0, 6.24),)
+    table = speed_table(replace(speed, forwards=forwards, generations=generations))
     assert "retnet_viz, compiled" in table
     assert "torch.compile, " not in table
 
 
-def test_where_only_the_compiled_step_fails_the_others_still_step(found) -> None:
+def test_where_only_the_compiled_step_fails_the_others_still_step(speed) -> None:
     workers = {
         "retnet_viz": serve(build("retnet_viz")),
         contenders.COMPILED: serve(build_compiled(unable)),
@@ -500,16 +504,16 @@ def test_a_failure_of_any_other_contender_is_not_passed_over() -> None:
         list(benchmark._forwards(workers, 48, 1, ["chunkwise"], [], []))
 
 
-def test_the_table_says_what_compiling_took_and_what_it_brought(found) -> None:
+def test_the_table_says_what_compiling_took_and_what_it_brought(speed) -> None:
     forwards = (
         Forward("retnet_viz", "chunkwise", 4096, 64, 2.0, 10, 10),
         Forward(contenders.COMPILED, "chunkwise", 4096, 128, 4.0, 10, 10, 45.3),
     )
     generations = (
-        benchmark.Generation("retnet_viz", 9, 1.0, 1.0),
-        benchmark.Generation(contenders.COMPILED, 9, 0.8, 1.0, 6.24),
+        results.Generation("retnet_viz", 9, 1.0, 1.0),
+        results.Generation(contenders.COMPILED, 9, 0.8, 1.0, 6.24),
     )
-    lines = speed_table(replace(found, forwards=forwards, generations=generations)).splitlines()
+    lines = speed_table(replace(speed, forwards=forwards, generations=generations)).splitlines()
     assert lines[-2].endswith(
         "4,096 tokens: 45 s for the first pass, then 0.50 times as fast as without"
     )

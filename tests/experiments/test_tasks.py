@@ -8,9 +8,9 @@ import torch
 from retnet_viz.experiments.learning.tasks import (
     ASK,
     BRACKETS,
+    IGNORE_INDEX,
     NOISE,
     TASKS,
-    UNASKED,
     Batch,
     Task,
     group_name,
@@ -23,7 +23,7 @@ def draw(task: Task, count: int = 64, seed: int = 0) -> Batch:
     return task.draw(count, torch.Generator().manual_seed(seed))
 
 
-def copied(read: str, symbols: list[str]) -> tuple[str, int] | None:
+def answer_copy(symbol: str, symbols: list[str]) -> tuple[str, int] | None:
     """What is asked after `symbols`, and how far back it stands."""
     if not symbols[-1].startswith("?"):
         return None
@@ -31,7 +31,7 @@ def copied(read: str, symbols: list[str]) -> tuple[str, int] | None:
     return symbols[-1 - lag], lag
 
 
-def recalled(read: str, symbols: list[str]) -> tuple[str, int] | None:
+def answer_recall(symbol: str, symbols: list[str]) -> tuple[str, int] | None:
     key, n = symbols[-1], len(symbols) - 1
     if not key.isalpha() or key not in symbols[:-1]:
         return None
@@ -39,10 +39,10 @@ def recalled(read: str, symbols: list[str]) -> tuple[str, int] | None:
     return symbols[last + 1], n - (last + 1)
 
 
-def closed(read: str, symbols: list[str]) -> tuple[str, int] | None:
+def answer_brackets(symbol: str, symbols: list[str]) -> tuple[str, int] | None:
     """`read` is the token that comes next: it only says whether a pair closes."""
     closing = {pair[1]: pair[0] for pair in BRACKETS}
-    if read not in closing:
+    if symbol not in closing:
         return None
     depth = 0
     for back, symbol in enumerate(reversed(symbols)):
@@ -52,7 +52,7 @@ def closed(read: str, symbols: list[str]) -> tuple[str, int] | None:
     raise AssertionError("a bracket closes that nothing opened")
 
 
-def induced(read: str, symbols: list[str]) -> tuple[str, int] | None:
+def answer_induction(symbol: str, symbols: list[str]) -> tuple[str, int] | None:
     last, n = symbols[-1], len(symbols) - 1
     if last not in symbols[:-1]:
         return None
@@ -60,7 +60,7 @@ def induced(read: str, symbols: list[str]) -> tuple[str, int] | None:
     return symbols[before + 1], n - (before + 1)
 
 
-def selected(read: str, symbols: list[str]) -> tuple[str, int] | None:
+def answer_selective(symbol: str, symbols: list[str]) -> tuple[str, int] | None:
     if symbols[-1] != ASK:
         return None
     letters = [(n, symbol) for n, symbol in enumerate(symbols) if symbol.isalpha()]
@@ -69,11 +69,11 @@ def selected(read: str, symbols: list[str]) -> tuple[str, int] | None:
 
 
 RULES = {
-    "copy": copied,
-    "recall": recalled,
-    "brackets": closed,
-    "induction": induced,
-    "selective": selected,
+    "copy": answer_copy,
+    "recall": answer_recall,
+    "brackets": answer_brackets,
+    "induction": answer_induction,
+    "selective": answer_selective,
 }
 
 
@@ -86,27 +86,27 @@ def test_every_target_and_every_lag_follows_from_the_tokens(task: Task) -> None:
         for n in range(task.length):
             if task.name == "brackets" and n + 1 == task.length:
                 # What comes next is not among the tokens, but what must be asked if it closes.
-                if targets[n] != UNASKED:
+                if targets[n] != IGNORE_INDEX:
                     target = task.symbols[targets[n]]
-                    assert closed(target, symbols) == (target, lags[n])
+                    assert answer_brackets(target, symbols) == (target, lags[n])
                 continue
             upcoming = symbols[n + 1] if n + 1 < task.length else ""
-            wanted = RULES[task.name](upcoming, symbols[: n + 1])
-            asked = None if targets[n] == UNASKED else (task.symbols[targets[n]], lags[n])
-            assert asked == wanted
-            assert (lags[n] == -1) == (asked is None)
+            expected = RULES[task.name](upcoming, symbols[: n + 1])
+            actual = None if targets[n] == IGNORE_INDEX else (task.symbols[targets[n]], lags[n])
+            assert actual == expected
+            assert (lags[n] == -1) == (actual is None)
 
 
 @ALL
 def test_every_answer_is_a_possible_one_and_every_lag_has_a_group(task: Task) -> None:
     batch = draw(task, 512)
-    assert batch.asked.sum() > 512
-    assert set(batch.targets[batch.asked].tolist()) == set(task.answers)
+    assert batch.is_query.sum() > 512
+    assert set(batch.targets[batch.is_query].tolist()) == set(task.answers)
     groups = task.group_of(batch.lags)
-    assert ((groups >= 0) == batch.asked).all()
-    assert set(groups[batch.asked].tolist()) == set(range(len(task.groups)))
+    assert ((groups >= 0) == batch.is_query).all()
+    assert set(groups[batch.is_query].tolist()) == set(range(len(task.groups)))
     for group, lag in zip(
-        groups[batch.asked].tolist(), batch.lags[batch.asked].tolist(), strict=True
+        groups[batch.is_query].tolist(), batch.lags[batch.is_query].tolist(), strict=True
     ):
         assert lag in task.groups[group]
     assert task.chance == 1 / len(task.answers)

@@ -42,24 +42,24 @@ def gammas(practice: TinyTraining) -> list[list[float]]:
 def test_accuracy_by_lag_is_a_count_of_right_answers(task: str) -> None:
     practice = trained(task, 3)
     report = practice.report()
-    held = practice.held_out
-    likeliest = practice.model(held.ids).logits.argmax(-1)
+    held_out = practice.held_out
+    likeliest = practice.model(held_out.ids).logits.argmax(-1)
     hits = {group: [] for group in range(len(practice.task.groups))}
-    for row in range(held.ids.shape[0]):
-        for n in range(held.ids.shape[1]):
-            lag = held.lags[row, n].item()
+    for row in range(held_out.ids.shape[0]):
+        for n in range(held_out.ids.shape[1]):
+            lag = held_out.lags[row, n].item()
             if lag < 0:
                 continue
             (group,) = (g for g, lags in enumerate(practice.task.groups) if lag in lags)
-            hits[group].append(likeliest[row, n].item() == held.targets[row, n].item())
+            hits[group].append(likeliest[row, n].item() == held_out.targets[row, n].item())
     assert report.counts == tuple(len(each) for each in hits.values())
-    wanted = [sum(each) / len(each) for each in hits.values()]
-    assert report.by_group == pytest.approx(wanted, abs=1e-6)
+    expected = [sum(each) / len(each) for each in hits.values()]
+    assert report.by_group == pytest.approx(expected, abs=1e-6)
     every = [hit for each in hits.values() for hit in each]
     assert report.accuracy == pytest.approx(sum(every) / len(every), abs=1e-6)
-    asked = practice.model(held.ids).logits.log_softmax(-1)[held.asked]
-    answers = held.targets[held.asked]
-    wanted_loss = -asked.gather(1, answers[:, None]).mean().item()
+    query_logits = practice.model(held_out.ids).logits.log_softmax(-1)[held_out.is_query]
+    answers = held_out.targets[held_out.is_query]
+    wanted_loss = -query_logits.gather(1, answers[:, None]).mean().item()
     assert report.loss == pytest.approx(wanted_loss, rel=1e-5)
 
 
@@ -67,10 +67,10 @@ def test_accuracy_by_lag_is_a_count_of_right_answers(task: str) -> None:
 def test_what_heads_read_is_the_share_of_their_weights_on_the_source(task: str) -> None:
     practice = trained(task, 2)
     report = practice.report()
-    seen = []
-    with listening(lambda name, x: seen.append(x) if name == "retention.weights" else None):
+    recorded = []
+    with listening(lambda name, x: recorded.append(x) if name == "retention.weights" else None):
         practice.model(practice.held_out.ids)
-    for layer, weights in enumerate(seen):
+    for layer, weights in enumerate(recorded):
         assert torch.equal(report.weights[layer], weights[0])
         shares = {group: [] for group in range(len(practice.task.groups))}
         for row, lags in enumerate(practice.held_out.lags.tolist()):
@@ -79,28 +79,30 @@ def test_what_heads_read_is_the_share_of_their_weights_on_the_source(task: str) 
                     line = weights[row, 1, n].abs()
                     (group,) = (g for g, of in enumerate(practice.task.groups) if lag in of)
                     shares[group].append((line[n - lag] / line.sum()).item())
-        wanted = [sum(each) / len(each) for each in shares.values()]
-        assert report.reads[layer, 1].tolist() == pytest.approx(wanted, rel=1e-4)
+        expected = [sum(each) / len(each) for each in shares.values()]
+        assert report.reads[layer, 1].tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_probabilities_of_the_example_are_the_models() -> None:
     practice = trained("recall", 2)
     report = practice.report()
     with torch.no_grad():
-        wanted = practice.model(practice.example.ids).logits[0].softmax(-1)
-    assert torch.allclose(report.answers, wanted, atol=1e-6)
+        expected = practice.model(practice.example.ids).logits[0].softmax(-1)
+    assert torch.allclose(report.answers, expected, atol=1e-6)
 
 
 def test_a_silent_head_is_one_whose_output_is_zero() -> None:
     practice = trained("recall", 30)
     without = practice.without_heads()
-    held, task = practice.held_out[:64], practice.task
-    groups = task.group_of(held.lags)
+    held_out, task = practice.held_out[:64], practice.task
+    groups = task.group_of(held_out.lags)
 
     def accuracies() -> torch.Tensor:
         with torch.no_grad():
-            right = practice.model(held.ids).logits.argmax(-1) == held.targets
-        return torch.stack([right[groups == g].float().mean() for g in range(len(task.groups))])
+            is_correct = practice.model(held_out.ids).logits.argmax(-1) == held_out.targets
+        return torch.stack(
+            [is_correct[groups == g].float().mean() for g in range(len(task.groups))]
+        )
 
     before = practice.report().accuracy
     whole = accuracies()
@@ -116,10 +118,10 @@ def test_a_silent_head_is_one_whose_output_is_zero() -> None:
 
 
 def test_the_learning_curve_keeps_its_ends_and_stays_short(monkeypatch) -> None:
-    monkeypatch.setattr("retnet_viz.experiments.learning.learner.MOST_RECORDS", 8)
+    monkeypatch.setattr("retnet_viz.experiments.learning.learner.MAX_RECORDS", 8)
     practice = TinyTraining("copy")
     first = practice.report().records[0]
-    assert (first.step, math.isnan(first.trained)) == (0, True)
+    assert (first.step, math.isnan(first.train_loss)) == (0, True)
     for _ in range(20):
         practice.step()
         report = practice.report()
@@ -136,14 +138,14 @@ def test_a_new_gamma_is_felt_in_the_report_without_a_step() -> None:
     after = practice.report()
     assert after.loss != before.loss
     assert [r.step for r in after.records] == [r.step for r in before.records] == [20]
-    assert after.records[-1].trained == before.records[-1].trained
+    assert after.records[-1].train_loss == before.records[-1].train_loss
 
 
 def test_a_record_has_the_mean_loss_of_its_steps() -> None:
     practice = TinyTraining("copy")
     losses = [practice.step() for _ in range(3)]
     report = practice.report()
-    assert report.records[-1].trained == pytest.approx(sum(losses) / 3)
+    assert report.records[-1].train_loss == pytest.approx(sum(losses) / 3)
     assert (report.step, report.tokens) == (3, 3 * 32 * TASKS["copy"].length)
     assert report.seconds > 0
 
@@ -217,16 +219,16 @@ def test_a_loss_that_is_no_number_is_told_in_a_sentence() -> None:
 
 def test_a_half_life_is_set_in_all_layers_and_the_training_goes_on() -> None:
     practice = trained("recall", 1)
-    wanted = [gamma_of(value) for value in HALF_LIVES]
-    assert gammas(practice) == [pytest.approx(wanted)] * 2
+    expected = [gamma_of(value) for value in HALF_LIVES]
+    assert gammas(practice) == [pytest.approx(expected)] * 2
     practice.set_half_life(1, 64.0)
-    wanted[1] = gamma_of(64)
+    expected[1] = gamma_of(64)
     practice.step()
     assert practice.step_count == 2
-    assert gammas(practice) == [pytest.approx(wanted)] * 2
+    assert gammas(practice) == [pytest.approx(expected)] * 2
     assert practice.half_lives == pytest.approx((2, 64, 32, 128))
     assert practice.report().half_lives == practice.half_lives
-    assert practice.gammas == pytest.approx(wanted)
+    assert practice.gammas == pytest.approx(expected)
 
 
 def test_a_freed_head_learns_its_half_life_and_frozen_ones_keep_theirs() -> None:
@@ -234,14 +236,14 @@ def test_a_freed_head_learns_its_half_life_and_frozen_ones_keep_theirs() -> None
     practice.set_free([0, 2])
     for _ in range(5):
         practice.step()
-    moved = [
+    changed = [
         new != pytest.approx(old) for new, old in zip(practice.half_lives, HALF_LIVES, strict=True)
     ]
-    assert moved == [True, False, True, False]
+    assert changed == [True, False, True, False]
     practice.set_free([])
-    kept = practice.half_lives
+    previous = practice.half_lives
     practice.step()
-    assert practice.half_lives == kept
+    assert practice.half_lives == previous
     assert practice.free == frozenset()
 
 
@@ -284,19 +286,19 @@ def test_a_head_that_there_is_not_is_told() -> None:
 
 def test_a_mamba_of_the_same_size_learns_from_the_same_rows(monkeypatch) -> None:
     practice = TinyTraining("selective", seed=3)
-    assert practice.beside is not None
-    sizes = [practice.model.n_parameters, practice.beside.model.n_parameters]
+    assert practice.mamba is not None
+    sizes = [practice.model.n_parameters, practice.mamba.model.n_parameters]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.02)
     read: list[torch.Tensor] = []
-    for model in (practice.model, practice.beside.model):
+    for model in (practice.model, practice.mamba.model):
         forward = model.forward
         monkeypatch.setattr(
             model, "forward", lambda ids, forward=forward: read.append(ids) or forward(ids)
         )
-    weights = [next(m.parameters()).clone() for m in (practice.model, practice.beside.model)]
+    weights = [next(m.parameters()).clone() for m in (practice.model, practice.mamba.model)]
     practice.step()
     assert torch.equal(*read)
-    for model, before in zip((practice.model, practice.beside.model), weights, strict=True):
+    for model, before in zip((practice.model, practice.mamba.model), weights, strict=True):
         assert not torch.equal(next(model.parameters()), before)
 
 
@@ -305,22 +307,22 @@ def test_a_report_says_how_the_mamba_did() -> None:
     for _ in range(2):
         practice.step()
     report = practice.report()
-    beside = report.beside
+    mamba = report.mamba
     held_out = practice.held_out
     with torch.no_grad():
-        logits = practice.beside.model(held_out.ids).logits
-    right = (logits.argmax(-1) == held_out.targets)[held_out.asked]
-    assert beside.accuracy == pytest.approx(right.float().mean().item())
-    assert beside.records[-1].step == 2
-    assert torch.equal(beside.answers, logits[0].softmax(-1))
+        logits = practice.mamba.model(held_out.ids).logits
+    is_correct = (logits.argmax(-1) == held_out.targets)[held_out.is_query]
+    assert mamba.accuracy == pytest.approx(is_correct.float().mean().item())
+    assert mamba.records[-1].step == 2
+    assert torch.equal(mamba.answers, logits[0].softmax(-1))
     # What a token leaves: exp(Δ A), from the tensors of the pass.
-    heard: list[torch.Tensor] = []
-    with listening(lambda name, x: heard.append(x) if name == "mamba.delta" else None):
-        practice.beside.model(held_out.ids[:1])
-    rates = practice.beside.model.blocks[1].A_log.exp()
-    wanted = torch.exp(-heard[1][0, 5, :, None] * rates).flatten()
-    assert torch.allclose(beside.decay[1, 5], wanted)
-    assert TinyTraining("copy").report().beside is None
+    published: list[torch.Tensor] = []
+    with listening(lambda name, x: published.append(x) if name == "mamba.delta" else None):
+        practice.mamba.model(held_out.ids[:1])
+    rates = practice.mamba.model.blocks[1].A_log.exp()
+    expected = torch.exp(-published[1][0, 5, :, None] * rates).flatten()
+    assert torch.allclose(mamba.decay[1, 5], expected)
+    assert TinyTraining("copy").report().mamba is None
 
 
 def test_the_same_seed_gives_the_same_two_runs() -> None:
@@ -328,5 +330,5 @@ def test_the_same_seed_gives_the_same_two_runs() -> None:
     for _ in range(3):
         one.step()
         again.step()
-    assert one.report().beside.records == again.report().beside.records
+    assert one.report().mamba.records == again.report().mamba.records
     assert one.report().records == again.report().records

@@ -10,7 +10,7 @@ import pytest
 from retnet_viz.experiments.learning.training_runs import (
     ABLATIONS,
     PAPER,
-    RECALLED,
+    RECALL_COLUMNS,
     ablations,
     agreement,
     read_runs,
@@ -53,14 +53,14 @@ def test_a_log_is_read_as_it_was_written(log: Path) -> None:
 
 def test_ablations_are_held_against_the_whole_and_ordered_by_harm(log: Path) -> None:
     runs = read_runs(log)
-    found = ablations(runs)
-    assert [a.label for a in found] == [label for label, _ in reversed(ABLATIONS.values())]
-    assert [a.change for a in found] == pytest.approx([35.0, 30.0, 25.0, 20.0, 15.0])
-    assert found[0].paper_change == pytest.approx(100 * (27.68 / PAPER - 1))
+    results = ablations(runs)
+    assert [a.label for a in results] == [label for label, _ in reversed(ABLATIONS.values())]
+    assert [a.change for a in results] == pytest.approx([35.0, 30.0, 25.0, 20.0, 15.0])
+    assert results[0].paper_change == pytest.approx(100 * (27.68 / PAPER - 1))
     assert seed_changes(runs) == pytest.approx([0.0, 5.0, 10.0])
     # Here 27.68 > 27.02 > 27.86 > 27.54 > 27.84; counted by hand: four pairs stand as they should.
-    assert agreement(found) == (4, 10)
-    assert agreement(sorted(found, key=lambda a: -a.paper_change)) == (4, 10)
+    assert agreement(results) == (4, 10)
+    assert agreement(sorted(results, key=lambda a: -a.paper_change)) == (4, 10)
 
 
 def test_the_figures_hold_the_numbers_of_the_runs(log: Path) -> None:
@@ -83,14 +83,14 @@ def test_the_figures_hold_the_numbers_of_the_runs(log: Path) -> None:
 
 def test_recall_is_read_and_drawn_and_said_when_it_appears(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    lines = [f"{HEADER},{','.join(RECALLED)}"]
+    lines = [f"{HEADER},{','.join(RECALL_COLUMNS)}"]
     for name, shares in (("quick", (0.1, 0.5, 0.9)), ("never", (0.0, 0.1, 0.2))):
         for i, share in enumerate(shares):
-            recalled = [share, share, share / 2, 0.25, 0]  # in the order of RECALLED
+            recalled = [share, share, share / 2, 0.25, 0]  # in the order of RECALL_COLUMNS
             lines.append(f"{name},,9,{i},{1000 * (i + 1)},1,5,5,1,9,{','.join(map(str, recalled))}")
     path.write_text("\n".join(lines) + "\n")
     runs = read_runs(path)
-    assert runs["quick"].recalled["copy_64"] == (0.05, 0.25, 0.45)
+    assert runs["quick"].recall["copy_64"] == (0.05, 0.25, 0.45)
     assert tokens_until(runs["quick"], "copy_32") == 2000
     assert tokens_until(runs["quick"], "copy_64") is None
 
@@ -127,8 +127,15 @@ def test_what_is_no_log_is_refused_with_its_name(tmp_path: Path, content: str) -
         read_runs(tmp_path / "nowhere.csv")
 
 
+# Runs that end before they read a story.
+COPYING_ALONE = ("transformer-copy-1500", "transformer-copy-1500-base-100")
+
+
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.csv")), ids=lambda path: path.stem)
 def test_the_committed_logs_are_read(path: Path) -> None:
-    for run in read_runs(path).values():
+    for name, run in read_runs(path).items():
         assert list(run.tokens) == sorted(run.tokens)
-        assert run.losses[-1] < run.losses[0]
+        if name in COPYING_ALONE:
+            assert run.recall["copy_32"][-1] > 0.9 > run.recall["copy_32"][0]
+        else:
+            assert run.losses[-1] < run.losses[0]

@@ -22,5 +22,5 @@ def model(tiny_model: Callable[..., RetNet], tiny_tokenizer: Tokenizer) -> RetNe
 
 
 @pytest.fixture(scope="module", params=MODES)
-def found(request: pytest.FixtureRequest, model: RetNet) -> Trace:
+def sample(request: pytest.FixtureRequest, model: RetNet) -> Trace:
     return trace(model, TEXT, request.param, 4)

@@ -12,10 +12,10 @@ import torch
 
 from retnet_viz import figures
 from retnet_viz.checkpoints import Tokenizer
-from retnet_viz.experiments.variants import variant
+from retnet_viz.experiments.ablations import ablate
 from retnet_viz.figures.base import captions
-from retnet_viz.figures.reading.cost import cost_bars
 from retnet_viz.figures.reading.gate import gate
+from retnet_viz.figures.reading.mode_costs import cost_bars
 from retnet_viz.figures.reading.normalization import normalization
 from retnet_viz.figures.reading.phase import phase
 from retnet_viz.figures.states.singular_values import singular_values
@@ -23,6 +23,7 @@ from retnet_viz.figures.states.state import state
 from retnet_viz.figures.states.token_memory import recall
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Agreement, Cost, Trace, trace
+from tests.support.figures import sentence_of
 
 ModelFactory = Callable[..., RetNet]
 GAMMAS = (0.5, 0.9, 0.99, 1.0)
@@ -30,7 +31,7 @@ TEXT = "Once <b>\n& upon"
 
 
 @pytest.fixture(scope="module")
-def found(model: RetNet) -> Trace:
+def sample(model: RetNet) -> Trace:
     return trace(model, TEXT, "chunkwise", 4)
 
 
@@ -39,9 +40,9 @@ def make_trace(tiny_model: ModelFactory, *gammas: float) -> Trace:
     return trace(model, torch.tensor([1, 2, 3]))
 
 
-def token(found: Trace, n: int) -> str:
-    shown = found.tokens[n].replace(" ", "·").replace("\n", "⏎")
-    return f"token {n} “{shown}”"
+def token(sample: Trace, n: int) -> str:
+    text = sample.tokens[n].replace(" ", "·").replace("\n", "⏎")
+    return f"token {n} “{text}”"
 
 
 # -- numbers ----------------------------------------------------------------------------------
@@ -89,13 +90,13 @@ def test_an_amount_of_bytes_has_the_largest_unit_that_it_fills(count: float, tex
 # -- the T x T plane --------------------------------------------------------------------------
 
 
-def test_decay_names_the_fastest_and_the_slowest_shown_head(found: Trace) -> None:
-    assert captions.decay(found, 0) == ("Head 0 forgets half of a token in 1 token, head 3 never.")
-    assert captions.decay(found, 0, [2, 1]) == (
+def test_decay_names_the_fastest_and_the_slowest_shown_head(sample: Trace) -> None:
+    assert captions.decay(sample, 0) == ("Head 0 forgets half of a token in 1 token, head 3 never.")
+    assert captions.decay(sample, 0, [2, 1]) == (
         "Head 1 forgets half of a token in 6.6 tokens, head 2 in 69."
     )
-    assert captions.decay(found, 0, [2]) == "Head 2 forgets half of a token in 69 tokens."
-    assert captions.decay(found, 0, [3]) == "Head 3 never forgets."
+    assert captions.decay(sample, 0, [2]) == "Head 2 forgets half of a token in 69 tokens."
+    assert captions.decay(sample, 0, [3]) == "Head 3 never forgets."
 
 
 def test_decay_of_heads_that_forget_alike(tiny_model: ModelFactory) -> None:
@@ -110,132 +111,136 @@ def test_decay_of_heads_that_forget_alike(tiny_model: ModelFactory) -> None:
     ("say", "plane"), [(captions.weights, "retention"), (captions.scores, "scores")]
 )
 def test_the_strongest_cell_of_a_row_is_named(
-    say: Callable[..., str], plane: str, heads: list[int] | None, found: Trace
+    say: Callable[..., str], plane: str, heads: list[int] | None, sample: Trace
 ) -> None:
-    for n in range(found.length):
-        row = getattr(found, plane)(1)[:, n, : n + 1].numpy()
+    for n in range(sample.length):
+        row = getattr(sample, plane)(1)[:, n, : n + 1].numpy()
         cells = [(abs(row[h, m]), h, m) for h in heads or range(4) for m in range(n + 1)]
         _, head, m = max(cells)
-        sentence = say(found, 1, heads, n)
-        assert token(found, n) in sentence[0].lower() + sentence[1:]
+        sentence = say(sample, 1, heads, n)
+        assert token(sample, n) in sentence[0].lower() + sentence[1:]
         assert f"in head {head} (" in sentence
-        assert ("itself" if m == n else token(found, m)) in sentence
+        assert ("itself" if m == n else token(sample, m)) in sentence
         assert captions.number(row[head, m]) in sentence
 
 
-def test_the_planes_tell_about_the_last_token(found: Trace) -> None:
-    last = found.length - 1
-    assert told(figures.decay(found, 1, heads=[1, 2])) == captions.decay(found, 1, [1, 2])
-    assert told(figures.scores(found, 1)) == captions.scores(found, 1, None, last)
-    assert told(figures.retention(found, 1, heads=[2])) == captions.weights(found, 1, [2], last)
+def test_the_planes_tell_about_the_last_token(sample: Trace) -> None:
+    last = sample.length - 1
+    assert sentence_of(figures.decay(sample, 1, heads=[1, 2])) == captions.decay(sample, 1, [1, 2])
+    assert sentence_of(figures.scores(sample, 1)) == captions.scores(sample, 1, None, last)
+    assert sentence_of(figures.retention(sample, 1, heads=[2])) == captions.weights(
+        sample, 1, [2], last
+    )
 
 
 # -- the state --------------------------------------------------------------------------------
 
 
-def test_the_state_is_told_by_its_norm_and_its_largest_number(found: Trace) -> None:
-    values = found.state(1, 5)[2].numpy()
+def test_the_state_is_told_by_its_norm_and_its_largest_number(sample: Trace) -> None:
+    values = sample.state(1, 5)[2].numpy()
     i, j = np.unravel_index(np.abs(values).argmax(), values.shape)
-    assert told(state(found, 1, 2, 5)) == (
-        f"The state of head 2 after {token(found, 5)} has 8 rows, 16 columns and norm "
+    assert sentence_of(state(sample, 1, 2, 5)) == (
+        f"The state of head 2 after {token(sample, 5)} has 8 rows, 16 columns and norm "
         f"{captions.number(np.linalg.norm(values))}; its largest number is "
         f"{captions.number(values[i, j])}, in row {i}, column {j}."
     )
-    change = values - found.state(1, 1)[2].numpy()
-    sentence = told(state(found, 1, 2, 5, compare=1))
+    change = values - sample.state(1, 1)[2].numpy()
+    sentence = sentence_of(state(sample, 1, 2, 5, compare=1))
     assert sentence.startswith(
-        f"The change in the state of head 2 from {token(found, 1)} to {token(found, 5)} has "
+        f"The change in the state of head 2 from {token(sample, 1)} to {token(sample, 5)} has "
     )
     assert f"norm {captions.number(np.linalg.norm(change))};" in sentence
-    assert told(state(found, 1, 2, 1, compare=1)).endswith("is zero everywhere.")
+    assert sentence_of(state(sample, 1, 2, 1, compare=1)).endswith("is zero everywhere.")
 
 
 def test_one_row_is_singular(tiny_model: ModelFactory) -> None:
     model = tiny_model(d_model=4, n_heads=4, value_factor=1.0, rotation="none")
-    shown = trace(model, torch.tensor([1, 2]))
-    assert "has 1 row, 1 column and norm" in told(state(shown, 0, 0, 1))
+    text = trace(model, torch.tensor([1, 2]))
+    assert "has 1 row, 1 column and norm" in sentence_of(state(text, 0, 0, 1))
 
 
-def test_norms_name_the_largest_and_the_smallest_state(found: Trace) -> None:
-    norms = found.state_norm(1)[:, 3].numpy()
+def test_norms_name_the_largest_and_the_smallest_state(sample: Trace) -> None:
+    norms = sample.state_norm(1)[:, 3].numpy()
     most, least = norms.argmax(), norms.argmin()
-    sentence = captions.state_norm(found, 1, n=3)
+    sentence = captions.state_norm(sample, 1, n=3)
     assert sentence == (
-        f"After {token(found, 3)} head {most} holds the largest state (norm "
+        f"After {token(sample, 3)} head {most} holds the largest state (norm "
         f"{captions.number(norms[most])}), head {least} the smallest "
         f"({captions.number(norms[least])})."
     )
-    assert told(figures.state_norm(found, 1, selected=3)) == sentence
-    assert told(figures.state_norm(found, 1)) == captions.state_norm(found, 1, n=found.length - 1)
-    assert captions.state_norm(found, 1, [2], 3) == (
-        f"After {token(found, 3)} the state of head 2 has norm {captions.number(norms[2])}."
+    assert sentence_of(figures.state_norm(sample, 1, selected=3)) == sentence
+    assert sentence_of(figures.state_norm(sample, 1)) == captions.state_norm(
+        sample, 1, n=sample.length - 1
+    )
+    assert captions.state_norm(sample, 1, [2], 3) == (
+        f"After {token(sample, 3)} the state of head 2 has norm {captions.number(norms[2])}."
     )
 
 
-def test_norms_tell_how_close_they_come_to_a_bound(found: Trace) -> None:
-    k, v = found.k(1).numpy(), found.v(1).numpy()
+def test_norms_tell_how_close_they_come_to_a_bound(sample: Trace) -> None:
+    k, v = sample.k(1).numpy(), sample.v(1).numpy()
     largest = (np.linalg.norm(k, axis=-1) * np.linalg.norm(v, axis=-1)).max(-1)
     bounds = largest[:3] / (1 - np.array(GAMMAS[:3]))
-    shares = found.state_norm(1)[:3].amax(-1).numpy() / bounds
+    shares = sample.state_norm(1)[:3].amax(-1).numpy() / bounds
     near = shares.argmax()
-    sentence = told(figures.state_norm(found, 1, bound=True))
+    sentence = sentence_of(figures.state_norm(sample, 1, bound=True))
     assert sentence.endswith(
         f" Head {near} comes closest to its bound: {captions.number(100 * shares[near])} % of "
         f"{captions.number(bounds[near])}."
     )
-    alone = told(figures.state_norm(found, 1, heads=[1], bound=True))
+    alone = sentence_of(figures.state_norm(sample, 1, heads=[1], bound=True))
     assert alone.endswith(
         f" Head 1 reaches {captions.number(100 * shares[1])} % of its bound, "
         f"{captions.number(bounds[1])}."
     )
-    endless = told(figures.state_norm(found, 1, heads=[3], bound=True))
+    endless = sentence_of(figures.state_norm(sample, 1, heads=[3], bound=True))
     assert endless.endswith(" Where γ is 1 nothing bounds it.")
 
 
-def test_singular_values_tell_the_ranks(found: Trace) -> None:
+def test_singular_values_tell_the_ranks(sample: Trace) -> None:
     ranks = []
     for head in range(4):
-        values = np.linalg.svd(found.state(1, 5)[head].numpy(), compute_uv=False)
+        values = np.linalg.svd(sample.state(1, 5)[head].numpy(), compute_uv=False)
         shares = values / values.sum()
         ranks.append(np.exp(-(shares * np.log(shares)).sum()))
     most, least = np.argmax(ranks), np.argmin(ranks)
-    assert told(singular_values(found, 1, 5)) == (
-        f"After {token(found, 5)} the state of head {most} has the largest effective rank, "
+    assert sentence_of(singular_values(sample, 1, 5)) == (
+        f"After {token(sample, 5)} the state of head {most} has the largest effective rank, "
         f"{ranks[most]:.1f} of at most 8, that of head {least} the smallest, {ranks[least]:.1f}."
     )
-    assert told(singular_values(found, 1, 5, heads=[2])) == (
-        f"After {token(found, 5)} the state of head 2 has effective rank {ranks[2]:.1f} of at "
+    assert sentence_of(singular_values(sample, 1, 5, heads=[2])) == (
+        f"After {token(sample, 5)} the state of head 2 has effective rank {ranks[2]:.1f} of at "
         "most 8."
     )
 
 
-def test_recall_names_the_best_and_the_worst_token(found: Trace) -> None:
-    figure = recall(found, 1, 2, 6)
+def test_recall_names_the_best_and_the_worst_token(sample: Trace) -> None:
+    figure = recall(sample, 1, 2, 6)
     cosines = figure.data[0].y
     best, worst = int(np.argmax(cosines)), int(np.argmin(cosines))
-    assert told(figure) == (
-        f"After {token(found, 6)} the state of head 2 remembers {token(found, best)} best "
-        f"(cosine {captions.number(cosines[best])}) and {token(found, worst)} worst "
+    assert sentence_of(figure) == (
+        f"After {token(sample, 6)} the state of head 2 remembers {token(sample, best)} best "
+        f"(cosine {captions.number(cosines[best])}) and {token(sample, worst)} worst "
         f"({captions.number(cosines[worst])})."
     )
-    assert told(recall(found, 1, 2, 0)) == (
-        f"After {token(found, 0)} the state of head 2 remembers {token(found, 0)} (cosine 1)."
+    assert sentence_of(recall(sample, 1, 2, 0)) == (
+        f"After {token(sample, 0)} the state of head 2 remembers {token(sample, 0)} (cosine 1)."
     )
 
 
 # -- the output -------------------------------------------------------------------------------
 
 
-def test_normalisation_tells_the_range_before_and_after(found: Trace) -> None:
-    before = found.head_output(1).square().mean(-1).sqrt()
-    sentence = told(normalization(found, 1))
+def test_normalisation_tells_the_range_before_and_after(sample: Trace) -> None:
+    before = sample.head_output(1).square().mean(-1).sqrt()
+    sentence = sentence_of(normalization(sample, 1))
     assert sentence.startswith(
         "Before the normalisation the heads' outputs have RMS values from "
         f"{captions.number(before.min().item())} to {captions.number(before.max().item())}, "
         "after it "
     )
-    assert "Weights times 10 change the normalised output by at most " in told(
-        normalization(found, 1, factor=10)
+    assert "Weights times 10 change the normalised output by at most " in sentence_of(
+        normalization(sample, 1, factor=10)
     )
 
 
@@ -247,15 +252,15 @@ def test_equal_values_after_the_normalisation_are_told_once() -> None:
     )
 
 
-def test_the_gate_names_the_token_that_opens_it_most(found: Trace) -> None:
-    openings = found.gate(1).reshape(found.length, 4, 16).abs().mean(-1).numpy()
+def test_the_gate_names_the_token_that_opens_it_most(sample: Trace) -> None:
+    openings = sample.gate(1).reshape(sample.length, 4, 16).abs().mean(-1).numpy()
     n, head = np.unravel_index(openings.argmax(), openings.shape)
     low_n, low_head = np.unravel_index(openings.argmin(), openings.shape)
     assert low_n != n
-    sentence = told(gate(found, 1))
+    sentence = sentence_of(gate(sample, 1))
     assert sentence == (
-        f"T{token(found, n)[1:]} opens the gate most, in head {head} "
-        f"({captions.number(openings[n, head])}), {token(found, low_n)} least, in head {low_head} "
+        f"T{token(sample, n)[1:]} opens the gate most, in head {head} "
+        f"({captions.number(openings[n, head])}), {token(sample, low_n)} least, in head {low_head} "
         f"({captions.number(openings[low_n, low_head])})."
     )
 
@@ -263,56 +268,56 @@ def test_the_gate_names_the_token_that_opens_it_most(found: Trace) -> None:
 def test_the_gate_of_one_token(model: RetNet) -> None:
     one = trace(model, "O")
     assert re.fullmatch(
-        r"Token 0 “O” opens the gate, in head 1 \([\d.]+\)\.", told(gate(one, 0, heads=[1]))
+        r"Token 0 “O” opens the gate, in head 1 \([\d.]+\)\.", sentence_of(gate(one, 0, heads=[1]))
     )
     assert re.fullmatch(
         r"Token 0 “O” opens the gate most, in head \d \([\d.]+\) and least in head \d "
         r"\([\d.]+\)\.",
-        told(gate(one, 0)),
+        sentence_of(gate(one, 0)),
     )
 
 
-def test_phase_tells_where_the_rotation_changes_a_weight_most(found: Trace, model: RetNet) -> None:
-    bare = trace(variant(model, rotation="none"), TEXT)
-    n = found.length - 1
-    a, b = (x.retention(0)[2, n].numpy() for x in (found, bare))
+def test_phase_tells_where_the_rotation_changes_a_weight_most(sample: Trace, model: RetNet) -> None:
+    bare = trace(ablate(model, rotation="none"), TEXT)
+    n = sample.length - 1
+    a, b = (x.retention(0)[2, n].numpy() for x in (sample, bare))
     m = int(np.abs(a - b).argmax())
-    sentence = told(phase(found, bare, 0, 2, n))
+    sentence = sentence_of(phase(sample, bare, 0, 2, n))
     assert sentence == (
-        f"In head 2 {token(found, n)} reads {token(found, m)}, {n - m} "
+        f"In head 2 {token(sample, n)} reads {token(sample, m)}, {n - m} "
         f"token{'' if n - m == 1 else 's'} back, with weight {captions.number(a[m])}, without the "
         f"rotation with {captions.number(b[m])}: the largest difference over {n + 1} tokens, "
         f"{captions.number(abs(a[m] - b[m]))}."
     )
 
 
-def test_phase_of_one_token_and_of_equal_weights(found: Trace) -> None:
-    assert captions.phase(found, 0, 0, [0.5], [0.5]) == (
-        f"In head 0 {token(found, 0)} reads every token with the same weight without the rotation "
+def test_phase_of_one_token_and_of_equal_weights(sample: Trace) -> None:
+    assert captions.phase(sample, 0, 0, [0.5], [0.5]) == (
+        f"In head 0 {token(sample, 0)} reads every token with the same weight without the rotation "
         "as with it."
     )
-    assert "reads itself with weight 0.5, without" in captions.phase(found, 0, 0, [0.5], [0.4])
-    back = captions.phase(found, 0, 1, [0.5, 0.2], [0.4, 0.2])
-    assert f"reads {token(found, 0)}, 1 token back, with weight 0.5" in back
+    assert "reads itself with weight 0.5, without" in captions.phase(sample, 0, 0, [0.5], [0.4])
+    back = captions.phase(sample, 0, 1, [0.5, 0.2], [0.4, 0.2])
+    assert f"reads {token(sample, 0)}, 1 token back, with weight 0.5" in back
 
 
-def test_next_token_names_the_three_likeliest(found: Trace, tiny_tokenizer: Tokenizer) -> None:
-    logits = found.logits[2].numpy()
+def test_next_token_names_the_three_likeliest(sample: Trace, tiny_tokenizer: Tokenizer) -> None:
+    logits = sample.logits[2].numpy()
     shares = np.exp(logits - logits.max())
     shares /= shares.sum()
     first, second, third = np.argsort(-shares)[:3]
 
     def likely(token_id: int) -> str:
-        shown = figures.next_token(found, 2).data[0].customdata
+        text = figures.next_token(sample, 2).data[0].customdata
         rank = [first, second, third].index(token_id)
-        plain = shown[rank].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+        plain = text[rank].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
         return f"“{plain}” ({100 * shares[token_id]:.1f} %)"
 
-    assert told(figures.next_token(found, 2)) == (
-        f"After {token(found, 2)} the model expects {likely(first)}, then {likely(second)} and "
+    assert sentence_of(figures.next_token(sample, 2)) == (
+        f"After {token(sample, 2)} the model expects {likely(first)}, then {likely(second)} and "
         f"{likely(third)}."
     )
-    assert captions.next_token(found, -1).startswith(f"After {token(found, found.length - 1)} ")
+    assert captions.next_token(sample, -1).startswith(f"After {token(sample, sample.length - 1)} ")
 
 
 def test_a_vocabulary_of_one_or_two(tiny_model: ModelFactory) -> None:
@@ -334,7 +339,7 @@ def test_cost_names_the_fastest_mode_and_the_smallest() -> None:
         "recurrent": Cost(12.25, 1_000_000, 8_000, 4096, 64),
         "chunkwise": Cost(3.0, 1_500_000, 16_000, 4096, 8),
     }
-    assert told(cost_bars(costs, "recurrent")) == (
+    assert sentence_of(cost_bars(costs, "recurrent")) == (
         "Parallel mode is fastest (1.5 ms), and recurrent mode is smallest in memory (8 kB at the "
         "peak)."
     )
@@ -349,12 +354,12 @@ def test_modes_that_cost_the_same_are_all_named() -> None:
 
 
 def test_agreement_tells_the_largest_difference() -> None:
-    found = Agreement(
+    sample = Agreement(
         logits={"recurrent": 3.14e-7, "chunkwise": 2e-8},
         outputs={"recurrent": 1e-7, "chunkwise": 2.5e-6},
         scale=12.34,
     )
-    assert captions.agreement(found) == (
+    assert captions.agreement(sample) == (
         "Between the three modes the logits differ by at most 3.1e-07 and the layers' outputs by "
         "at most 2.5e-06; the logits reach 12.3."
     )
@@ -363,30 +368,25 @@ def test_agreement_tells_the_largest_difference() -> None:
 # -- all of them ------------------------------------------------------------------------------
 
 
-def told(figure) -> str:  # type: ignore[no-untyped-def]
-    sentence: str = figure.layout.meta["sentence"]
-    return sentence
-
-
 def test_sentences_are_plain_text_of_one_line(model: RetNet) -> None:
     for text in ("<b>&\n</b>", "<", "\n", "&\u202e"):
-        shown, bare = (trace(m, text) for m in (model, variant(model, rotation="none")))
-        last = shown.length - 1
+        text, bare = (trace(m, text) for m in (model, ablate(model, rotation="none")))
+        last = text.length - 1
         sentences = [
-            told(figures.decay(shown, 0)),
-            told(figures.scores(shown, 0)),
-            told(figures.retention(shown, 0)),
-            told(figures.state_norm(shown, 0, bound=True)),
-            told(figures.next_token(shown)),
-            told(figures.cost(shown)),
-            told(state(shown, 0, 0, last)),
-            told(state(shown, 0, 0, last, compare=0)),
-            told(singular_values(shown, 0, last)),
-            told(recall(shown, 0, 0, last)),
-            told(normalization(shown, 0, factor=10)),
-            told(gate(shown, 0)),
-            told(phase(shown, bare, 0, 0, last)),
-            captions.agreement(shown.agreement()),
+            sentence_of(figures.decay(text, 0)),
+            sentence_of(figures.scores(text, 0)),
+            sentence_of(figures.retention(text, 0)),
+            sentence_of(figures.state_norm(text, 0, bound=True)),
+            sentence_of(figures.next_token(text)),
+            sentence_of(figures.cost(text)),
+            sentence_of(state(text, 0, 0, last)),
+            sentence_of(state(text, 0, 0, last, compare=0)),
+            sentence_of(singular_values(text, 0, last)),
+            sentence_of(recall(text, 0, 0, last)),
+            sentence_of(normalization(text, 0, factor=10)),
+            sentence_of(gate(text, 0)),
+            sentence_of(phase(text, bare, 0, 0, last)),
+            captions.agreement(text.agreement()),
         ]
         for sentence in sentences:
             assert sentence.endswith(".")

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import plotly.graph_objects as go
 import pytest
 import torch
 
@@ -18,6 +17,7 @@ from retnet_viz.figures.experiments.chunk_sizes import chunk_sizes
 from retnet_viz.figures.experiments.rounding import rounding as draw_rounding
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import trace
+from tests.support.figures import is_inside, sentence_of
 
 ModelFactory = Callable[..., RetNet]
 
@@ -42,16 +42,6 @@ ROUNDING = Rounding(
     length=16,
     chunk_size=4,
 )
-
-
-def words(figure: go.Figure) -> str:
-    sentence = figure.layout.meta["sentence"]
-    assert isinstance(sentence, str)
-    return sentence
-
-
-def inside(value: float, axis: Any) -> bool:
-    return axis.range[0] <= math.log10(value) <= axis.range[1]
 
 
 # -- chunk sizes ------------------------------------------------------------------------------
@@ -90,10 +80,10 @@ def test_time_and_memory_stand_side_by_side_on_logarithmic_axes() -> None:
         strict=True,
     ):
         assert x.type == y.type == "log"
-        assert all(inside(value, x) for value in line.x)
-        assert all(inside(value, y) for value in line.y)
+        assert all(is_inside(value, x) for value in line.x)
+        assert all(is_inside(value, y) for value in line.y)
         assert len(y.tickvals) >= 3
-        assert all(inside(tick, y) for tick in y.tickvals)
+        assert all(is_inside(tick, y) for tick in y.tickvals)
         for tick, text in zip(y.tickvals, y.ticktext, strict=True):
             assert float(text.replace(",", "")) == pytest.approx(tick)
     assert figure.data[0].xaxis == "x"
@@ -101,10 +91,10 @@ def test_time_and_memory_stand_side_by_side_on_logarithmic_axes() -> None:
     assert "layer 3" in layout.title.text
 
 
-@pytest.mark.parametrize(("length", "named"), [(24, True), (30, False)])
-def test_the_ends_are_named_after_the_modes_that_they_are(length: int, named: bool) -> None:
+@pytest.mark.parametrize(("length", "has_name"), [(24, True), (30, False)])
+def test_the_ends_are_named_after_the_modes_that_they_are(length: int, has_name: bool) -> None:
     for line in chunk_sizes(replace(CURVE, length=length), 4).data[::2]:
-        last = "parallel" if named else ""  # a curve that ends before the text is long
+        last = "parallel" if has_name else ""  # a curve that ends before the text is long
         assert list(line.text) == ["recurrent", "", "", "", "", last]
     (line, *_) = chunk_sizes(replace(CURVE, sizes=(3, 4, 6, 8, 16, 24)), 4).data
     assert line.text[0] == ""
@@ -154,7 +144,7 @@ def test_a_single_size_still_makes_a_figure(tiny_model: ModelFactory) -> None:
     model = tiny_model(vocab_size=50)
     curve = chunk_curve(trace(model, torch.tensor([3])), 1)
     figure = chunk_sizes(curve, 8)
-    assert words(figure).startswith("Chunk size 1 is the only one measured: ")
+    assert sentence_of(figure).startswith("Chunk size 1 is the only one measured: ")
     layout = figure.layout
     for axis in (layout.xaxis, layout.yaxis, layout.yaxis2):
         assert axis.range[1] - axis.range[0] > 0.2
@@ -171,24 +161,28 @@ def test_small_memory_is_given_in_kilobytes() -> None:
 
 
 def test_the_sentence_names_the_fastest_size_with_its_numbers() -> None:
-    assert words(chunk_sizes(CURVE, 8)) == (
+    assert sentence_of(chunk_sizes(CURVE, 8)) == (
         "Chunk size 8 is the fastest of 6 measured: 1.25 ms, 4.8 times as fast as chunk size 1 and "
         "2.0 times as fast as chunk size 24; it needs 400 kB at its peak. The time predicted from "
         "the two ends is furthest off at chunk size 4: 20% too long."
     )
-    assert " The current chunk size 16 takes 1.9 ms and 900 kB. " in words(chunk_sizes(CURVE, 16))
-    assert " The current chunk size 99 takes 2.5 ms and 2.1 MB. " in words(chunk_sizes(CURVE, 99))
-    assert "current" not in words(chunk_sizes(CURVE, 5))  # not measured: nothing to say
+    assert " The current chunk size 16 takes 1.9 ms and 900 kB. " in sentence_of(
+        chunk_sizes(CURVE, 16)
+    )
+    assert " The current chunk size 99 takes 2.5 ms and 2.1 MB. " in sentence_of(
+        chunk_sizes(CURVE, 99)
+    )
+    assert "current" not in sentence_of(chunk_sizes(CURVE, 5))  # not measured: nothing to say
     short = replace(CURVE, predicted_milliseconds=(6.0, 3.0, 0.75, 1.25, 1.9, 2.5))
-    assert words(chunk_sizes(short, 8)).endswith("at chunk size 4: 50% too short.")
+    assert sentence_of(chunk_sizes(short, 8)).endswith("at chunk size 4: 50% too short.")
     exact = replace(CURVE, predicted_milliseconds=CURVE.milliseconds)
-    assert "predicted" not in words(chunk_sizes(exact, 8))
+    assert "predicted" not in sentence_of(chunk_sizes(exact, 8))
 
 
 def test_the_sentence_compares_the_fastest_end_with_the_other_one_only() -> None:
     curve = replace(CURVE, milliseconds=(6.0, 5.0, 4.0, 3.0, 2.5, 2.0))
-    said = words(chunk_sizes(curve, 24))
-    assert "2 ms, 3.0 times as fast as chunk size 1; it needs 2.1 MB at its peak." in said
+    sentence = sentence_of(chunk_sizes(curve, 24))
+    assert "2 ms, 3.0 times as fast as chunk size 1; it needs 2.1 MB at its peak." in sentence
 
 
 # -- rounding ---------------------------------------------------------------------------------
@@ -220,7 +214,7 @@ def test_what_is_exactly_zero_stands_on_a_line_of_its_own() -> None:
     assert axis.ticktext[0] == "0"
     zero = axis.tickvals[0]
     assert zero < 2e-4
-    assert inside(zero, axis)
+    assert is_inside(zero, axis)
     small_print, *zeros = figure.layout.annotations
     assert "largest |logit| 12.5" in small_print.text
     assert [(note.x, note.hovertext) for note in zeros] == [
@@ -233,24 +227,24 @@ def test_what_is_exactly_zero_stands_on_a_line_of_its_own() -> None:
         for mode in MODES:
             assert (MODE_COLORS[mode] in note.text) == (mode in note.hovertext)
     for line in figure.data:
-        assert all(inside(value, axis) for value in line.y if value > 0)
+        assert all(is_inside(value, axis) for value in line.y if value > 0)
     assert axis.ticktext[1] == "10<sup>−4</sup>"
 
 
 def test_without_zeros_there_is_no_line_for_them() -> None:
-    found = replace(
+    result = replace(
         ROUNDING,
         modes=dict.fromkeys(MODES, (3e-7, 4e-6)),
         logits=dict.fromkeys(MODES, 2e-5),
     )
-    figure = draw_rounding(found)
+    figure = draw_rounding(result)
     assert len(figure.layout.annotations) == 1
     axis = figure.layout.yaxis
     assert list(axis.ticktext) == ["10<sup>−7</sup>", "10<sup>−6</sup>", "10<sup>−5</sup>",
                                    "10<sup>−4</sup>"]  # fmt: skip
     assert list(axis.tickvals) == pytest.approx([1e-7, 1e-6, 1e-5, 1e-4])
-    assert inside(3e-7, axis)
-    assert inside(2e-5, axis)
+    assert is_inside(3e-7, axis)
+    assert is_inside(2e-5, axis)
 
 
 def test_nothing_but_zeros_still_makes_a_figure() -> None:
@@ -261,7 +255,7 @@ def test_nothing_but_zeros_still_makes_a_figure() -> None:
     figure = draw_rounding(nothing)
     assert len(figure.layout.annotations) == 3
     assert figure.layout.yaxis.range[0] < figure.layout.yaxis.range[1]
-    assert words(figure) == (
+    assert sentence_of(figure) == (
         "In float64 the modes differ from the parallel pass by up to 0 in a layer's output and 0 "
         "in the logits, which reach 12.5; any two modes are at most 0 apart. All three name the "
         "same likeliest next token as that pass, at every token."
@@ -270,8 +264,8 @@ def test_nothing_but_zeros_still_makes_a_figure() -> None:
 
 @pytest.mark.parametrize("layers", [1, 13, 14, 25, 80])
 def test_many_layers_do_not_crowd_the_axis(layers: int) -> None:
-    found = replace(ROUNDING, modes=dict.fromkeys(MODES, (0.5,) * layers))
-    axis = draw_rounding(found).layout.xaxis
+    result = replace(ROUNDING, modes=dict.fromkeys(MODES, (0.5,) * layers))
+    axis = draw_rounding(result).layout.xaxis
     assert len(axis.tickvals) <= 15
     assert axis.tickvals[-1] == layers
     assert axis.ticktext[-1] == "logits"
@@ -281,7 +275,7 @@ def test_many_layers_do_not_crowd_the_axis(layers: int) -> None:
 
 
 def test_the_sentence_says_how_far_and_how_often() -> None:
-    assert words(draw_rounding(ROUNDING)) == (
+    assert sentence_of(draw_rounding(ROUNDING)) == (
         "In bfloat16 the modes differ from a parallel pass in float64 by up to 0.5 in a layer's "
         "output and 0.03 in the logits, which reach 12.5; any two modes are at most 0.625 apart. "
         "The likeliest next token is that pass's own at 100.0 % in parallel, 93.8 % in recurrent "
@@ -294,18 +288,18 @@ def test_what_is_no_number_is_said_not_drawn(value: float) -> None:
     logits = {"parallel": 0.1, "recurrent": value, "chunkwise": 0.2}
     figure = draw_rounding(replace(ROUNDING, logits=logits))
     assert [line.y[2] for line in figure.data] == [0.1, None, 0.2]
-    assert "not finite in the logits" in words(figure)
+    assert "not finite in the logits" in sentence_of(figure)
 
 
 # -- both -------------------------------------------------------------------------------------
 
 
-def drawn(theme: str) -> list[dict[str, Any]]:
+def draw_all(theme: str) -> list[dict[str, Any]]:
     return [chunk_sizes.spec(CURVE, 4, theme=theme), draw_rounding.spec(ROUNDING, theme=theme)]
 
 
 def test_figures_are_plain_json_in_light_and_dark_with_the_same_data() -> None:
-    for light, dark in zip(drawn("light"), drawn("dark"), strict=True):
+    for light, dark in zip(draw_all("light"), draw_all("dark"), strict=True):
         json.dumps(light, allow_nan=False)
         y = [line["y"] for line in light["data"]]
         assert y == [line["y"] for line in dark["data"]]
@@ -330,6 +324,6 @@ def test_what_the_laboratory_finds_can_be_drawn(tiny_model: ModelFactory) -> Non
         curve = chunk_curve(trace(model, ids), 0)
         assert list(chunk_sizes(curve, 4, theme=theme).data[0].y) == list(curve.milliseconds)
         for dtype in ("float64", "float32", "bfloat16"):
-            found = rounding(model, ids, dtype, 4)
-            (parallel, *_) = draw_rounding(found, theme=theme).data
-            assert list(parallel.y) == [*found.modes["parallel"], found.logits["parallel"]]
+            result = rounding(model, ids, dtype, 4)
+            (parallel, *_) = draw_rounding(result, theme=theme).data
+            assert list(parallel.y) == [*result.modes["parallel"], result.logits["parallel"]]

@@ -21,13 +21,13 @@ ModelFactory = Callable[..., RetNet]
 GAMMAS = (0.96875, 0.5)
 
 
-def made(tiny_model: ModelFactory, mode: str, length: int = 11, chunk_size: int = 4) -> Trace:
+def make(tiny_model: ModelFactory, mode: str, length: int = 11, chunk_size: int = 4) -> Trace:
     model = tiny_model(decay=GAMMAS, n_layers=1)
     return trace(model, torch.arange(length) * 7 % 300, mode, chunk_size)
 
 
-def parsed(found: Trace, head: int, n: int) -> ElementTree.Element:
-    return ElementTree.fromstring(formula(terms(found, 0, head, n)))
+def parse(sample: Trace, head: int, n: int) -> ElementTree.Element:
+    return ElementTree.fromstring(formula(terms(sample, 0, head, n)))
 
 
 def text(element: ElementTree.Element) -> str:
@@ -90,21 +90,21 @@ def test_decays_that_differ_look_different(gamma: float, shown: str) -> None:
 @pytest.mark.parametrize("head", [0, 1])
 @pytest.mark.parametrize("n", [0, 7])
 def test_the_recurrent_formula(head: int, n: int, tiny_model: ModelFactory) -> None:
-    found = made(tiny_model, "recurrent")
-    part = terms(found, 0, head, n)
-    symbols, numbers = equations(parsed(found, head, n))
+    sample = make(tiny_model, "recurrent")
+    step_terms = terms(sample, 0, head, n)
+    symbols, numbers = equations(parse(sample, head, n))
     last = "−1" if n == 0 else "6"
     assert symbols == [f"S{n}=γS{last}+k{n}Tv{n}", f"o{n}=q{n}S{n}"]
     gamma = GAMMAS[head]
     assert numbers == [
-        f"S{n}{norm(part.state)}={gamma}·S{last}{norm(part.before)}+k{n}Tv{n}{norm(part.added)}",
-        f"o{n}{norm(part.output)}=q{n}{norm(part.q)}S{n}{norm(part.state)}",
+        f"S{n}{norm(step_terms.state)}={gamma}·S{last}{norm(step_terms.before)}+k{n}Tv{n}{norm(step_terms.added)}",
+        f"o{n}{norm(step_terms.output)}=q{n}{norm(step_terms.q)}S{n}{norm(step_terms.state)}",
     ]
-    element = parsed(found, head, n)
+    element = parse(sample, head, n)
     for key in ("state", "faded", "before", "added", "q", "output"):
         assert term(element, key), key
-    assert text(term(element, "before")[1]) == f"S{last}{norm(part.before)}"
-    assert text(term(element, "added")[1]) == f"k{n}Tv{n}{norm(part.added)}"
+    assert text(term(element, "before")[1]) == f"S{last}{norm(step_terms.before)}"
+    assert text(term(element, "added")[1]) == f"k{n}Tv{n}{norm(step_terms.added)}"
     assert text(term(element, "faded")[0]) == f"γS{last}"
 
 
@@ -112,22 +112,22 @@ def test_the_recurrent_formula(head: int, n: int, tiny_model: ModelFactory) -> N
 def test_the_parallel_formula_writes_out_the_largest_terms(
     n: int, tiny_model: ModelFactory
 ) -> None:
-    found = made(tiny_model, "parallel")
-    part = terms(found, 0, 1, n)
-    element = parsed(found, 1, n)
+    sample = make(tiny_model, "parallel")
+    step_terms = terms(sample, 0, 1, n)
+    element = parse(sample, 1, n)
     (symbols,), (numbers,) = equations(element)
     assert symbols == f"o{n}=∑m≤{n}(qn×γ)vm".replace("qn", f"q{n}kmT").replace("γ", f"γ{n}−m")
-    order = sorted(range(n + 1), key=lambda m: -abs(part.weights[m].item()))[:MOST_TERMS]
-    written = [
-        f"({number(part.scores[m].item())}×{number(part.decay[m].item())}γ{n - m})v{m}"
+    order = sorted(range(n + 1), key=lambda m: -abs(step_terms.weights[m].item()))[:MOST_TERMS]
+    numbers_in_terms = [
+        f"({number(step_terms.scores[m].item())}×{number(step_terms.decay[m].item())}γ{n - m})v{m}"
         for m in order
     ]
     rest = n + 1 - len(order)
-    wanted = "+".join([*written, f"{rest} more"] if rest else written)
-    assert numbers == f"o{n}={wanted}"
+    expected = "+".join([*numbers_in_terms, f"{rest} more"] if rest else numbers_in_terms)
+    assert numbers == f"o{n}={expected}"
     keys = [e.get("data-term") for e in element.iter() if str(e.get("data-term")).startswith("m:")]
     assert keys == [f"m:{m}" for m in order]
-    for m, shown in zip(order, written, strict=True):
+    for m, shown in zip(order, numbers_in_terms, strict=True):
         assert [text(e) for e in term(element, f"m:{m}")] == [shown]
 
 
@@ -135,10 +135,10 @@ def test_the_parallel_formula_writes_out_the_largest_terms(
 def test_the_chunkwise_formula(
     n: int, chunk: int, j: int, count: int, tiny_model: ModelFactory
 ) -> None:
-    found = made(tiny_model, "chunkwise")
-    part = terms(found, 0, 0, n)
+    sample = make(tiny_model, "chunkwise")
+    step_terms = terms(sample, 0, 0, n)
     gamma, last = GAMMAS[0], str(chunk - 1).replace("-", "−")
-    symbols, numbers = equations(parsed(found, 0, n))
+    symbols, numbers = equations(parse(sample, 0, n))
     weights = f"(q{n}K{chunk}T⊙D{j})"
     added = f"K{chunk}T(V{chunk}⊙ζ)"
     assert symbols == [
@@ -147,11 +147,11 @@ def test_the_chunkwise_formula(
     ]
     xi, whole = number(gamma ** (j + 1)), number(gamma**count)
     assert numbers == [
-        f"o{n}{norm(part.output[j])}={weights}V{chunk}{norm(part.inner[j])}"
-        f"+{xi}·q{n}S{last}{norm(part.cross[j])}",
-        f"S{chunk}{norm(part.state)}={added}{norm(part.added)}+{whole}·S{last}{norm(part.before)}",
+        f"o{n}{norm(step_terms.output[j])}={weights}V{chunk}{norm(step_terms.inner[j])}"
+        f"+{xi}·q{n}S{last}{norm(step_terms.cross[j])}",
+        f"S{chunk}{norm(step_terms.state)}={added}{norm(step_terms.added)}+{whole}·S{last}{norm(step_terms.before)}",
     ]
-    element = parsed(found, 0, n)
+    element = parse(sample, 0, n)
     assert [text(e) for e in term(element, "weights")] == [weights] * 2
     assert text(term(element, "inner")[0]) == f"{weights}V{chunk}"
     assert text(term(element, "cross")[0]) == f"ξ{j}·q{n}S{last}"
@@ -163,15 +163,15 @@ def test_every_formula_is_mathml_of_known_elements(
     mode: str, data: st.DataObject, tiny_model: ModelFactory
 ) -> None:
     length, chunk_size = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 10))
-    found = made(tiny_model, mode, length, chunk_size)
+    sample = make(tiny_model, mode, length, chunk_size)
     n = data.draw(st.integers(0, length - 1))
-    element = parsed(found, data.draw(st.integers(0, 1)), n)
+    element = parse(sample, data.draw(st.integers(0, 1)), n)
     assert element.tag == "math"
     assert element.get("display") == "block"
     counts = {"msub": 2, "msup": 2, "munder": 2, "msubsup": 3}
-    for part in element.iter():
-        assert len(part) == counts.get(part.tag, len(part)), part.tag
-        assert part.tag in {
+    for step_terms in element.iter():
+        assert len(step_terms) == counts.get(step_terms.tag, len(step_terms)), step_terms.tag
+        assert step_terms.tag in {
             "math", "mtable", "mtr", "mtd", "mrow", "mi", "mn", "mo", "mtext", "mspace", *counts
         }  # fmt: skip
     assert "-" not in text(element)  # a hyphen is no minus
@@ -183,7 +183,7 @@ def test_a_formula_of_zeros_and_of_a_head_that_never_forgets(tiny_model: ModelFa
     with torch.no_grad():
         model.blocks[0].retention.v_proj.weight.zero_()
     for mode in MODES:
-        found = trace(model, torch.arange(6), mode, 4)
-        shown = text(parsed(found, 0, 5))
+        sample = trace(model, torch.arange(6), mode, 4)
+        shown = text(parse(sample, 0, 5))
         assert "not a number" not in shown
         assert "∞" not in shown

@@ -13,6 +13,7 @@ from retnet_viz import figures
 from retnet_viz.experiments import TASKS, Report, TinyTraining
 from retnet_viz.experiments.learning.tasks import group_name
 from retnet_viz.figures.base.theme import THEMES
+from tests.support.figures import sentence_of
 
 TASK = TASKS["recall"]
 
@@ -33,7 +34,9 @@ def test_the_learning_curve_is_that_of_the_records(report: Report, theme: str) -
     for line in figure.data:
         assert list(line.x) == [record.step for record in report.records] == [0, 1, 2, 3]
     assert trained.y[0] is None  # nothing was trained before
-    assert list(trained.y[1:]) == pytest.approx([r.trained for r in report.records[1:]], rel=1e-4)
+    assert list(trained.y[1:]) == pytest.approx(
+        [r.train_loss for r in report.records[1:]], rel=1e-4
+    )
     assert list(loss.y) == pytest.approx([r.loss for r in report.records], rel=1e-4)
     assert list(accuracy.y) == pytest.approx([r.accuracy for r in report.records], rel=1e-4)
     assert accuracy.yaxis == "y2"
@@ -42,12 +45,14 @@ def test_the_learning_curve_is_that_of_the_records(report: Report, theme: str) -
 
 
 def test_the_learning_curve_says_when_the_task_was_learned(report: Report) -> None:
-    said = figures.learning_curve.spec(report)["layout"]["meta"]["sentence"]
-    assert said.startswith(f"After 3 steps {100 * report.accuracy:.1f} % of the held-out answers")
-    assert "came after" not in said
+    sentence = figures.learning_curve.spec(report)["layout"]["meta"]["sentence"]
+    assert sentence.startswith(
+        f"After 3 steps {100 * report.accuracy:.1f} % of the held-out answers"
+    )
+    assert "came after" not in sentence
     learned = replace(report, learned_at=(2, 7.25))
-    said = figures.learning_curve.spec(learned)["layout"]["meta"]["sentence"]
-    assert said.endswith("95 % came after 2 steps and 7.2 s of training.")
+    sentence = figures.learning_curve.spec(learned)["layout"]["meta"]["sentence"]
+    assert sentence.endswith("95 % came after 2 steps and 7.2 s of training.")
 
 
 def test_the_bars_are_the_accuracies_by_lag(report: Report) -> None:
@@ -70,9 +75,9 @@ def test_the_bars_can_be_compared_with_those_before(report: Report) -> None:
 
 def test_lost_lags_are_named(report: Report) -> None:
     lost = replace(report, by_group=(1.0, 0.9, 0.8, 0.7, TASK.chance))
-    said = figures.accuracy_by_lag.spec(TASK, lost)["layout"]["meta"]["sentence"]
-    assert said.startswith("Best at lag 1 (100.0 %), worst at lag 17–31 (20.0 %)")
-    assert said.endswith("No better than that: lag 17–31.")
+    sentence = figures.accuracy_by_lag.spec(TASK, lost)["layout"]["meta"]["sentence"]
+    assert sentence.startswith("Best at lag 1 (100.0 %), worst at lag 17–31 (20.0 %)")
+    assert sentence.endswith("No better than that: lag 17–31.")
     kept = replace(report, by_group=(1.0, 0.9, 0.8, 0.7, 0.6))
     assert "No better" not in figures.accuracy_by_lag.spec(TASK, kept)["layout"]["meta"]["sentence"]
 
@@ -97,23 +102,23 @@ def test_the_map_of_heads_is_what_is_lost_without_them(report: Report) -> None:
     without[1, 2, 0], without[0, 3, 4] = -0.5, -0.25
     figure = figures.heads_by_lag(TASK, report, without=without)
     assert torch.allclose(torch.tensor(figure.data[0].z), without.flatten(0, 1))
-    assert figure.layout.meta["sentence"] == (
+    assert sentence_of(figure) == (
         "Lag 1 suffers most without head 2 of layer 1 (-50.0 points), "
         "lag 17–31 suffers most without head 3 of layer 0 (-25.0 points)."
     )
 
 
 def test_a_lag_that_any_head_can_carry_is_said_to_need_none(report: Report) -> None:
-    said = figures.heads_by_lag.spec(TASK, report, without=torch.zeros_like(report.reads))
-    assert said["layout"]["meta"]["sentence"] == (
+    sentence = figures.heads_by_lag.spec(TASK, report, without=torch.zeros_like(report.reads))
+    assert sentence["layout"]["meta"]["sentence"] == (
         "Lag 1 needs no single head, lag 17–31 needs no single head."
     )
 
 
 def test_a_lag_that_no_head_looks_at_is_said_to_be_read_by_none(report: Report) -> None:
     blind = replace(report, reads=torch.zeros_like(report.reads))
-    said = figures.heads_by_lag.spec(TASK, blind)["layout"]["meta"]["sentence"]
-    assert said == "Lag 1 is read by no head, lag 17–31 is read by no head."
+    sentence = figures.heads_by_lag.spec(TASK, blind)["layout"]["meta"]["sentence"]
+    assert sentence == "Lag 1 is read by no head, lag 17–31 is read by no head."
 
 
 def test_what_is_left_of_a_token_is_a_power_of_gamma() -> None:
@@ -122,7 +127,7 @@ def test_what_is_left_of_a_token_is_a_power_of_gamma() -> None:
     assert list(fast.x) == list(range(17))
     assert list(fast.y) == pytest.approx([0.5 ** (lag / 2) for lag in range(17)], rel=1e-4)
     assert slow.y[8] == pytest.approx(0.5)
-    assert figure.layout.meta["sentence"] == (
+    assert sentence_of(figure) == (
         "After 16 tokens head 0 has 0.00391 of one left, head 1 has 0.25."
     )
 
@@ -161,30 +166,30 @@ def test_the_curves_and_bars_of_both_models_are_told_apart_without_colour(
         ("Mamba: accuracy, held out", "dot"),
     ]
     assert list(curve.data[3].y) == pytest.approx(
-        [record.accuracy for record in report.beside.records], rel=1e-4
+        [record.accuracy for record in report.mamba.records], rel=1e-4
     )
     bars = {trace.name: trace for trace in figures.accuracy_by_lag(two.task, report).data}
-    assert list(bars["Mamba"].y) == pytest.approx(list(report.beside.by_group), rel=1e-4)
+    assert list(bars["Mamba"].y) == pytest.approx(list(report.mamba.by_group), rel=1e-4)
     assert bars["Mamba"].marker.pattern.shape == "/"
 
 
 def test_each_token_stands_once_among_letters_noise_and_questions(two: TinyTraining) -> None:
     report, layer = two.report(), 1
-    figure = figures.selection(two.task, two.example, two.half_lives, report.beside, layer)
+    figure = figures.selection(two.task, two.example, two.half_lives, report.mamba, layer)
     lines, points = figure.data[:4], figure.data[4:]
     assert [line.y[0] for line in lines] == pytest.approx(list(two.half_lives))
     symbols = [two.task.symbols[token] for token in two.example.ids[0].tolist()]
-    found = sorted((n, trace.name) for trace in points for n in trace.x)
-    assert [n for n, _ in found] == list(range(len(symbols)))
+    points_in_order = sorted((n, trace.name) for trace in points for n in trace.x)
+    assert [n for n, _ in points_in_order] == list(range(len(symbols)))
     kinds = {
         "Mamba: letter": str.isalpha,
         "Mamba: noise": "·".__eq__,
         "Mamba: question": "?".__eq__,
     }
-    assert all(kinds[name](symbols[n]) for n, name in found)
+    assert all(kinds[name](symbols[n]) for n, name in points_in_order)
     assert len({trace.marker.symbol for trace in points}) == 3
     for trace in points:
         for n, y in zip(trace.x, trace.y, strict=True):
-            share = report.beside.decay[layer, n].median().item()
+            share = report.mamba.decay[layer, n].median().item()
             assert y == pytest.approx(math.log(0.5) / math.log(share), rel=0.02)
-    assert "the same at every token" in figure.layout.meta["sentence"]
+    assert "the same at every token" in sentence_of(figure)

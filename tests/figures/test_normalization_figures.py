@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from retnet_viz.checkpoints import Tokenizer
-from retnet_viz.experiments.variants import variant
+from retnet_viz.experiments.ablations import ablate
 from retnet_viz.figures.base.theme import HEAD_COLORS
 from retnet_viz.figures.reading.gate import gate
 from retnet_viz.figures.reading.normalization import normalization
 from retnet_viz.figures.reading.phase import phase, phase_factor
 from retnet_viz.model import RetNet, RetNetConfig
 from retnet_viz.trace import Trace, trace
+from tests.support.figures import sentence_of
 
 ModelFactory = Callable[..., RetNet]
 TEXT = "Once <b>\n&\u202e upon"
@@ -25,7 +26,7 @@ TEXT = "Once <b>\n&\u202e upon"
 
 @pytest.fixture(scope="module")
 def without(model: RetNet) -> Trace:
-    return trace(variant(model, rotation="none"), TEXT)
+    return trace(ablate(model, rotation="none"), TEXT)
 
 
 def rms(x: np.ndarray) -> np.ndarray:
@@ -39,10 +40,10 @@ def by_axis(figure, axis: str) -> dict[str, list[float]]:  # type: ignore[no-unt
 # -- normalisation ----------------------------------------------------------------------------
 
 
-def test_lines_are_the_sizes_of_each_head_before_and_after(found: Trace) -> None:
-    figure = normalization(found, 1)
+def test_lines_are_the_sizes_of_each_head_before_and_after(sample: Trace) -> None:
+    figure = normalization(sample, 1)
     before, after = by_axis(figure, "y"), by_axis(figure, "y2")
-    outputs, normed = found.head_output(1).numpy(), found.normed(1).numpy()
+    outputs, normed = sample.head_output(1).numpy(), sample.normed(1).numpy()
     for head in range(4):
         assert np.allclose(before[f"head {head}"], rms(outputs[head]), rtol=1e-4)
         part = normed[:, 16 * head : 16 * head + 16]  # the heads side by side
@@ -54,37 +55,37 @@ def test_lines_are_the_sizes_of_each_head_before_and_after(found: Trace) -> None
 
 @pytest.mark.parametrize("factor", [0.01, 10.0])
 def test_a_factor_shifts_what_comes_before_and_not_what_comes_after(
-    factor: float, found: Trace
+    factor: float, sample: Trace
 ) -> None:
-    figure = normalization(found, 1, factor=factor)
+    figure = normalization(sample, 1, factor=factor)
     dashed = [line for line in figure.data if line.line.dash == "dash"]
     assert len(dashed) == 8
     before, after = by_axis(figure, "y"), by_axis(figure, "y2")
     for head in range(4):
         name = f"head {head}, weights × {factor:g}"
         assert np.allclose(before[name], factor * np.array(before[f"head {head}"]), rtol=1e-4)
-        scaled = factor * found.head_output(1)[head].numpy()
+        scaled = factor * sample.head_output(1)[head].numpy()
         centred = scaled - scaled.mean(-1, keepdims=True)
-        wanted = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
-        assert np.allclose(after[name], rms(wanted), rtol=1e-4)
+        expected = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
+        assert np.allclose(after[name], rms(expected), rtol=1e-4)
     low, high = (10**edge for edge in figure.layout.yaxis.range)
     assert all(low < value < high for values in before.values() for value in values)
     assert f"weights × {factor:g}" in figure.layout.annotations[0].text
 
 
-def test_the_sentence_tells_the_largest_difference_under_the_factor(found: Trace) -> None:
-    outputs = found.head_output(1)[2].numpy()
+def test_the_sentence_tells_the_largest_difference_under_the_factor(sample: Trace) -> None:
+    outputs = sample.head_output(1)[2].numpy()
 
     def normed(x: np.ndarray) -> np.ndarray:
         centred = x - x.mean(-1, keepdims=True)
         return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
 
-    wanted = np.abs(normed(outputs * 0.01) - normed(outputs)).max()
-    assert wanted > 1e-5, "the epsilon is felt where the outputs are small"
-    sentence = normalization(found, 1, factor=0.01, heads=[2]).layout.meta["sentence"]
-    told = float(sentence.split("at most ")[1].rstrip("."))
-    assert told == pytest.approx(wanted, rel=0.05)
-    assert "at most" not in normalization(found, 1).layout.meta["sentence"]
+    expected = np.abs(normed(outputs * 0.01) - normed(outputs)).max()
+    assert expected > 1e-5, "the epsilon is felt where the outputs are small"
+    sentence = normalization(sample, 1, factor=0.01, heads=[2]).layout.meta["sentence"]
+    difference = float(sentence.split("at most ")[1].rstrip("."))
+    assert difference == pytest.approx(expected, rel=0.05)
+    assert "at most" not in normalization(sample, 1).layout.meta["sentence"]
 
 
 def test_the_models_own_normalisation_is_used(
@@ -92,56 +93,56 @@ def test_the_models_own_normalisation_is_used(
 ) -> None:
     model = tiny_model(head_norm="rms", norm_eps=0.25)
     model.tokenizer = tiny_tokenizer
-    shown = trace(model, TEXT)
-    after = by_axis(normalization(shown, 0, factor=3), "y2")
-    scaled = 3 * shown.head_output(0)[1].numpy()
-    wanted = rms(scaled / np.sqrt((scaled**2).mean(-1, keepdims=True) + 0.25))
-    assert np.allclose(after["head 1, weights × 3"], wanted, rtol=1e-4)
+    bare_sample = trace(model, TEXT)
+    after = by_axis(normalization(bare_sample, 0, factor=3), "y2")
+    scaled = 3 * bare_sample.head_output(0)[1].numpy()
+    expected = rms(scaled / np.sqrt((scaled**2).mean(-1, keepdims=True) + 0.25))
+    assert np.allclose(after["head 1, weights × 3"], expected, rtol=1e-4)
 
 
 def test_without_a_normalisation_nothing_is_evened_out(model: RetNet) -> None:
-    shown = trace(variant(model, head_norm="none"), TEXT)
-    figure = normalization(shown, 1, factor=10)
+    bare_sample = trace(ablate(model, head_norm="none"), TEXT)
+    figure = normalization(bare_sample, 1, factor=10)
     before, after = by_axis(figure, "y"), by_axis(figure, "y2")
     assert after == before
     assert figure.layout.yaxis2.range[1] > max(max(values) for values in after.values())
 
 
 @pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf")])
-def test_a_factor_that_makes_no_sense_is_refused(factor: float, found: Trace) -> None:
+def test_a_factor_that_makes_no_sense_is_refused(factor: float, sample: Trace) -> None:
     with pytest.raises(ValueError, match="factor must be a finite number above 0"):
-        normalization(found, 0, factor=factor)
+        normalization(sample, 0, factor=factor)
 
 
 def test_a_factor_that_overflows_is_refused(tiny_model: ModelFactory) -> None:
-    shown = trace(tiny_model(dtype=torch.float32), torch.tensor([1, 2]))
+    bare_sample = trace(tiny_model(dtype=torch.float32), torch.tensor([1, 2]))
     with pytest.raises(ValueError, match="overflow; take a smaller factor"):
-        normalization(shown, 0, factor=1e39)
+        normalization(bare_sample, 0, factor=1e39)
 
 
 # -- gate -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("heads", [None, [2], [3, 1]])
-def test_a_line_per_head_is_its_mean_opening(heads: list[int] | None, found: Trace) -> None:
-    figure = gate(found, 1, heads=heads)
-    chosen = heads or [0, 1, 2, 3]
-    values = found.gate(1).numpy()
-    assert [line.name for line in figure.data] == [f"head {head}" for head in chosen]
-    for line, head in zip(figure.data, chosen, strict=True):
-        wanted = np.abs(values[:, 16 * head : 16 * head + 16]).mean(-1)
-        assert np.allclose(line.y, wanted, rtol=1e-4)
+def test_a_line_per_head_is_its_mean_opening(heads: list[int] | None, sample: Trace) -> None:
+    figure = gate(sample, 1, heads=heads)
+    visible_heads = heads or [0, 1, 2, 3]
+    values = sample.gate(1).numpy()
+    assert [line.name for line in figure.data] == [f"head {head}" for head in visible_heads]
+    for line, head in zip(figure.data, visible_heads, strict=True):
+        expected = np.abs(values[:, 16 * head : 16 * head + 16]).mean(-1)
+        assert np.allclose(line.y, expected, rtol=1e-4)
         assert line.line.color == HEAD_COLORS[head]
-        assert len(line.customdata) == found.length
+        assert len(line.customdata) == sample.length
     assert "mean |swish" in figure.layout.yaxis.title.text
-    assert [note.text for note in figure.layout.annotations] == [found.origin("gate")]
+    assert [note.text for note in figure.layout.annotations] == [sample.origin("gate")]
 
 
-def test_cursors_stand_at_the_selected_token(found: Trace) -> None:
-    assert len(gate(found, 0).layout.shapes) == 0
-    (line,) = gate(found, 0, selected=2).layout.shapes
+def test_cursors_stand_at_the_selected_token(sample: Trace) -> None:
+    assert len(gate(sample, 0).layout.shapes) == 0
+    (line,) = gate(sample, 0, selected=2).layout.shapes
     assert (line.x0, line.x1) == (2, 2)
-    first, second = normalization(found, 0, 2).layout.shapes
+    first, second = normalization(sample, 0, 2).layout.shapes
     assert (first.xref, second.xref) == ("x", "x2")
     assert first.x0 == second.x0 == 2
 
@@ -150,16 +151,18 @@ def test_cursors_stand_at_the_selected_token(found: Trace) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 5, -1])
-def test_weights_and_scores_stand_over_their_distance(n: int, found: Trace, without: Trace) -> None:
-    figure = phase(found, without, 1, 2, n)
-    last = n % found.length
+def test_weights_and_scores_stand_over_their_distance(
+    n: int, sample: Trace, without: Trace
+) -> None:
+    figure = phase(sample, without, 1, 2, n)
+    last = n % sample.length
     lines = {
         (line.name, line.line.dash, line.showlegend): line
         for line in figure.data
         if line.yaxis == "y2"
     }
     for read, weight, score in (
-        (found, ("weight", "solid", None), ("score q·k", "solid", None)),
+        (sample, ("weight", "solid", None), ("score q·k", "solid", None)),
         (
             without,
             ("without rotation", "dash", None),
@@ -175,15 +178,15 @@ def test_weights_and_scores_stand_over_their_distance(n: int, found: Trace, with
             assert lines[weight].customdata[d].startswith(f"m = {last - d} “")
 
 
-def test_decay_and_phase_are_functions_of_the_distance(found: Trace, without: Trace) -> None:
-    figure = phase(found, without, 1, 1, -1)
-    decay, turned = (line for line in figure.data if line.yaxis == "y")
-    distance = np.arange(found.length)
+def test_decay_and_phase_are_functions_of_the_distance(sample: Trace, without: Trace) -> None:
+    figure = phase(sample, without, 1, 1, -1)
+    decay, rotated = (line for line in figure.data if line.yaxis == "y")
+    distance = np.arange(sample.length)
     theta = 10000.0 ** -(np.arange(4) / 3)
     assert np.allclose(decay.y, 0.9**distance, rtol=1e-4)
-    assert np.allclose(turned.y, np.cos(np.outer(distance, theta)).mean(-1), atol=1e-4)
+    assert np.allclose(rotated.y, np.cos(np.outer(distance, theta)).mean(-1), atol=1e-4)
     low, high = figure.layout.yaxis.range
-    assert all(low < value < high for line in (decay, turned) for value in line.y)
+    assert all(low < value < high for line in (decay, rotated) for value in line.y)
 
 
 @pytest.mark.parametrize("layout", ["interleaved", "half"])
@@ -195,44 +198,44 @@ def test_the_phase_is_what_the_models_rotation_gives_equal_q_and_k(layout: str) 
     angle = torch.arange(12, dtype=torch.float64)
     a, b = angle.cos(), angle.sin()
     x = torch.stack((a, b), -1).flatten() if layout == "interleaved" else torch.cat((a, b))
-    turned = rotate(x.repeat(40, 1), *rotation_angles(24, 0, 40, 50.0), layout=layout)
-    wanted = (turned[-1] @ turned.flip(0).mT) / 12
-    assert torch.allclose(phase_factor(config, 40), wanted)
+    rotated = rotate(x.repeat(40, 1), *rotation_angles(24, 0, 40, 50.0), layout=layout)
+    expected = (rotated[-1] @ rotated.flip(0).mT) / 12
+    assert torch.allclose(phase_factor(config, 40), expected)
     assert torch.equal(phase_factor(replace(config, rotation="none"), 3), torch.ones(3).double())
 
 
 def test_the_trace_without_must_be_of_the_same_text_and_not_turn(
-    model: RetNet, found: Trace, without: Trace
+    model: RetNet, sample: Trace, without: Trace
 ) -> None:
     with pytest.raises(ValueError, match="a trace of the same text"):
-        phase(found, trace(without.model, "Other"), 0, 0, 0)
+        phase(sample, trace(without.model, "Other"), 0, 0, 0)
     with pytest.raises(ValueError, match="without rotation, not with 'interleaved'"):
-        phase(found, trace(model, TEXT), 0, 0, 0)
+        phase(sample, trace(model, TEXT), 0, 0, 0)
 
 
 # -- all of them ------------------------------------------------------------------------------
 
 
-def draw_all(found: Trace, without: Trace, theme: str = "light") -> list:
+def draw_all(sample: Trace, without: Trace, theme: str = "light") -> list:
     return [
-        normalization(found, 1, 0, theme=theme),
-        normalization(found, 1, 0, factor=10, theme=theme),
-        gate(found, 1, selected=0, theme=theme),
-        phase(found, without, 1, 2, -1, theme=theme),
+        normalization(sample, 1, 0, theme=theme),
+        normalization(sample, 1, 0, factor=10, theme=theme),
+        gate(sample, 1, selected=0, theme=theme),
+        phase(sample, without, 1, 2, -1, theme=theme),
     ]
 
 
-def test_light_and_dark_show_the_same_numbers(found: Trace, without: Trace) -> None:
-    light, dark = draw_all(found, without, "light"), draw_all(found, without, "dark")
+def test_light_and_dark_show_the_same_numbers(sample: Trace, without: Trace) -> None:
+    light, dark = draw_all(sample, without, "light"), draw_all(sample, without, "dark")
     for a, b in zip(light, dark, strict=True):
         assert [line.y for line in a.data] == [line.y for line in b.data]
         assert a.layout.template != b.layout.template
     with pytest.raises(ValueError, match="theme must be one of"):
-        draw_all(found, without, "auto")
+        draw_all(sample, without, "auto")
 
 
 def test_one_token_and_300_make_figures(model: RetNet) -> None:
-    bare = variant(model, rotation="none")
+    bare = ablate(model, rotation="none")
     generator = torch.Generator().manual_seed(1)
     for length in (1, 2, 300):
         ids = torch.randint(300, (length,), generator=generator)
@@ -240,18 +243,18 @@ def test_one_token_and_300_make_figures(model: RetNet) -> None:
             text = figure.to_json()
             assert "NaN" not in text
             assert "Infinity" not in text
-            assert figure.layout.meta["sentence"]
+            assert sentence_of(figure)
             if length == 1:
                 assert all("markers" in line.mode for line in figure.data)
 
 
 def test_tokens_are_escaped_wherever_they_stand(model: RetNet) -> None:
-    shown, bare = (trace(m, "<b>&\n<") for m in (model, variant(model, rotation="none")))
-    for figure in draw_all(shown, bare):
+    bare_sample, bare = (trace(m, "<b>&\n<") for m in (model, ablate(model, rotation="none")))
+    for figure in draw_all(bare_sample, bare):
         labels = [label for line in figure.data for label in line.customdata or ()]
         assert any("&lt;" in label for label in labels)
         assert not any("<" in label or "\n" in label for label in labels)
-    title = phase(shown, bare, 0, 0, -1).layout.title.text
+    title = phase(bare_sample, bare, 0, 0, -1).layout.title.text
     assert "“&lt;”" in title
 
 
@@ -261,30 +264,30 @@ def test_smaller_floats_make_figures(
 ) -> None:
     model = tiny_model(dtype=dtype, n_heads=4)
     model.tokenizer = tiny_tokenizer
-    for figure in draw_all(trace(model, TEXT), trace(variant(model, rotation="none"), TEXT)):
+    for figure in draw_all(trace(model, TEXT), trace(ablate(model, rotation="none"), TEXT)):
         json.loads(figure.to_json())
 
 
-def test_what_there_is_not_is_refused(found: Trace, without: Trace) -> None:
-    sentence = f"position {found.length} is outside a text of {found.length} tokens"
+def test_what_there_is_not_is_refused(sample: Trace, without: Trace) -> None:
+    sentence = f"position {sample.length} is outside a text of {sample.length} tokens"
     for draw in (
-        lambda: normalization(found, 0, found.length),
-        lambda: gate(found, 0, selected=found.length),
-        lambda: phase(found, without, 0, 0, found.length),
+        lambda: normalization(sample, 0, sample.length),
+        lambda: gate(sample, 0, selected=sample.length),
+        lambda: phase(sample, without, 0, 0, sample.length),
     ):
         with pytest.raises(IndexError, match=sentence):
             draw()
     for draw in (
-        lambda: normalization(found, 0, heads=[4]),
-        lambda: gate(found, 0, heads=[4]),
-        lambda: phase(found, without, 0, 4, 0),
+        lambda: normalization(sample, 0, heads=[4]),
+        lambda: gate(sample, 0, heads=[4]),
+        lambda: phase(sample, without, 0, 4, 0),
     ):
         with pytest.raises(IndexError, match=r"head 4 is outside 0 \.\. 3"):
             draw()
     for draw in (
-        lambda: normalization(found, 2),
-        lambda: gate(found, 2),
-        lambda: phase(found, without, 2, 0, 0),
+        lambda: normalization(sample, 2),
+        lambda: gate(sample, 2),
+        lambda: phase(sample, without, 2, 0, 0),
     ):
         with pytest.raises(IndexError, match="layer 2 is outside"):
             draw()

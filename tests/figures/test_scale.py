@@ -23,15 +23,15 @@ def test_places_keep_order_and_sign_and_stay_in_range(
 ) -> None:
     values = values if signed else np.abs(values)
     scale = color_scale(values, kind, signed=signed)
-    places = scale.position(np.sort(values))
-    assert not np.isnan(places).any()
-    assert (np.diff(places) >= 0).all()
-    assert places.min() >= (-1 if signed else 0)
-    assert places.max() <= 1
-    assert (places[np.sort(values) == 0] == 0).all()
+    positions = scale.position(np.sort(values))
+    assert not np.isnan(positions).any()
+    assert (np.diff(positions) >= 0).all()
+    assert positions.min() >= (-1 if signed else 0)
+    assert positions.max() <= 1
+    assert (positions[np.sort(values) == 0] == 0).all()
     largest = np.abs(values).max()
     if largest > 0:
-        assert np.abs(places).max() == pytest.approx(1, abs=1e-6)
+        assert np.abs(positions).max() == pytest.approx(1, abs=1e-6)
         assert scale.limit == largest
 
 
@@ -47,16 +47,16 @@ def test_a_signed_scale_is_odd(values: np.ndarray, kind: str) -> None:
     values=arrays(np.float64, 20, elements=st.floats(1e-3, 1e3)),
     kind=KINDS,
     signed=st.booleans(),
-    place=st.floats(0, 1),
+    position=st.floats(0, 1),
 )
 def test_the_value_at_a_place_is_found_at_that_place(
-    values: np.ndarray, kind: str, signed: bool, place: float
+    values: np.ndarray, kind: str, signed: bool, position: float
 ) -> None:
     values[:2] = 1e-3, 1e3  # so that no scale is a single point
     scale = color_scale(values, kind, signed=signed)
-    for position in (place, -place) if signed else (place,):
-        value = scale.value(position)
-        assert float(scale.position(np.array([value]))[0]) == pytest.approx(position, abs=1e-9)
+    for end in (position, -position) if signed else (position,):
+        value = scale.value(end)
+        assert float(scale.position(np.array([value]))[0]) == pytest.approx(end, abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", SCALES)
@@ -74,9 +74,9 @@ def test_limits_and_zero_lie_at_the_ends_and_the_centre(kind: str, limit: float)
 def test_a_given_limit_is_the_end_of_the_scale_whatever_the_values(kind: str) -> None:
     scale = color_scale(np.array([0.25, 0.5]), kind, signed=False, limit=1.0)
     assert scale.limit == 1
-    places = scale.position(np.array([0.5, 1.0, 2.0]))
-    assert places[0] < 1
-    assert places[1:].tolist() == [1, 1]
+    positions = scale.position(np.array([0.5, 1.0, 2.0]))
+    assert positions[0] < 1
+    assert positions[1:].tolist() == [1, 1]
 
 
 def test_log_and_arcsinh_spread_small_magnitudes_out() -> None:
@@ -104,7 +104,7 @@ def test_nothing_but_zeros_lies_at_zero(values: list[float], kind: str, signed: 
     array = np.array(values, dtype=np.float32)
     scale = color_scale(array, kind, signed=signed)
     assert scale.position(array).tolist() == values
-    assert all(math.isfinite(scale.value(place)) for place, _ in scale.ticks())
+    assert all(math.isfinite(scale.value(position)) for position, _ in scale.ticks())
     assert (raster(array, scale) == (128 if signed else 1)).all()
 
 
@@ -127,38 +127,38 @@ def test_marks_of_a_legend_stand_in_order_with_their_values(values: np.ndarray, 
     for signed in (True, False):
         scale = color_scale(values if signed else np.abs(values), kind, signed=signed)
         ticks = scale.ticks()
-        places = [place for place, _ in ticks]
-        assert places == sorted(places)
-        assert (places[0], places[-1]) == (-1 if signed else 0, 1)
-        for place, text in ticks:
-            value = 0.0 if signed and place == 0 else scale.value(place)
+        positions = [position for position, _ in ticks]
+        assert positions == sorted(positions)
+        assert (positions[0], positions[-1]) == (-1 if signed else 0, 1)
+        for position, text in ticks:
+            value = 0.0 if signed and position == 0 else scale.value(position)
             assert number_of(text) == pytest.approx(value, rel=0.06)
-        written = [number_of(text) for _, text in ticks]
-        assert written == sorted(written)
+        tick_values = [number_of(text) for _, text in ticks]
+        assert tick_values == sorted(tick_values)
 
 
 @given(
     values=arrays(np.float32, (5, 6), elements=FINITE | st.just(float("nan"))),
-    shown=arrays(np.bool_, (5, 6)),
+    mask=arrays(np.bool_, (5, 6)),
     kind=KINDS,
     signed=st.booleans(),
 )
 def test_a_raster_is_0_only_where_nothing_is_shown(
-    values: np.ndarray, shown: np.ndarray, kind: str, signed: bool
+    values: np.ndarray, mask: np.ndarray, kind: str, signed: bool
 ) -> None:
     values = values if signed else np.abs(values)
     scale = color_scale(values[~np.isnan(values)], kind, signed=signed)
-    places = raster(values, scale, shown=shown)
-    assert places.dtype == np.uint8
-    assert places.shape == values.shape
-    assert ((places == 0) == ~shown).all()
+    positions = raster(values, scale, mask=mask)
+    assert positions.dtype == np.uint8
+    assert positions.shape == values.shape
+    assert ((positions == 0) == ~mask).all()
     everywhere = raster(values, scale)
     assert everywhere.min() >= 1
-    assert (everywhere[shown] == places[shown]).all()
-    seen = ~np.isnan(values)
-    share = scale.position(values[seen])
+    assert (everywhere[mask] == positions[mask]).all()
+    is_number = ~np.isnan(values)
+    share = scale.position(values[is_number])
     share = (share + 1) / 2 if signed else share
-    assert (np.abs(everywhere[seen] - (1 + 254 * share)) <= 0.5 + 1e-4).all()
+    assert (np.abs(everywhere[is_number] - (1 + 254 * share)) <= 0.5 + 1e-4).all()
 
 
 def test_a_raster_has_zero_in_the_middle_and_the_limits_at_its_ends() -> None:

@@ -46,51 +46,52 @@ def places(draw: st.DrawFn) -> tuple[Callable[[ModelFactory, str], Trace], int, 
     return lambda model, mode: trace(model(**options), ids, mode, chunk_size), head, n
 
 
-def pictures(found: Scene) -> dict[str, Picture]:
-    return {picture.term: picture for picture in found.pictures}
+def pictures(step_scene: Scene) -> dict[str, Picture]:
+    return {picture.term: picture for picture in step_scene.pictures}
 
 
-def signs(found: Scene) -> list[list[str]]:
+def signs(step_scene: Scene) -> list[list[str]]:
     """Each line with the labels of its pictures and the signs between them."""
     return [
-        [part.label if isinstance(part, Picture) else part for part in line] for line in found.lines
+        [part.label if isinstance(part, Picture) else part for part in line]
+        for line in step_scene.lines
     ]
 
 
-def wanted_pictures(found: Trace, head: int, n: int) -> dict[str, torch.Tensor]:
+def expected_pictures(sample: Trace, head: int, n: int) -> dict[str, torch.Tensor]:
     """The tensors that a scene of layer 1 of a short text shows, from the trace's accessors."""
-    if found.mode == "parallel":
+    if sample.mode == "parallel":
         row = slice(n, n + 1)
         return {
-            "scores": found.scores(1, row)[head],
-            "decay": found.decay(1, row)[head],
-            "weights": found.retention(1, row)[head],
-            "values": found.v(1)[head],
-            "output": found.head_output(1)[head, row],
+            "scores": sample.scores(1, row)[head],
+            "decay": sample.decay(1, row)[head],
+            "weights": sample.retention(1, row)[head],
+            "values": sample.v(1)[head],
+            "output": sample.head_output(1)[head, row],
         }
-    if found.mode == "recurrent":
-        state = found.state(1, n)[head]
-        before = found.state(1, n - 1)[head] if n else torch.zeros_like(state)
-        k, v = (x[head, n].to(state.dtype) for x in (found.k(1), found.v(1)))
+    if sample.mode == "recurrent":
+        state = sample.state(1, n)[head]
+        before = sample.state(1, n - 1)[head] if n else torch.zeros_like(state)
+        k, v = (x[head, n].to(state.dtype) for x in (sample.k(1), sample.v(1)))
         return {
             "before": before,
-            "faded": found.gamma(1)[head].to(state.dtype) * before,
+            "faded": sample.gamma(1)[head].to(state.dtype) * before,
             "added": k[:, None] * v[None],
             "state": state,
-            "q": found.q(1)[head, n][None],
-            "output": found.head_output(1)[head, n][None],
+            "q": sample.q(1)[head, n][None],
+            "output": sample.head_output(1)[head, n][None],
         }
-    first = n - n % found.chunk_size
-    last = min(first + found.chunk_size, found.length)
+    first = n - n % sample.chunk_size
+    last = min(first + sample.chunk_size, sample.length)
     part = slice(first, last)
-    state = found.state(1, last - 1)[head]
+    state = sample.state(1, last - 1)[head]
     return {
-        "weights": found.retention(1, part, part)[head],
-        "before": found.state(1, first - 1)[head] if first else torch.zeros_like(state),
+        "weights": sample.retention(1, part, part)[head],
+        "before": sample.state(1, first - 1)[head] if first else torch.zeros_like(state),
         "state": state,
-        "inner": found.inner(1)[head, part],
-        "cross": found.cross(1)[head, part],
-        "output": found.head_output(1)[head, part],
+        "inner": sample.inner(1)[head, part],
+        "cross": sample.cross(1)[head, part],
+        "output": sample.head_output(1)[head, part],
     }
 
 
@@ -112,16 +113,16 @@ def test_pictures_are_the_tensors_of_the_pass_to_the_last_bit(
     tiny_model: ModelFactory,
 ) -> None:
     make, head, n = place
-    found = make(tiny_model, mode)
-    drawn = scene(found, 1, head, n)
+    sample = make(tiny_model, mode)
+    drawn = scene(sample, 1, head, n)
     assert (drawn.mode, drawn.layer, drawn.head, drawn.n) == (mode, 1, head, n)
-    shown, wanted = pictures(drawn), wanted_pictures(found, head, n)
-    assert list(shown) == list(wanted)
+    shown, expected = pictures(drawn), expected_pictures(sample, head, n)
+    assert list(shown) == list(expected)
     for name, picture in shown.items():
-        exact = wanted[name].float().numpy()
+        exact = expected[name].float().numpy()
         assert picture.values.dtype == np.float32
         assert np.array_equal(picture.values, exact), name
-        norm = math.sqrt(sum(value**2 for value in wanted[name].double().flatten().tolist()))
+        norm = math.sqrt(sum(value**2 for value in expected[name].double().flatten().tolist()))
         assert picture.norm == pytest.approx(norm, rel=1e-12)
         assert picture.signed is (name != "decay")
         assert picture.origin == ("derived" if name == "added" else "computed")
@@ -187,11 +188,11 @@ def test_lit_and_done_blocks_tile_the_cells_that_the_mode_builds(
     tiny_model: ModelFactory,
 ) -> None:
     make, head, n = place
-    found = make(tiny_model, mode)
-    steps = schedule(found, 1, head)
-    covered = np.zeros((found.length, found.length), dtype=int)
+    sample = make(tiny_model, mode)
+    steps = schedule(sample, 1, head)
+    covered = np.zeros((sample.length, sample.length), dtype=int)
     for index, step in enumerate(steps.steps):
-        drawn = scene(found, 1, head, step.tokens[0])
+        drawn = scene(sample, 1, head, step.tokens[0])
         plane = drawn.plane
         assert (drawn.step, drawn.steps) == (index, len(steps))
         assert plane.built is (mode != "recurrent")
@@ -202,16 +203,16 @@ def test_lit_and_done_blocks_tile_the_cells_that_the_mode_builds(
             before[rows.start : rows.stop, cols.start : cols.stop] += 1
         assert np.array_equal(before, covered)  # done is what the steps before have lit
         if plane.lit is not None:
-            (rows, cols), exact = plane.lit, found.retention(1)[head].float().numpy()
+            (rows, cols), exact = plane.lit, sample.retention(1)[head].float().numpy()
             covered[rows.start : rows.stop, cols.start : cols.stop] += 1
             assert plane.row in rows
             assert np.array_equal(
                 plane.cells, exact[rows.start : rows.stop, cols.start : cols.stop]
             )
-    chunk = np.arange(found.length) // (found.chunk_size if mode == "chunkwise" else 99)
+    chunk = np.arange(sample.length) // (sample.chunk_size if mode == "chunkwise" else 99)
     same = chunk[:, None] == chunk[None]
     assert np.array_equal(covered, same.astype(int) if mode != "recurrent" else 0 * covered)
-    assert scene(found, 1, head, n).plane.row == n
+    assert scene(sample, 1, head, n).plane.row == n
 
 
 @given(place=places())
@@ -219,18 +220,18 @@ def test_bars_of_recurrent_mode_are_what_each_token_still_adds(
     place: tuple[Callable[[ModelFactory, str], Trace], int, int], tiny_model: ModelFactory
 ) -> None:
     make, head, n = place
-    found = make(tiny_model, "recurrent")
-    bars = scene(found, 1, head, n).bars
+    sample = make(tiny_model, "recurrent")
+    bars = scene(sample, 1, head, n).bars
     assert bars is not None
-    k, v = (x[head].double().numpy() for x in (found.k(1), found.v(1)))
-    gamma = found.gamma(1)[head].item()
+    k, v = (x[head].double().numpy() for x in (sample.k(1), sample.v(1)))
+    gamma = sample.gamma(1)[head].item()
     norms = [np.linalg.norm(np.outer(a, b)) for a, b in zip(k, v, strict=True)]
-    wanted = [gamma ** (n - m) * norms[m] for m in range(n + 1)]
-    assert bars.values == pytest.approx(wanted, rel=1e-9)
-    assert (bars.first, bars.slots, len(bars.labels)) == (0, found.length, n + 1)
+    expected = [gamma ** (n - m) * norms[m] for m in range(n + 1)]
+    assert bars.values == pytest.approx(expected, rel=1e-9)
+    assert (bars.first, bars.slots, len(bars.labels)) == (0, sample.length, n + 1)
     assert bars.limit == pytest.approx(max(norms), rel=1e-9)
     assert bars.title.endswith("derived")
-    assert bars.term in pictures(scene(found, 1, head, n))
+    assert bars.term in pictures(scene(sample, 1, head, n))
 
 
 @given(place=places())
@@ -238,14 +239,14 @@ def test_bars_of_chunkwise_mode_are_the_share_of_the_carried_state(
     place: tuple[Callable[[ModelFactory, str], Trace], int, int], tiny_model: ModelFactory
 ) -> None:
     make, head, n = place
-    found = make(tiny_model, "chunkwise")
-    bars = scene(found, 1, head, n).bars
+    sample = make(tiny_model, "chunkwise")
+    bars = scene(sample, 1, head, n).bars
     assert bars is not None
-    first = n - n % found.chunk_size
-    part = slice(first, first + found.chunk_size)
+    first = n - n % sample.chunk_size
+    part = slice(first, first + sample.chunk_size)
     inner, cross = (
         np.linalg.norm(x[head, part].double().numpy(), axis=1)
-        for x in (found.inner(1), found.cross(1))
+        for x in (sample.inner(1), sample.cross(1))
     )
     assert bars.values == pytest.approx(list(cross / (cross + inner)), rel=1e-5)
     assert bars.first == first
@@ -276,29 +277,29 @@ def test_a_long_text_is_shown_through_a_window(
     mode: str, chunk_size: int, n: int, first: int, tiny_model: ModelFactory
 ) -> None:
     length = 300
-    found = trace(tiny_model(n_layers=1, d_model=4, dtype=torch.float32), torch.arange(length),
+    sample = trace(tiny_model(n_layers=1, d_model=4, dtype=torch.float32), torch.arange(length),
                   mode, chunk_size)  # fmt: skip
-    drawn = scene(found, 0, 1, n)
+    drawn = scene(sample, 0, 1, n)
     plane, shown = drawn.plane, pictures(drawn)
     last = first + WINDOW
     assert (plane.first, plane.last, plane.row) == (first, last, n)
     assert first <= n < last
-    assert drawn.tokens == [visible(token) for token in found.tokens[first:last]]
+    assert drawn.tokens == [visible(token) for token in sample.tokens[first:last]]
     assert drawn.sentence.endswith(f" Tokens {first} to {last - 1} of 300 are shown.")
     window = slice(first, last)
-    weights = found.retention(0)[1].numpy()
+    weights = sample.retention(0)[1].numpy()
     if mode == "parallel":
         assert np.array_equal(shown["weights"].values[0], weights[n, window])
-        assert np.array_equal(shown["scores"].values, found.scores(0)[1, n : n + 1, window])
-        assert np.array_equal(shown["values"].values, found.v(0)[1, window].numpy())
+        assert np.array_equal(shown["scores"].values, sample.scores(0)[1, n : n + 1, window])
+        assert np.array_equal(shown["values"].values, sample.v(0)[1, window].numpy())
         assert np.array_equal(plane.cells, weights[window, window])
         assert {shown[name].col_start for name in ("scores", "decay", "weights")} == {first}
         assert shown["values"].row_start == first
         return
     assert drawn.bars is not None
     if mode == "recurrent":
-        wanted = terms(found, 0, 1, n).contributions[first : n + 1]
-        assert drawn.bars.values == wanted.tolist()
+        expected = terms(sample, 0, 1, n).contributions[first : n + 1]
+        assert drawn.bars.values == expected.tolist()
         assert (drawn.bars.first, drawn.bars.slots) == (first, WINDOW)
         assert drawn.bars.labels == drawn.tokens[: n + 1 - first]
         return
@@ -310,13 +311,13 @@ def test_a_long_text_is_shown_through_a_window(
     assert np.array_equal(plane.cells, weights[rows, rows])
     assert np.array_equal(shown["weights"].values, weights[rows, rows])
     assert (shown["weights"].row_start, shown["weights"].col_start) == (part.start, part.start)
-    for name, values in (("inner", found.inner(0)), ("cross", found.cross(0))):
+    for name, values in (("inner", sample.inner(0)), ("cross", sample.cross(0))):
         assert np.array_equal(shown[name].values, values[1, rows].numpy())
         assert shown[name].row_start == part.start
-    assert np.array_equal(shown["output"].values, found.head_output(0)[1, rows].numpy())
+    assert np.array_equal(shown["output"].values, sample.head_output(0)[1, rows].numpy())
     assert drawn.bars.first == part.start
-    assert drawn.bars.labels == [visible(found.tokens[m]) for m in part]
-    shares = terms(found, 0, 1, n).share[part.start - chunk.start : part.stop - chunk.start]
+    assert drawn.bars.labels == [visible(sample.tokens[m]) for m in part]
+    shares = terms(sample, 0, 1, n).share[part.start - chunk.start : part.stop - chunk.start]
     assert drawn.bars.values == shares.tolist()
 
 
@@ -340,24 +341,29 @@ def test_limits_stay_the_same_over_all_steps_and_are_reached(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(capture, "STATE_BUDGET", budget)
-    found = trace(tiny_model(dtype=dtype), torch.arange(9) * 11 % 300, mode, chunk_size)
-    drawn = [scene(found, 1, 1, n) for n in range(9)]
+    sample = trace(tiny_model(dtype=dtype), torch.arange(9) * 11 % 300, mode, chunk_size)
+    drawn = [scene(sample, 1, 1, n) for n in range(9)]
     limits = drawn[0].limits
     assert all(one.limits == limits for one in drawn)
-    reached = dict.fromkeys(limits, 0.0)
+    maxima = dict.fromkeys(limits, 0.0)
     for one in drawn:
         for picture in one.pictures:
             largest = float(np.abs(picture.values).max())
-            reached[picture.scale] = max(reached[picture.scale], largest)
+            maxima[picture.scale] = max(maxima[picture.scale], largest)
         if one.plane.cells is not None:
             assert np.abs(one.plane.cells).max() <= limits["weights"] * (1 + 1e-6)
         if one.bars is not None:
             assert max(one.bars.values) <= one.bars.limit * (1 + 1e-12)
             assert one.bars.limit == drawn[0].bars.limit
-    wanted = {"values", "output", "decay", "weights"} if mode == "parallel" else None
-    wanted = wanted or {"values", "output", "state", "query" if mode == "recurrent" else "weights"}
-    assert set(limits) == wanted
-    for name, largest in reached.items():
+    expected = {"values", "output", "decay", "weights"} if mode == "parallel" else None
+    expected = expected or {
+        "values",
+        "output",
+        "state",
+        "query" if mode == "recurrent" else "weights",
+    }
+    assert set(limits) == expected
+    for name, largest in maxima.items():
         if name == "values" and mode != "parallel":
             continue  # no picture of V there
         assert limits[name] == pytest.approx(largest, rel=1e-6), name
@@ -381,23 +387,23 @@ def test_the_limit_of_states_holds_for_what_is_added_too(tiny_model: ModelFactor
 
 
 def test_limits_are_those_of_the_layer_and_the_head(tiny_model: ModelFactory) -> None:
-    found = trace(tiny_model(), torch.arange(9), "recurrent")
-    limits = {(layer, head): scene(found, layer, head, 3).limits["state"]
+    sample = trace(tiny_model(), torch.arange(9), "recurrent")
+    limits = {(layer, head): scene(sample, layer, head, 3).limits["state"]
               for layer in (0, 1) for head in (0, 1)}  # fmt: skip
     assert len(set(limits.values())) == 4
-    again = {place: scene(found, *place, 4).limits["state"] for place in limits}
+    again = {place: scene(sample, *place, 4).limits["state"] for place in limits}
     assert again == limits
     other = trace(tiny_model(seed=5), torch.arange(9), "recurrent")
     assert scene(other, 0, 0, 3).limits["state"] != limits[0, 0]
 
 
 def test_what_is_kept_for_a_trace_dies_with_it(tiny_model: ModelFactory) -> None:
-    found = trace(tiny_model(), torch.arange(9), "recurrent")
-    drawn = scene(found, 0, 0, 3)
-    gone = weakref.ref(found)
-    del found
+    sample = trace(tiny_model(), torch.arange(9), "recurrent")
+    drawn = scene(sample, 0, 0, 3)
+    reference = weakref.ref(sample)
+    del sample
     gc.collect()
-    assert gone() is None
+    assert reference() is None
     assert drawn.table()  # a scene needs no trace
 
 
@@ -406,9 +412,9 @@ def test_what_is_kept_for_a_trace_dies_with_it(tiny_model: ModelFactory) -> None
 def test_each_picture_has_a_colour_scale_of_the_kind_asked_for(
     mode: str, scale: str, tiny_model: ModelFactory
 ) -> None:
-    found = trace(tiny_model(decay=(0.9, 1e-5), dtype=torch.float32), torch.arange(12), mode, 5)
+    sample = trace(tiny_model(decay=(0.9, 1e-5), dtype=torch.float32), torch.arange(12), mode, 5)
     for head in (0, 1):
-        drawn = scene(found, 0, head, 7, scale)
+        drawn = scene(sample, 0, head, 7, scale)
         assert set(drawn.scales) == set(drawn.limits)
         for picture in drawn.pictures:
             colors = drawn.scales[picture.scale]
@@ -449,8 +455,8 @@ def test_every_term_of_the_formula_has_its_picture_and_the_other_way_round(
     tiny_model: ModelFactory,
 ) -> None:
     make, head, n = place
-    found = make(tiny_model, mode)
-    drawn = scene(found, 1, head, n)
+    sample = make(tiny_model, mode)
+    drawn = scene(sample, 1, head, n)
     keys = {part.get("data-term") for part in ElementTree.fromstring(drawn.formula).iter()} - {None}
     tokens = {key for key in keys if str(key).startswith("m:")}
     assert keys - tokens == set(pictures(drawn))
@@ -458,13 +464,13 @@ def test_every_term_of_the_formula_has_its_picture_and_the_other_way_round(
     assert bool(tokens) is (mode == "parallel")
 
 
-def shown_by(mode: str, n: int, tiny_model: ModelFactory, **options: object) -> Scene:
+def scene_by(mode: str, n: int, tiny_model: ModelFactory, **options: object) -> Scene:
     model = tiny_model(**{"n_layers": 1, "decay": (0.9, 1.0), **options})
     return scene(trace(model, torch.arange(7), mode, 3), 0, 0, n)
 
 
 def test_the_sentence_of_a_recurrent_step(tiny_model: ModelFactory) -> None:
-    drawn = shown_by("recurrent", 4, tiny_model)
+    drawn = scene_by("recurrent", 4, tiny_model)
     norm = {name: number(picture.norm) for name, picture in pictures(drawn).items()}
     values = drawn.bars.values
     most = max(range(5), key=values.__getitem__)
@@ -474,19 +480,19 @@ def test_the_sentence_of_a_recurrent_step(tiny_model: ModelFactory) -> None:
         f"{norm['faded']}), adds “4” ({norm['added']}) and holds {norm['state']}; it retains most "
         f"from {read}."
     )
-    drawn = shown_by("recurrent", 0, tiny_model)
+    drawn = scene_by("recurrent", 0, tiny_model)
     norm = {name: number(picture.norm) for name, picture in pictures(drawn).items()}
     assert drawn.sentence == (
         f"Step 1 of 7: head 0 starts with an empty state, adds “0” ({norm['added']}) and holds "
         f"{norm['state']}."
     )
-    assert "keeps all of the state" in shown_by(
+    assert "keeps all of the state" in scene_by(
         "recurrent", 1, tiny_model, decay=(1.0, 0.5)
     ).sentence  # fmt: skip
 
 
 def test_the_sentence_of_a_parallel_row(tiny_model: ModelFactory) -> None:
-    drawn = shown_by("parallel", 4, tiny_model)
+    drawn = scene_by("parallel", 4, tiny_model)
     shown = pictures(drawn)
     weights = shown["weights"].values[0, :5]
     m = int(np.abs(weights).argmax())
@@ -496,8 +502,8 @@ def test_the_sentence_of_a_parallel_row(tiny_model: ModelFactory) -> None:
         "One step computes all 7 tokens at once. In head 0 token 4 “4” reads 5 tokens, most "
         f"strongly {read}: score {score} × decay {decay} = weight {number(float(weights[m]))}."
     )
-    only = number(float(pictures(shown_by("parallel", 0, tiny_model))["weights"].values[0, 0]))
-    assert shown_by("parallel", 0, tiny_model).sentence == (
+    only = number(float(pictures(scene_by("parallel", 0, tiny_model))["weights"].values[0, 0]))
+    assert scene_by("parallel", 0, tiny_model).sentence == (
         "One step computes all 7 tokens at once. In head 0 token 0 “0” reads only itself, with "
         f"weight {only}."
     )
@@ -511,19 +517,19 @@ def test_the_sentence_of_a_parallel_row(tiny_model: ModelFactory) -> None:
 
 
 def test_the_sentence_of_a_chunk(tiny_model: ModelFactory) -> None:
-    drawn = shown_by("chunkwise", 4, tiny_model)
+    drawn = scene_by("chunkwise", 4, tiny_model)
     norm = {name: number(picture.norm) for name, picture in pictures(drawn).items()}
     assert drawn.sentence == (
         "Step 2 of 3 computes tokens 3 to 5 at once. Head 0 carries what it holds of 3 earlier "
         f"tokens into this chunk (‖S‖ {norm['before']}, then {norm['state']}); it gives token 4 "
         f"“4” {number(100 * drawn.bars.values[1])} % of its output, by norm."
     )
-    first = shown_by("chunkwise", 1, tiny_model)
+    first = scene_by("chunkwise", 1, tiny_model)
     assert first.sentence == (
         "Step 1 of 3 computes tokens 0 to 2 at once. Head 0 carries nothing into the first chunk; "
         f"the state that it hands on has ‖S‖ {number(pictures(first)['state'].norm)}."
     )
-    last = shown_by("chunkwise", 6, tiny_model).sentence
+    last = scene_by("chunkwise", 6, tiny_model).sentence
     assert last.startswith(
         "Step 3 of 3 computes token 6. Head 0 carries what it holds of 6 earlier"
     )
@@ -537,10 +543,10 @@ def test_any_text_is_named_as_it_is_seen_and_never_in_the_formula(
 ) -> None:
     model = tiny_model()
     model.tokenizer = tiny_tokenizer
-    found = trace(model, NASTY, mode, 4)
-    for n in range(found.length):
-        drawn = scene(found, 0, 0, n)
-        assert drawn.tokens == [visible(token) for token in found.tokens]
+    sample = trace(model, NASTY, mode, 4)
+    for n in range(sample.length):
+        drawn = scene(sample, 0, 0, n)
+        assert drawn.tokens == [visible(token) for token in sample.tokens]
         for character in "\n\u202e":
             texts = (drawn.sentence, drawn.formula, json.dumps(drawn.table(), ensure_ascii=False))
             assert not any(character in text for text in texts)
@@ -555,8 +561,8 @@ def test_the_table_holds_every_number_that_is_drawn(
     tiny_model: ModelFactory,
 ) -> None:
     make, head, n = place
-    found = make(tiny_model, mode)
-    drawn = scene(found, 1, head, n)
+    sample = make(tiny_model, mode)
+    drawn = scene(sample, 1, head, n)
     (caption, header, rows), (token_caption, token_header, tokens) = drawn.table()
     step = f"step {drawn.step + 1} of {drawn.steps}, head {head}"
     assert caption.endswith(step)
@@ -569,7 +575,7 @@ def test_the_table_holds_every_number_that_is_drawn(
     assert all(len(row) == len(token_header) for row in tokens)
     if mode == "parallel":
         assert token_header == ("m", "token", "q·k", "γ^(n−m)", "weight")
-        cells = [found.cell(1, head, n, m) for m in range(n + 1)]
+        cells = [sample.cell(1, head, n, m) for m in range(n + 1)]
         numbers = [tuple(map(number, (c.score, c.decay, c.weight))) for c in cells]
         positions = list(range(n + 1))
     elif mode == "recurrent":
@@ -579,52 +585,52 @@ def test_the_table_holds_every_number_that_is_drawn(
         part = drawn.plane.lit[0]
         norms = [
             [float(torch.linalg.vector_norm(row.float())) for row in values[head]]
-            for values in (found.inner(1), found.cross(1))
+            for values in (sample.inner(1), sample.cross(1))
         ]
         assert token_header == ("n", "token", "|inner|", "|cross|", "share of the state")
-        wanted = [(norms[0][m], norms[1][m], drawn.bars.values[m - part.start]) for m in part]
-        for row, exact in zip(tokens, wanted, strict=True):
+        expected = [(norms[0][m], norms[1][m], drawn.bars.values[m - part.start]) for m in part]
+        for row, exact in zip(tokens, expected, strict=True):
             assert [value(shown) for shown in row[2:]] == pytest.approx(exact, rel=6e-3)
         numbers = [row[2:] for row in tokens]
         positions = list(part)
     assert tokens == [
-        (str(m), visible(found.tokens[m]), *row) for m, row in zip(positions, numbers, strict=True)
+        (str(m), visible(sample.tokens[m]), *row) for m, row in zip(positions, numbers, strict=True)
     ]
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_costs_are_those_of_the_step(mode: str, tiny_model: ModelFactory) -> None:
-    found = trace(tiny_model(), torch.arange(7), mode, 3)
-    steps = schedule(found, 1, 0)
+    sample = trace(tiny_model(), torch.arange(7), mode, 3)
+    steps = schedule(sample, 1, 0)
     for n in range(7):
-        drawn, step = scene(found, 1, 0, n), steps.steps[steps.step_of(n)]
+        drawn, step = scene(sample, 1, 0, n), steps.steps[steps.step_of(n)]
         for name in ("flops", "held_bytes", "carried_bytes"):
             assert getattr(drawn, name) == getattr(step, name)
         assert drawn.step == step.index
 
 
 def test_a_scene_is_plain_data_that_does_not_change(tiny_model: ModelFactory) -> None:
-    found = trace(tiny_model(), torch.arange(7), "recurrent")
-    drawn = scene(found, 0, 0, 3)
+    sample = trace(tiny_model(), torch.arange(7), "recurrent")
+    drawn = scene(sample, 0, 0, 3)
     for part in (drawn, drawn.plane, drawn.bars, drawn.pictures[0]):
         name = fields(part)[0].name
         with pytest.raises(AttributeError):
             setattr(part, name, None)
     drawn.limits["state"] = -1.0  # a copy: the next step is not harmed
-    assert scene(found, 0, 0, 3).limits["state"] > 0
+    assert scene(sample, 0, 0, 3).limits["state"] > 0
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_scene_refuses_what_there_is_not(mode: str, tiny_model: ModelFactory) -> None:
-    found = trace(tiny_model(), torch.arange(5), mode, 2)
+    sample = trace(tiny_model(), torch.arange(5), mode, 2)
     for n in (5, -1):
         with pytest.raises(IndexError, match=f"position {n} is outside a text of 5 tokens"):
-            scene(found, 0, 0, n)
+            scene(sample, 0, 0, n)
     for head in (2, -1):
         with pytest.raises(IndexError, match=rf"head {head} is outside 0 \.\. 1"):
-            scene(found, 0, head, 0)
+            scene(sample, 0, head, 0)
     for layer in (2, -1):
         with pytest.raises(IndexError, match=rf"layer {layer} is outside 0 \.\. 1"):
-            scene(found, layer, 0, 0)
+            scene(sample, layer, 0, 0)
     with pytest.raises(ValueError, match=r"scale must be one of .*not 'cubic'"):
-        scene(found, 0, 0, 0, "cubic")
+        scene(sample, 0, 0, 0, "cubic")

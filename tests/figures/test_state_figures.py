@@ -17,26 +17,27 @@ from retnet_viz.figures.states.state_norm import state_norm
 from retnet_viz.figures.states.token_memory import recall
 from retnet_viz.model import RetNet
 from retnet_viz.trace import Trace, trace
+from tests.support.figures import sentence_of
 
 ModelFactory = Callable[..., RetNet]
 GAMMAS = (0.5, 0.9, 0.99, 1.0)
 TEXT = "Once <b>\n&\u202e upon"
 
 
-def summed_state(found: Trace, layer: int, head: int, n: int) -> np.ndarray:
+def sum_state(sample: Trace, layer: int, head: int, n: int) -> np.ndarray:
     """S_n as equation 6 written out: the sum of gamma^(n-m) k_m^T v_m."""
-    k, v = found.k(layer)[head].double().numpy(), found.v(layer)[head].double().numpy()
+    k, v = sample.k(layer)[head].double().numpy(), sample.v(layer)[head].double().numpy()
     return sum(GAMMAS[head] ** (n - m) * np.outer(k[m], v[m]) for m in range(n + 1))
 
 
-def draw_all(found: Trace, theme: str = "light") -> list:
-    last = found.length - 1
+def draw_all(sample: Trace, theme: str = "light") -> list:
+    last = sample.length - 1
     return [
-        state(found, 1, 2, last, theme=theme),
-        state(found, 1, 2, last, compare=0, theme=theme),
-        singular_values(found, 1, last, theme=theme),
-        state_norm(found, 1, selected=last, bound=True, theme=theme),
-        recall(found, 1, 2, last, theme=theme),
+        state(sample, 1, 2, last, theme=theme),
+        state(sample, 1, 2, last, compare=0, theme=theme),
+        singular_values(sample, 1, last, theme=theme),
+        state_norm(sample, 1, selected=last, bound=True, theme=theme),
+        recall(sample, 1, 2, last, theme=theme),
     ]
 
 
@@ -44,30 +45,30 @@ def draw_all(found: Trace, theme: str = "light") -> list:
 
 
 @pytest.mark.parametrize("n", [0, 3, 6, -1])
-def test_the_heatmap_is_the_state_with_a_row_per_key_component(n: int, found: Trace) -> None:
-    figure = state(found, 1, 2, n)
+def test_the_heatmap_is_the_state_with_a_row_per_key_component(n: int, sample: Trace) -> None:
+    figure = state(sample, 1, 2, n)
     (heatmap,) = figure.data
-    wanted = summed_state(found, 1, 2, n % found.length)
+    expected = sum_state(sample, 1, 2, n % sample.length)
     assert np.shape(heatmap.z) == (8, 16)
-    assert np.allclose(np.array(heatmap.z, float), wanted, rtol=1e-4, atol=1e-9)
+    assert np.allclose(np.array(heatmap.z, float), expected, rtol=1e-4, atol=1e-9)
     assert "d<sub>k</sub> = 8" in figure.layout.yaxis.title.text
     assert "d<sub>v</sub> = 16" in figure.layout.xaxis.title.text
     assert figure.layout.yaxis.autorange == "reversed"  # row 0 on top
     assert heatmap.hovertemplate.startswith("row %{y}, column %{x}<br>%{z}")
 
 
-def test_the_difference_is_taken_from_the_state_compared_with(found: Trace) -> None:
-    figure = state(found, 0, 3, 5, compare=2)
-    wanted = summed_state(found, 0, 3, 5) - summed_state(found, 0, 3, 2)
-    assert np.allclose(np.array(figure.data[0].z, float), wanted, rtol=1e-4, atol=1e-9)
+def test_the_difference_is_taken_from_the_state_compared_with(sample: Trace) -> None:
+    figure = state(sample, 0, 3, 5, compare=2)
+    expected = sum_state(sample, 0, 3, 5) - sum_state(sample, 0, 3, 2)
+    assert np.allclose(np.array(figure.data[0].z, float), expected, rtol=1e-4, atol=1e-9)
     assert figure.layout.title.text.startswith("Difference S<sub>5</sub> − S<sub>2</sub>")
-    assert state(found, 0, 3, 5, compare=-1).layout.title.text.startswith(
-        f"Difference S<sub>5</sub> − S<sub>{found.length - 1}</sub>"
+    assert state(sample, 0, 3, 5, compare=-1).layout.title.text.startswith(
+        f"Difference S<sub>5</sub> − S<sub>{sample.length - 1}</sub>"
     )
 
 
-def test_zero_is_white_and_the_largest_magnitude_ends_the_scale(found: Trace) -> None:
-    for figure in (state(found, 1, 2, 4), state(found, 1, 2, 4, compare=1)):
+def test_zero_is_white_and_the_largest_magnitude_ends_the_scale(sample: Trace) -> None:
+    for figure in (state(sample, 1, 2, 4), state(sample, 1, 2, 4, compare=1)):
         (heatmap,) = figure.data
         assert heatmap.zmin == -heatmap.zmax
         assert heatmap.zmax == np.abs(np.array(heatmap.z, float)).max()
@@ -77,12 +78,12 @@ def test_zero_is_white_and_the_largest_magnitude_ends_the_scale(found: Trace) ->
         assert colors[1.0] == "rgb(103,0,31)", "red above zero"
 
 
-def test_a_specification_names_no_colours_that_a_browser_knows_differently(found: Trace) -> None:
-    assert not isinstance(state.spec(found, 0, 0, 0)["data"][0]["colorscale"], str)
+def test_a_specification_names_no_colours_that_a_browser_knows_differently(sample: Trace) -> None:
+    assert not isinstance(state.spec(sample, 0, 0, 0)["data"][0]["colorscale"], str)
 
 
-def test_a_state_compared_with_itself_still_makes_a_figure(found: Trace) -> None:
-    figure = state(found, 0, 0, 3, compare=3)
+def test_a_state_compared_with_itself_still_makes_a_figure(sample: Trace) -> None:
+    figure = state(sample, 0, 0, 3, compare=3)
     assert not np.array(figure.data[0].z, float).any()
     assert figure.data[0].zmax > 0
 
@@ -91,13 +92,13 @@ def test_a_large_state_stays_light_and_keeps_four_digits(model: RetNet) -> None:
     figure = state.spec(trace(model, TEXT), 1, 1, 5)
     numbers = [value for row in figure["data"][0]["z"] for value in row]
     assert max(len(repr(value)) for value in numbers) <= 11
-    wanted = trace(model, TEXT).state(1, 5)[1].flatten().tolist()
-    assert numbers == pytest.approx(wanted, rel=5e-5)
+    expected = trace(model, TEXT).state(1, 5)[1].flatten().tolist()
+    assert numbers == pytest.approx(expected, rel=5e-5)
 
 
-def test_the_state_says_whether_the_mode_computed_it(found: Trace) -> None:
-    for figure in (state(found, 0, 0, 0), state(found, 0, 0, 2, compare=0)):
-        assert [note.text for note in figure.layout.annotations] == [found.origin("state")]
+def test_the_state_says_whether_the_mode_computed_it(sample: Trace) -> None:
+    for figure in (state(sample, 0, 0, 0), state(sample, 0, 0, 2, compare=0)):
+        assert [note.text for note in figure.layout.annotations] == [sample.origin("state")]
 
 
 # -- singular values --------------------------------------------------------------------------
@@ -105,15 +106,15 @@ def test_the_state_says_whether_the_mode_computed_it(found: Trace) -> None:
 
 @pytest.mark.parametrize("heads", [None, [2], [3, 1]])
 def test_a_line_per_head_holds_its_singular_values_and_rank(
-    heads: list[int] | None, found: Trace
+    heads: list[int] | None, sample: Trace
 ) -> None:
-    figure = singular_values(found, 1, 5, heads=heads)
-    chosen = heads or [0, 1, 2, 3]
-    assert len(figure.data) == len(chosen)
-    for line, head in zip(figure.data, chosen, strict=True):
-        wanted = np.linalg.svd(summed_state(found, 1, head, 5), compute_uv=False)
-        assert np.allclose(line.y, wanted, rtol=1e-5, atol=1e-9)
-        shares = wanted[wanted > 1e-12] / wanted.sum()
+    figure = singular_values(sample, 1, 5, heads=heads)
+    visible_heads = heads or [0, 1, 2, 3]
+    assert len(figure.data) == len(visible_heads)
+    for line, head in zip(figure.data, visible_heads, strict=True):
+        expected = np.linalg.svd(sum_state(sample, 1, head, 5), compute_uv=False)
+        assert np.allclose(line.y, expected, rtol=1e-5, atol=1e-9)
+        shares = expected[expected > 1e-12] / expected.sum()
         rank = np.exp(-(shares * np.log(shares)).sum())
         assert line.name == f"head {head}, effective rank {rank:.1f}"
         assert line.line.color == HEAD_COLORS[head]
@@ -123,16 +124,16 @@ def test_a_line_per_head_holds_its_singular_values_and_rank(
 
 
 def test_a_legend_of_many_heads_stands_beside_the_lines(tiny_model: ModelFactory) -> None:
-    shown = trace(tiny_model(n_heads=8, d_model=32), torch.tensor([1, 2, 3]))
-    legend = singular_values(shown, 0, 2).layout.legend
+    text_sample = trace(tiny_model(n_heads=8, d_model=32), torch.tensor([1, 2, 3]))
+    legend = singular_values(text_sample, 0, 2).layout.legend
     assert (legend.xanchor, legend.title.text) == ("left", "effective rank")
-    few = singular_values(shown, 0, 2, heads=[0, 7])
+    few = singular_values(text_sample, 0, 2, heads=[0, 7])
     assert few.layout.legend.xanchor == "right"
     assert few.data[1].name.startswith("head 7, effective rank ")
 
 
-def test_the_axis_shows_what_is_no_rounding(found: Trace) -> None:
-    figure = singular_values(found, 1, 2)  # 3 tokens: 3 values above zero, and 5 of rounding
+def test_the_axis_shows_what_is_no_rounding(sample: Trace) -> None:
+    figure = singular_values(sample, 1, 2)  # 3 tokens: 3 values above zero, and 5 of rounding
     low, high = (10**edge for edge in figure.layout.yaxis.range)
     for line in figure.data:
         assert all(low < value < high for value in line.y[:3])
@@ -142,25 +143,25 @@ def test_the_axis_shows_what_is_no_rounding(found: Trace) -> None:
 # -- the bound --------------------------------------------------------------------------------
 
 
-def test_every_norm_stays_below_its_heads_bound(found: Trace) -> None:
-    figure = state_norm(found, 1, bound=True)
+def test_every_norm_stays_below_its_heads_bound(sample: Trace) -> None:
+    figure = state_norm(sample, 1, bound=True)
     lines = {line.name: line for line in figure.data}
     assert "head 3, bound" not in lines, "γ is 1: nothing bounds it"
     for head in range(3):
         norm, bound = lines[f"head {head}"], lines[f"head {head}, bound"]
-        k, v = found.k(1)[head].numpy(), found.v(1)[head].numpy()
-        largest = max(np.sqrt((k[m] ** 2).sum() * (v[m] ** 2).sum()) for m in range(found.length))
-        wanted = largest / (1 - GAMMAS[head])
-        assert np.allclose(bound.y, wanted)
-        assert max(norm.y) < wanted
+        k, v = sample.k(1)[head].numpy(), sample.v(1)[head].numpy()
+        largest = max(np.sqrt((k[m] ** 2).sum() * (v[m] ** 2).sum()) for m in range(sample.length))
+        expected = largest / (1 - GAMMAS[head])
+        assert np.allclose(bound.y, expected)
+        assert max(norm.y) < expected
         assert bound.line.dash == "dash"
         assert bound.line.color == norm.line.color == HEAD_COLORS[head]
-        assert f"{wanted:.4g}" in bound.hovertemplate
-        assert set(range(found.length)) <= set(bound.x), "it can be pointed at on every token"
+        assert f"{expected:.4g}" in bound.hovertemplate
+        assert set(range(sample.length)) <= set(bound.x), "it can be pointed at on every token"
 
 
-def test_the_log_axis_of_the_bound_holds_all_lines(found: Trace) -> None:
-    figure = state_norm(found, 1, heads=[0, 2], bound=True)
+def test_the_log_axis_of_the_bound_holds_all_lines(sample: Trace) -> None:
+    figure = state_norm(sample, 1, heads=[0, 2], bound=True)
     low, high = (10**edge for edge in figure.layout.yaxis.range)
     assert figure.layout.yaxis.type == "log"
     assert all(low < value < high for line in figure.data for value in line.y)
@@ -169,8 +170,8 @@ def test_the_log_axis_of_the_bound_holds_all_lines(found: Trace) -> None:
     }  # fmt: skip
 
 
-def test_without_the_bound_the_axis_starts_at_zero(found: Trace) -> None:
-    figure = state_norm(found, 1)
+def test_without_the_bound_the_axis_starts_at_zero(sample: Trace) -> None:
+    figure = state_norm(sample, 1)
     assert figure.layout.yaxis.type is None
     assert figure.layout.yaxis.rangemode == "tozero"
     assert len(figure.data) == 4
@@ -180,24 +181,24 @@ def test_without_the_bound_the_axis_starts_at_zero(found: Trace) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 4, -1])
-def test_bars_are_the_cosines_of_what_each_key_reads_and_its_value(n: int, found: Trace) -> None:
+def test_bars_are_the_cosines_of_what_each_key_reads_and_its_value(n: int, sample: Trace) -> None:
     for head in range(4):
-        (bars,) = recall(found, 1, head, n).data
-        last = n % found.length
-        memory = summed_state(found, 1, head, last)
-        k, v = found.k(1)[head].numpy(), found.v(1)[head].numpy()
-        wanted = [
+        (bars,) = recall(sample, 1, head, n).data
+        last = n % sample.length
+        memory = sum_state(sample, 1, head, last)
+        k, v = sample.k(1)[head].numpy(), sample.v(1)[head].numpy()
+        expected = [
             (k[m] @ memory) @ v[m] / np.linalg.norm(k[m] @ memory) / np.linalg.norm(v[m])
             for m in range(last + 1)
         ]
-        assert np.allclose(bars.y, wanted, atol=1e-9)
+        assert np.allclose(bars.y, expected, atol=1e-9)
         assert bars.x is None  # token m stands at m
         assert len(bars.customdata) == last + 1
         assert bars.marker.color == HEAD_COLORS[head]
 
 
-def test_the_axis_of_a_recall_is_the_same_for_every_token(found: Trace) -> None:
-    ranges = {recall(found, 0, 0, n).layout.yaxis.range for n in range(found.length)}
+def test_the_axis_of_a_recall_is_the_same_for_every_token(sample: Trace) -> None:
+    ranges = {recall(sample, 0, 0, n).layout.yaxis.range for n in range(sample.length)}
     ((low, high),) = ranges
     assert low <= -1
     assert high >= 1
@@ -218,9 +219,9 @@ def test_a_label_fits_into_the_margin_below(tiny_tokenizer: Tokenizer, model: Re
         def piece(self, token_id: int) -> str:
             return "<" * 40
 
-    shown = trace(model, torch.tensor([1, 2, 3]))
-    shown.model = type("Model", (), {"tokenizer": Long()})()
-    layout = recall(shown, 0, 0, 2).layout
+    text_sample = trace(model, torch.tensor([1, 2, 3]))
+    text_sample.model = type("Model", (), {"tokenizer": Long()})()
+    layout = recall(text_sample, 0, 0, 2).layout
     assert layout.xaxis.ticktext[0] == "&lt;" * 7 + "…"
     assert layout.margin.b >= 8 * 7 + 20
 
@@ -229,10 +230,10 @@ def test_a_label_fits_into_the_margin_below(tiny_tokenizer: Tokenizer, model: Re
 
 
 def test_tokens_are_escaped_wherever_they_stand(model: RetNet) -> None:
-    shown = trace(model, "<b>&\n<i>")
-    for figure in draw_all(shown):
-        for n in range(shown.length):
-            assert shown.tokens[n] in ("<", "&", "\n", "b", ">", "i")
+    text_sample = trace(model, "<b>&\n<i>")
+    for figure in draw_all(text_sample):
+        for n in range(text_sample.length):
+            assert text_sample.tokens[n] in ("<", "&", "\n", "b", ">", "i")
         body = figure.to_dict()
         labels = [*(body["layout"]["xaxis"].get("ticktext") or ())]
         for drawn in body["data"]:
@@ -240,19 +241,23 @@ def test_tokens_are_escaped_wherever_they_stand(model: RetNet) -> None:
         for label in labels:
             assert "<" not in label
             assert "\n" not in label
-    for figure in (state(shown, 0, 0, 0), recall(shown, 0, 0, 0), singular_values(shown, 0, 0)):
+    for figure in (
+        state(text_sample, 0, 0, 0),
+        recall(text_sample, 0, 0, 0),
+        singular_values(text_sample, 0, 0),
+    ):
         assert "“&lt;”" in figure.layout.title.text
-    assert "“⏎”" in state(shown, 0, 0, 4).layout.title.text
-    assert "&amp;" in recall(shown, 0, 0, 4).layout.xaxis.ticktext
+    assert "“⏎”" in state(text_sample, 0, 0, 4).layout.title.text
+    assert "&amp;" in recall(text_sample, 0, 0, 4).layout.xaxis.ticktext
 
 
-def test_light_and_dark_show_the_same_data(found: Trace) -> None:
-    for a, b in zip(draw_all(found, "light"), draw_all(found, "dark"), strict=True):
+def test_light_and_dark_show_the_same_data(sample: Trace) -> None:
+    for a, b in zip(draw_all(sample, "light"), draw_all(sample, "dark"), strict=True):
         first, second = json.loads(a.to_json()), json.loads(b.to_json())
         assert first["data"] == second["data"]
         assert first["layout"]["template"] != second["layout"]["template"]
     with pytest.raises(ValueError, match="theme must be one of"):
-        draw_all(found, "auto")
+        draw_all(sample, "auto")
 
 
 def test_one_token_and_300_make_figures(model: RetNet) -> None:
@@ -263,7 +268,7 @@ def test_one_token_and_300_make_figures(model: RetNet) -> None:
             text = figure.to_json()
             assert "NaN" not in text
             assert "Infinity" not in text
-            assert figure.layout.meta["sentence"]
+            assert sentence_of(figure)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -272,32 +277,32 @@ def test_smaller_floats_make_figures(
 ) -> None:
     model = tiny_model(dtype=dtype)
     model.tokenizer = tiny_tokenizer
-    shown = trace(model, TEXT)
-    json.loads(state(shown, 0, 1, 3, compare=1).to_json())
-    json.loads(singular_values(shown, 0, 3).to_json())
-    json.loads(recall(shown, 0, 1, 3).to_json())
-    json.loads(state_norm(shown, 0, bound=True).to_json())
+    text_sample = trace(model, TEXT)
+    json.loads(state(text_sample, 0, 1, 3, compare=1).to_json())
+    json.loads(singular_values(text_sample, 0, 3).to_json())
+    json.loads(recall(text_sample, 0, 1, 3).to_json())
+    json.loads(state_norm(text_sample, 0, bound=True).to_json())
 
 
-def test_what_there_is_not_is_refused(found: Trace) -> None:
+def test_what_there_is_not_is_refused(sample: Trace) -> None:
     for head in (4, -1):
         for draw in (state, recall):
             with pytest.raises(IndexError, match=rf"head {head} is outside 0 \.\. 3"):
-                draw(found, 0, head, 0)
-    for n in (found.length, -found.length - 1):
-        sentence = f"position {n} is outside a text of {found.length} tokens"
+                draw(sample, 0, head, 0)
+    for n in (sample.length, -sample.length - 1):
+        sentence = f"position {n} is outside a text of {sample.length} tokens"
         with pytest.raises(IndexError, match=sentence):
-            state(found, 0, 0, n)
+            state(sample, 0, 0, n)
         with pytest.raises(IndexError, match=sentence):
-            state(found, 0, 0, 0, compare=n)
+            state(sample, 0, 0, 0, compare=n)
         with pytest.raises(IndexError, match=sentence):
-            recall(found, 0, 0, n)
+            recall(sample, 0, 0, n)
         with pytest.raises(IndexError, match=sentence):
-            singular_values(found, 0, n)
+            singular_values(sample, 0, n)
         with pytest.raises(IndexError, match=sentence):
-            state_norm(found, 0, selected=n)
-    for draw in (lambda: state(found, 2, 0, 0), lambda: singular_values(found, 2, 0)):
+            state_norm(sample, 0, selected=n)
+    for draw in (lambda: state(sample, 2, 0, 0), lambda: singular_values(sample, 2, 0)):
         with pytest.raises(IndexError, match="layer 2 is outside"):
             draw()
     with pytest.raises(ValueError, match="heads names no head"):
-        singular_values(found, 0, 0, heads=[])
+        singular_values(sample, 0, 0, heads=[])

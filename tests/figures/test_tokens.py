@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retnet_viz.figures.base.tokens import escaped, visible
+from retnet_viz.figures.base.tokens import escape_token, visible
+from tests.support.examples import examples
 
 ODD = st.sampled_from(
     [
@@ -22,28 +23,28 @@ ODD = st.sampled_from(
 TEXTS = st.lists(st.one_of(ODD, st.characters(), st.characters(categories=["Cc", "Cf"]))).map(
     "".join
 )
-MANY = settings(max_examples=150)
+MANY = settings(max_examples=examples(150))
 
 
 @MANY
 @given(TEXTS)
 def test_nothing_invisible_is_left_in_a_label(token: str) -> None:
-    shown = visible(token)
-    assert len(shown) <= 24
-    for character in shown:
+    text = visible(token)
+    assert len(text) <= 24
+    for character in text:
         category = unicodedata.category(character)
         assert category not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"), hex(ord(character))
-    assert len(shown.splitlines()) <= 1
-    assert bool(shown) is bool(token)
-    if shown:  # a mark must not land on the character before the label
-        assert not unicodedata.category(shown[0]).startswith("M")
-    shown.encode("utf-8")
+    assert len(text.splitlines()) <= 1
+    assert bool(text) is bool(token)
+    if text:  # a mark must not land on the character before the label
+        assert not unicodedata.category(text[0]).startswith("M")
+    text.encode("utf-8")
 
 
 @MANY
 @given(TEXTS)
 def test_an_escaped_label_is_text_to_whoever_reads_html(token: str) -> None:
-    label = escaped(token)
+    label = escape_token(token)
     assert "<" not in label
     assert ">" not in label
     assert html.unescape(label) == visible(token)
@@ -60,7 +61,7 @@ def test_a_long_token_ends_in_an_ellipsis(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "shown"),
+    ("token", "text"),
     [
         ("", ""),
         (" a", "·a"),
@@ -83,9 +84,9 @@ def test_a_long_token_ends_in_an_ellipsis(token: str) -> None:
         ("🦊", "🦊"),
     ],
 )
-def test_what_has_no_shape_of_its_own_gets_one(token: str, shown: str) -> None:
-    assert visible(token) == shown
+def test_what_has_no_shape_of_its_own_gets_one(token: str, text: str) -> None:
+    assert visible(token) == text
 
 
 def test_a_script_is_shown_and_not_run() -> None:
-    assert escaped("<script>&") == "&lt;script&gt;&amp;"
+    assert escape_token("<script>&") == "&lt;script&gt;&amp;"

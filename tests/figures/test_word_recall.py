@@ -7,6 +7,7 @@ import pytest
 from retnet_viz import figures
 from retnet_viz.figures.base.theme import MODEL_COLORS, THEMES
 from retnet_viz.training.recall import WordRecall
+from tests.support.figures import sentence_of
 
 
 def word(lag: int, accuracy: float, noise: float = 1.0, kind: str = "thing") -> WordRecall:
@@ -39,8 +40,10 @@ def test_a_line_for_each_model_and_its_control(theme: str) -> None:
 
 
 def test_the_sentence_says_how_far_each_model_recalls() -> None:
-    said = figures.recall_by_lag.spec(LAGS)["layout"]["meta"]["sentence"]
-    assert said == ("RetNet recalls half or more up to 64 tokens; Mamba recalls half at no lag.")
+    sentence = figures.recall_by_lag.spec(LAGS)["layout"]["meta"]["sentence"]
+    assert sentence == (
+        "RetNet recalls half or more up to 64 tokens; Mamba recalls half at no lag."
+    )
     assert (
         "Nothing measured yet"
         in (figures.recall_by_lag.spec({"RetNet": []})["layout"]["meta"]["sentence"])
@@ -58,7 +61,9 @@ def test_recall_by_noise() -> None:
     assert list(figure.data[0].x) == [0.0, 1.0]
     assert list(figure.data[2].y) == [1.0, 0.9]
     assert "64 tokens" in figure.layout.title.text
-    said = figure.layout.meta["sentence"]
-    assert said == "From empty lines to a story between: RetNet 75 % to 50 %, Mamba 100 % to 90 %."
+    sentence = sentence_of(figure)
+    assert (
+        sentence == "From empty lines to a story between: RetNet 75 % to 50 %, Mamba 100 % to 90 %."
+    )
     empty = figures.recall_by_noise.spec({"RetNet": []})
     assert "Nothing measured yet" in empty["layout"]["meta"]["sentence"]

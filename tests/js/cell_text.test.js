@@ -3,14 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  cellPlace,
+  cellIndex,
   cellText,
-  filled,
-  raised,
-  significant,
-} from "../../retnet_viz/ui/export/cell_text.js";
-import { recordedModel } from "../../retnet_viz/ui/export/recorded_model.js";
-import { requests } from "../../retnet_viz/ui/panels/request.js";
+  fillTemplate,
+  formatSignificant,
+  superscript,
+} from "../../retnet_viz/ui/export/snapshot/cell_text.js";
+import { recordedModel } from "../../retnet_viz/ui/export/snapshot/recorded_model.js";
+import { requester } from "../../retnet_viz/ui/panels/request.js";
 
 test("numbers are written as Python's g does", () => {
   for (const [value, digits, text] of /** @type {[number, number, string][]} */ ([
@@ -30,13 +30,13 @@ test("numbers are written as Python's g does", () => {
     [Number.NaN, 3, "nan"],
     [-Infinity, 3, "-inf"],
   ])) {
-    assert.equal(significant(value, digits), text);
+    assert.equal(formatSignificant(value, digits), text);
   }
 });
 
 test("a sentence takes its values, also where they have braces", () => {
-  assert.equal(filled("{a} and {b}, {a}", { a: "{b}", b: 2 }), "{b} and 2, {b}");
-  assert.equal(raised(1290), "¹²⁹⁰");
+  assert.equal(fillTemplate("{a} and {b}, {a}", { a: "{b}", b: 2 }), "{b} and 2, {b}");
+  assert.equal(superscript(1290), "¹²⁹⁰");
 });
 
 test("a cell says what it is made of, or that it comes later", () => {
@@ -60,13 +60,13 @@ test("a cell says what it is made of, or that it comes later", () => {
 });
 
 test("cells up to the diagonal stand row by row, head by head", () => {
-  const places = [];
+  const indices = [];
   for (let head = 0; head < 2; head++) {
     for (let n = 0; n < 4; n++) {
-      for (let m = 0; m <= n; m++) places.push(cellPlace(4, head, n, m));
+      for (let m = 0; m <= n; m++) indices.push(cellIndex(4, head, n, m));
     }
   }
-  assert.deepEqual(places, [...places.keys()]);
+  assert.deepEqual(indices, [...indices.keys()]);
 });
 
 test("a recorded widget's questions are answered or refused, every one", async () => {
@@ -83,7 +83,7 @@ test("a recorded widget's questions are answered or refused, every one", async (
       },
     },
   );
-  const request = requests(model, 1000);
+  const request = requester(model, 1000);
   assert.equal((await request("text", 7)).text, "of 7");
   assert.deepEqual((await request("scene")).buffers, [bytes]);
   await assert.rejects(request("gone"), /no such step/);
@@ -92,22 +92,22 @@ test("a recorded widget's questions are answered or refused, every one", async (
 
 test("a recorded widget hears what has changed, and tells what it saves", () => {
   /** @type {unknown[]} */
-  const heard = [];
+  const events = [];
   const model = recordedModel(
     { token: 1, head: 0, cell: [1] },
-    { saved: ({ token }) => heard.push(["saved", token]) },
+    { onSave: ({ token }) => events.push(["saved", token]) },
   );
-  const all = () => {
-    heard.push("change");
+  const onAnyChange = () => {
+    events.push("change");
   };
-  model.on("change:token change:cell", () => heard.push(["token", model.get("token")]));
-  model.on("change", all);
+  model.on("change:token change:cell", () => events.push(["token", model.get("token")]));
+  model.on("change", onAnyChange);
   model.set("token", 1); // it is that already
-  assert.deepEqual(heard, []);
+  assert.deepEqual(events, []);
   model.set({ token: 2, head: 0 });
-  assert.deepEqual(heard, [["token", 2], "change"]);
+  assert.deepEqual(events, [["token", 2], "change"]);
   model.set("cell", [1]); // of a list nobody knows whether it is another
-  model.off("change", all);
+  model.off("change", onAnyChange);
   model.save_changes();
-  assert.deepEqual(heard.slice(2), [["token", 2], "change", ["saved", 2]]);
+  assert.deepEqual(events.slice(2), [["token", 2], "change", ["saved", 2]]);
 });

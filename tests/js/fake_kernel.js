@@ -1,9 +1,9 @@
 // A widget's model without a page: the test reads what was sent, and answers for the kernel.
 
-/** @import { Bytes, Heard, Message } from "../../retnet_viz/ui/types.js" */
+/** @import { Bytes, MessageListener, Message } from "../../retnet_viz/ui/types.js" */
 
 export function modelWithoutPage() {
-  /** @type {Heard[]} */
+  /** @type {MessageListener[]} */
   const listeners = [];
   /** @type {Message[]} */
   const sent = [];
@@ -11,10 +11,10 @@ export function modelWithoutPage() {
     sent,
     /**
      * @param {string} _event
-     * @param {Heard} heard
+     * @param {MessageListener} listener
      */
-    on: (_event, heard) => {
-      listeners.push(heard);
+    on: (_event, listener) => {
+      listeners.push(listener);
     },
     /** @param {Message} content */
     send: (content) => {
@@ -25,7 +25,7 @@ export function modelWithoutPage() {
      * @param {Bytes[]} buffers
      */
     reply: (message, buffers = []) => {
-      for (const heard of listeners) heard(message, buffers);
+      for (const listener of listeners) listener(message, buffers);
     },
   };
 }

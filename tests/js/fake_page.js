@@ -18,7 +18,7 @@ class FakeElement extends EventTarget {
     /** @type {Record<string, string>} */
     this.style = {};
     this.text = "";
-    this.chosen = "";
+    this.selectedValue = "";
     this.hidden = false;
     this.disabled = false;
   }
@@ -48,11 +48,11 @@ class FakeElement extends EventTarget {
    * @returns {string}
    */
   get value() {
-    return this.chosen || (this.tagName === "SELECT" ? this.children[0]?.value : "") || "";
+    return this.selectedValue || (this.tagName === "SELECT" ? this.children[0]?.value : "") || "";
   }
 
   set value(value) {
-    this.chosen = value;
+    this.selectedValue = value;
   }
 
   set textContent(text) {
@@ -80,6 +80,21 @@ class FakeElement extends EventTarget {
       part.parent = this;
       this.children.push(part);
     }
+  }
+
+  /** @param {FakeElement} part */
+  prepend(part) {
+    part.remove();
+    part.parent = this;
+    this.children.unshift(part);
+  }
+
+  /**
+   * Finds what has one class.
+   * @param {string} selector
+   */
+  querySelector(selector) {
+    return this.all.find((each) => each.classes.has(selector.slice(1))) ?? null;
   }
 
   /** @param {FakeElement[]} parts */
@@ -118,9 +133,9 @@ class FakeElement extends EventTarget {
 
   /** @param {string} text */
   button(text) {
-    const found = this.all.find((each) => each.tagName === "BUTTON" && each.textContent === text);
-    if (!found) throw new Error(`There is no button ${text}.`);
-    return found;
+    const button = this.all.find((each) => each.tagName === "BUTTON" && each.textContent === text);
+    if (!button) throw new Error(`There is no button ${text}.`);
+    return button;
   }
 
   closest() {

@@ -3,12 +3,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./browser_classes.js";
-import { paint, spread } from "../../retnet_viz/ui/panels/heatmap.js";
+import { expandDiagonals, paint } from "../../retnet_viz/ui/panels/heatmap.js";
 import { arrange, GAP, LABEL, paletteOf } from "../../retnet_viz/ui/panels/multiples.js";
-import { fit, marks } from "../../retnet_viz/ui/panels/tiled/axes.js";
-import { palettes } from "../../retnet_viz/ui/panels/tiled/pictures.js";
+import { fitText, ticks } from "../../retnet_viz/ui/panels/tiled/axes.js";
+import { palettes } from "../../retnet_viz/ui/panels/tiled/tile_pictures.js";
 
-const palette = Uint32Array.from({ length: 256 }, (_, place) => place); // a pixel is its place
+const palette = Uint32Array.from({ length: 256 }, (_, index) => index); // a pixel is its place
 
 /** @param {ImageData} image */
 function pixels(image) {
@@ -43,7 +43,7 @@ test("a length that the limit does not divide loses no row and no column", () =>
 
 test("places by distance stand along the diagonals", () => {
   const length = 4;
-  const cells = spread(Uint8Array.of(10, 11, 12, 13), length);
+  const cells = expandDiagonals(Uint8Array.of(10, 11, 12, 13), length);
   for (let n = 0; n < length; n++) {
     for (let m = 0; m <= n; m++) assert.equal(cells[n * length + m], 10 + n - m);
   }
@@ -83,8 +83,8 @@ test("bounds are drawn in greys that darken away from zero, and nothing is trans
     const { values, bounds } = palettes(colors, signed);
     assert.equal(values[0], 0);
     assert.equal(bounds[0], 0);
-    /** @param {number} place */
-    const grey = (place) => new Uint8Array(bounds.buffer, 4 * place, 4)[0];
+    /** @param {number} index */
+    const grey = (index) => new Uint8Array(bounds.buffer, 4 * index, 4)[0];
     const zero = signed ? 128 : 1;
     assert.equal(grey(zero), 250);
     assert.ok(grey(255) < grey(zero + 60));
@@ -93,17 +93,17 @@ test("bounds are drawn in greys that darken away from zero, and nothing is trans
 });
 
 test("marks are round numbers within the window, as many as there is room for", () => {
-  assert.deepEqual(marks(0, 10, 60, 50), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-  assert.deepEqual(marks(97, 20, 10, 50), [100, 105, 110, 115]);
+  assert.deepEqual(ticks(0, 10, 60, 50), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  assert.deepEqual(ticks(97, 20, 10, 50), [100, 105, 110, 115]);
   for (const [start, length, cell, room] of [
     [0, 131072, 0.003, 44],
     [1234, 777, 0.9, 54],
     [5, 3, 100, 44],
   ]) {
-    const found = marks(start, length, cell, room);
-    assert.ok(found.length > 0);
-    assert.ok(found.every((mark) => mark >= start && mark < start + length));
-    const steps = found.slice(1).map((mark, i) => mark - found[i]);
+    const tokens = ticks(start, length, cell, room);
+    assert.ok(tokens.length > 0);
+    assert.ok(tokens.every((mark) => mark >= start && mark < start + length));
+    const steps = tokens.slice(1).map((mark, i) => mark - tokens[i]);
     assert.ok(steps.every((step) => step * cell >= room && step === steps[0]));
   }
 });
@@ -113,8 +113,8 @@ test("a text that is too wide ends with an ellipsis and keeps whole characters",
   const context = {
     measureText: (/** @type {string} */ text) => ({ width: 10 * [...text].length }),
   };
-  assert.equal(fit(context, "three", 50), "three");
-  assert.equal(fit(context, "three", 40), "thr…");
-  assert.equal(fit(context, "🦊🦊🦊", 20), "🦊…");
-  assert.equal(fit(context, "three", 5), "…");
+  assert.equal(fitText(context, "three", 50), "three");
+  assert.equal(fitText(context, "three", 40), "thr…");
+  assert.equal(fitText(context, "🦊🦊🦊", 20), "🦊…");
+  assert.equal(fitText(context, "three", 5), "…");
 });

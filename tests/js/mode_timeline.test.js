@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  advanced,
+  adjacentEvent,
+  advanceClock,
   countUpTo,
-  eventBeside,
   eventsOf,
-  longest,
+  longestRun,
   measuredRuns,
   momentOf,
   prepare,
@@ -22,7 +22,7 @@ import {
   stateBox,
 } from "../../retnet_viz/ui/panels/timeline/picture.js";
 import {
-  digits,
+  formatNumber,
   momentTable,
   momentText,
   paceText,
@@ -32,7 +32,7 @@ import {
   withUnit,
 } from "../../retnet_viz/ui/panels/timeline/quantities.js";
 
-/** @import { SentRun } from "../../retnet_viz/ui/types.js" */
+/** @import { RunMessage } from "../../retnet_viz/ui/types.js" */
 
 const NOTHING = {
   mode: "recurrent",
@@ -46,9 +46,9 @@ const NOTHING = {
   carried_bytes: [],
 };
 
-/** @param {Partial<SentRun> & { milliseconds: number[] }} given */
-function runOf(given) {
-  const run = prepare({ ...NOTHING, ...given });
+/** @param {Partial<RunMessage> & { milliseconds: number[] }} values */
+function runOf(values) {
+  const run = prepare({ ...NOTHING, ...values });
   return { ...run, timeAfter: run.timeAfter ?? [] };
 }
 
@@ -107,24 +107,24 @@ test("in steps, the step of the tick is the current one and is done with it", ()
   );
   const second = momentOf(slow, false, 2);
   assert.deepEqual(
-    [second.done, second.current, second.tokens, second.flops, second.held, second.peak],
+    [second.done, second.current, second.tokens, second.flops, second.heldBytes, second.peak],
     [2, 1, 2, 3e6, 400, 400],
   );
   assert.equal(second.time, 30);
   const after = momentOf(quick, false, 3); // done long ago: it carries its state
-  assert.deepEqual([after.done, after.current, after.finished, after.held], [1, -1, true, 40]);
+  assert.deepEqual([after.done, after.current, after.finished, after.heldBytes], [1, -1, true, 40]);
 });
 
 test("in measured time, the step that is running is the current one and not yet done", () => {
   const within = momentOf(slow, true, 45);
   assert.deepEqual([within.done, within.current, within.tokens, within.flops], [2, 2, 2, 3e6]);
-  assert.equal(within.held, 200);
+  assert.equal(within.heldBytes, 200);
   assert.equal(within.peak, 400);
   assert.equal(within.time, 45);
   const border = momentOf(slow, true, 30); // the second step is done, the third begins
   assert.deepEqual([border.done, border.current], [2, 2]);
   const end = momentOf(slow, true, 100);
-  assert.deepEqual([end.done, end.current, end.finished, end.held], [4, -1, true, 80]);
+  assert.deepEqual([end.done, end.current, end.finished, end.heldBytes], [4, -1, true, 80]);
   assert.equal(momentOf(quick, true, 99).time, 70); // it stood still at its end
 });
 
@@ -136,12 +136,12 @@ test("a race that was not measured has no times", () => {
 });
 
 test("each quantity has one unit for all modes, and its end is the largest of them", () => {
-  const [steps, flops, held, time] = quantitiesOf(runs);
-  assert.deepEqual([steps.top, flops.top, held.top, time.top], [4, 10e6, 5000, 100]);
+  const [steps, flops, memory, time] = quantitiesOf(runs);
+  assert.deepEqual([steps.top, flops.top, memory.top, time.top], [4, 10e6, 5000, 100]);
   assert.equal(withUnit(steps, 1), "1 step");
   assert.equal(withUnit(steps, 4), "4 steps");
   assert.equal(withUnit(flops, 3e6), "3.00 MFLOP");
-  assert.equal(withUnit(held, 400), "0.400 kB");
+  assert.equal(withUnit(memory, 400), "0.400 kB");
   assert.equal(withUnit(time, 45), "45.0 ms");
   const large = quantitiesOf([prepare({ ...quick, flops: [2e10], held_bytes: [3e7] })]);
   assert.equal(withUnit(large[1], 2e10), "20.0 GFLOP");
@@ -149,7 +149,7 @@ test("each quantity has one unit for all modes, and its end is the largest of th
 });
 
 test("numbers have three digits, and thousands a comma", () => {
-  assert.deepEqual([0, 0.00012, 0.01234, 5.678, 999.4, 999.5, 12345.6].map(digits), [
+  assert.deepEqual([0, 0.00012, 0.01234, 5.678, 999.4, 999.5, 12345.6].map(formatNumber), [
     "0",
     "0.0001",
     "0.0123",
@@ -162,7 +162,7 @@ test("numbers have three digits, and thousands a comma", () => {
 
 test("the clock is that of the first run with the most steps, where all are measured", () => {
   const other = runOf({ ...slow, mode: "chunkwise", milliseconds: [1, 1, 1, 1] });
-  assert.equal(longest([quick, slow, other]), slow);
+  assert.equal(longestRun([quick, slow, other]), slow);
   assert.deepEqual(measuredRuns(runs), runs);
   assert.equal(measuredRuns([]), null);
   assert.equal(measuredRuns([quick, prepare({ ...slow, milliseconds: null })]), null);
@@ -171,8 +171,8 @@ test("the clock is that of the first run with the most steps, where all are meas
 test("in measured time a step goes to the next end of a step of any mode", () => {
   const events = eventsOf(runs);
   assert.deepEqual(events, [10, 30, 60, 70, 100]);
-  const on = (/** @type {number} */ at) => eventBeside(events, at, 1);
-  const back = (/** @type {number} */ at) => eventBeside(events, at, -1);
+  const on = (/** @type {number} */ at) => adjacentEvent(events, at, 1);
+  const back = (/** @type {number} */ at) => adjacentEvent(events, at, -1);
   assert.deepEqual([0, 10, 15, 60, 99, 100].map(on), [10, 30, 30, 70, 100, 100]);
   assert.deepEqual(
     [100, 99, 70, 65, 30, 15, 10, 5, 0].map(back),
@@ -191,16 +191,19 @@ test("at speed 1 steps are four a second, or as many as end in 20 seconds", () =
 });
 
 test("playing goes on by whole steps and loses none of the time between them", () => {
-  let now = { at: 0, rest: 0 };
-  const seen = [];
+  let now = { at: 0, remainder: 0 };
+  const ticks = [];
   for (let i = 0; i < 6; i++) {
-    now = advanced(now, 0.75, false, 4);
-    seen.push(now.at);
+    now = advanceClock(now, 0.75, false, 4);
+    ticks.push(now.at);
   }
-  assert.deepEqual(seen, [0, 1, 2, 3, 3, 4]);
-  assert.deepEqual(advanced({ at: 3, rest: 0.5 }, 5, false, 4).at, 4); // not beyond the end
-  assert.deepEqual(advanced({ at: 10, rest: 0.5 }, 2.5, true, 100), { at: 12.5, rest: 0 });
-  assert.equal(advanced({ at: 99, rest: 0 }, 2.5, true, 100).at, 100);
+  assert.deepEqual(ticks, [0, 1, 2, 3, 3, 4]);
+  assert.deepEqual(advanceClock({ at: 3, remainder: 0.5 }, 5, false, 4).at, 4); // not beyond the end
+  assert.deepEqual(advanceClock({ at: 10, remainder: 0.5 }, 2.5, true, 100), {
+    at: 12.5,
+    remainder: 0,
+  });
+  assert.equal(advanceClock({ at: 99, remainder: 0 }, 2.5, true, 100).at, 100);
 });
 
 // Two tokens, then two more, with the cells of a chunk.
@@ -237,13 +240,13 @@ test("the cells of a step stand where its tokens are", () => {
 test("steps that are done are shaded, the one at work stands out", () => {
   const shaded = (/** @type {number} */ at) => shadedSteps(chunks, momentOf(chunks, false, at));
   assert.deepEqual([0, 1, 2, 3].map(shaded), [
-    { before: [], lit: [] },
-    { before: [], lit: [0] },
-    { before: [0], lit: [1] },
-    { before: [0, 1], lit: [] }, // others still run
+    { earlier: [], active: [] },
+    { earlier: [], active: [0] },
+    { earlier: [0], active: [1] },
+    { earlier: [0, 1], active: [] }, // others still run
   ]);
   const state = { ...chunks, first_cell: [0, 0], stop_cell: [0, 0] }; // a mode without cells
-  assert.deepEqual(shadedSteps(state, momentOf(state, false, 2)), { before: [], lit: [] });
+  assert.deepEqual(shadedSteps(state, momentOf(state, false, 2)), { earlier: [], active: [] });
 });
 
 test("a moment is said in words and as a table", () => {

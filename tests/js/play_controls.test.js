@@ -8,10 +8,10 @@ import { asElement, openPage } from "./fake_page.js";
 const PLAIN = { altKey: false, ctrlKey: false, metaKey: false };
 const FACE = (/** @type {string} */ label) => ({ label, title: label, html: label });
 
-function player(canBegin = true) {
+function player(canPlay = true) {
   const body = openPage();
   /** @type {string[]} */
-  const done = [];
+  const calls = [];
   const controls = playControls(
     asElement(body),
     {
@@ -31,23 +31,23 @@ function player(canBegin = true) {
         [1, "slow"],
         [4, "fast"],
       ],
-      usual: 4,
+      initialSpeed: 4,
     },
     {
-      first: () => done.push("first"),
-      back: () => done.push("back"),
-      forward: () => done.push("forward"),
-      last: () => done.push("last"),
-      begin: () => canBegin,
-      changed: () => {
-        done.push(controls.isPlaying() ? "play" : "pause");
-        controls.show();
+      first: () => calls.push("first"),
+      back: () => calls.push("back"),
+      forward: () => calls.push("forward"),
+      last: () => calls.push("last"),
+      start: () => canPlay,
+      onChange: () => {
+        calls.push(controls.isPlaying() ? "play" : "pause");
+        controls.showState();
       },
     },
-    (key) => key === "ArrowUp" && done.push("own") > 0,
+    (key) => key === "ArrowUp" && calls.push("own") > 0,
   );
   body.append(...controls.buttons.map(asElement), asElement(controls.range));
-  return { body, controls, done };
+  return { body, controls, calls };
 }
 
 test("the keys of a panel are its own but where a control or a table needs them", () => {
@@ -55,8 +55,8 @@ test("the keys of a panel are its own but where a control or a table needs them"
     assert.ok(isPanelKey({ key, ...PLAIN }, "DIV", false));
     assert.ok(!isPanelKey({ key, ...PLAIN }, "DIV", true));
     assert.ok(!isPanelKey({ key, ...PLAIN }, "SELECT", false));
-    for (const held of ["altKey", "ctrlKey", "metaKey"]) {
-      assert.ok(!isPanelKey({ key, ...PLAIN, [held]: true }, "DIV", false));
+    for (const modifier of ["altKey", "ctrlKey", "metaKey"]) {
+      assert.ok(!isPanelKey({ key, ...PLAIN, [modifier]: true }, "DIV", false));
     }
   }
   assert.ok(isPanelKey({ key: " ", ...PLAIN }, "INPUT", false));
@@ -66,16 +66,16 @@ test("the keys of a panel are its own but where a control or a table needs them"
 });
 
 test("each key and each button does what it says", () => {
-  const { body, controls, done } = player();
+  const { body, controls, calls } = player();
   for (const key of ["ArrowLeft", "ArrowRight", "Home", "End", "ArrowUp", "x"]) body.press(key);
-  assert.deepEqual(done, ["back", "forward", "first", "last", "own"]);
-  done.length = 0;
+  assert.deepEqual(calls, ["back", "forward", "first", "last", "own"]);
+  calls.length = 0;
   for (const button of controls.buttons) button.click();
-  assert.deepEqual(done, ["first", "back", "play", "pause", "forward", "last"]);
+  assert.deepEqual(calls, ["first", "back", "play", "pause", "forward", "last"]);
 });
 
 test("it plays and pauses, and a step pauses first", () => {
-  const { body, controls, done } = player();
+  const { body, controls, calls } = player();
   body.press(" ");
   assert.ok(controls.isPlaying());
   assert.equal(controls.buttons[2].getAttribute("aria-label"), "pause");
@@ -86,14 +86,14 @@ test("it plays and pauses, and a step pauses first", () => {
   controls.play(); // it does already
   body.press("ArrowRight");
   controls.pause(); // it does already
-  assert.deepEqual(done, ["play", "pause", "play", "pause", "forward"]);
+  assert.deepEqual(calls, ["play", "pause", "play", "pause", "forward"]);
 });
 
 test("where there is nothing to play it does not begin", () => {
-  const { body, controls, done } = player(false);
+  const { body, controls, calls } = player(false);
   body.press(" ");
   assert.ok(!controls.isPlaying());
-  assert.deepEqual(done, []);
+  assert.deepEqual(calls, []);
 });
 
 test("the usual speed is chosen", () => {

@@ -4,17 +4,18 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./browser_classes.js";
 import { namedTraces } from "../../retnet_viz/ui/panels/plots/legend.js";
+import { layoutFor } from "../../retnet_viz/ui/panels/plots/plot.js";
 import {
-  captioned,
-  entry,
-  fitted,
+  captionWithOmissions,
+  fitTitle,
+  formatEntry,
   heatmapTable,
   namer,
   seriesTables,
 } from "../../retnet_viz/ui/panels/plots/tables.js";
 
 test("whole numbers stand as they are, others with four digits", () => {
-  assert.deepEqual([3, 0.123456, 123456.7, "a token", null].map(entry), [
+  assert.deepEqual([3, 0.123456, 123456.7, "a token", null].map(formatEntry), [
     "3",
     "0.1235",
     "123500",
@@ -30,10 +31,13 @@ test("a place has the name of its tick, where it has one", () => {
 });
 
 test("a caption says how much a table leaves out", () => {
-  assert.equal(captioned("Norms", [10, 10, "rows"]), "Norms");
-  assert.equal(captioned("Norms", [10, 12, "rows"]), "Norms (2 of 12 rows are not shown)");
+  assert.equal(captionWithOmissions("Norms", [10, 10, "rows"]), "Norms");
   assert.equal(
-    captioned("S", [1, 3, "rows"], [2, 4, "columns"]),
+    captionWithOmissions("Norms", [10, 12, "rows"]),
+    "Norms (2 of 12 rows are not shown)",
+  );
+  assert.equal(
+    captionWithOmissions("S", [1, 3, "rows"], [2, 4, "columns"]),
     "S (2 of 3 rows and 2 of 4 columns are not shown)",
   );
 });
@@ -101,11 +105,11 @@ test("a heatmap is a table with the names of its axes, cut where it is large", (
 });
 
 test("a title that would run under the button is cut, and its signs stay text", () => {
-  assert.deepEqual(fitted({ text: "Norms" }, 400), { text: "Norms" });
-  const text = fitted({ text: "a, b and c of every head and layer" }, 220)?.text ?? "";
+  assert.deepEqual(fitTitle({ text: "Norms" }, 400), { text: "Norms" });
+  const text = fitTitle({ text: "a, b and c of every head and layer" }, 220)?.text ?? "";
   assert.match(text, /^a, b and c of.*…$/);
   assert.ok(text.length <= (220 - 84) / 7.4);
-  const token = fitted({ text: "“&lt;img&gt;” &amp; all that a text of tags may hold" }, 220);
+  const token = fitTitle({ text: "“&lt;img&gt;” &amp; all that a text of tags may hold" }, 220);
   assert.match(token?.text ?? "", /^“&lt;img>” &amp; .*…$/);
 });
 
@@ -115,4 +119,12 @@ test("the legend below a drawing names what plotly does not", () => {
   assert.deepEqual(namedTraces({ data, layout }), [{ name: "a" }]);
   assert.deepEqual(namedTraces({ data, layout: { ...layout, showlegend: false } }), []);
   assert.deepEqual(namedTraces({ data, layout: { showlegend: true, legend: {} } }), []);
+});
+
+test("a figure that has a layout for a narrow panel is drawn with it there", () => {
+  const narrow = { below: 500, layout: { xaxis: { domain: [0, 0.5] } } };
+  const layout = { title: { text: "Cost" }, xaxis: { domain: [0, 0.25] }, meta: { narrow } };
+  assert.equal(layoutFor(layout, 500), layout);
+  assert.deepEqual(layoutFor(layout, 499), { ...layout, xaxis: { domain: [0, 0.5] } });
+  assert.deepEqual(layoutFor({ height: 1 }, 100), { height: 1 });
 });

@@ -2,8 +2,22 @@
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { requests } from "../../retnet_viz/ui/panels/request.js";
+import { requester } from "../../retnet_viz/ui/panels/request.js";
 import { barAt, barsLayout, barText } from "../../retnet_viz/ui/panels/steps/bars.js";
+import {
+  cellOfPlane,
+  highlightOfCell,
+  planeCaption,
+} from "../../retnet_viz/ui/panels/steps/plane.js";
+import { sceneStore } from "../../retnet_viz/ui/panels/steps/scenes.js";
+import {
+  lastToken,
+  nextDue,
+  periodOf,
+  stepCount,
+  stepOf,
+  tokensAfter,
+} from "../../retnet_viz/ui/panels/steps/schedule.js";
 import {
   axisText,
   bandOf,
@@ -12,17 +26,7 @@ import {
   picturesOf,
   shapeOf,
   tokenOfEntry,
-} from "../../retnet_viz/ui/panels/steps/pictures.js";
-import { cellOfPlane, lightOfCell, planeCaption } from "../../retnet_viz/ui/panels/steps/plane.js";
-import { sceneStore } from "../../retnet_viz/ui/panels/steps/scenes.js";
-import {
-  lastOf,
-  nextDue,
-  periodOf,
-  stepCount,
-  stepOf,
-  tokensAfter,
-} from "../../retnet_viz/ui/panels/steps/schedule.js";
+} from "../../retnet_viz/ui/panels/steps/step_pictures.js";
 import { modelWithoutPage, turn } from "./fake_kernel.js";
 
 /** @import { Plane, Scene, StagePicture } from "../../retnet_viz/ui/types.js" */
@@ -36,7 +40,7 @@ test("a step gives the outputs of its tokens, the last one of what is left", () 
     [0, 0, 1, 1, 2, 2],
   );
   assert.deepEqual(
-    [-1, 0, 1, 2, 3].map((step) => lastOf(CHUNKS, step)),
+    [-1, 0, 1, 2, 3].map((step) => lastToken(CHUNKS, step)),
     [3, 3, 7, 9, 9],
   );
   assert.equal(stepCount({ length: 8, stride: 4 }), 2);
@@ -91,16 +95,16 @@ test("a point of the plane is a cell, and outside it is none", () => {
 });
 
 test("a cell lights the term that it belongs to", () => {
-  assert.deepEqual(lightOfCell(PLANE, 9, 9), { term: "weights", m: 9 });
-  assert.deepEqual(lightOfCell(PLANE, 8, 4), { term: "weights", m: null }); // not the row that is read
-  assert.deepEqual(lightOfCell(PLANE, 9, 3), { term: "cross", m: 3 });
-  assert.deepEqual(lightOfCell(PLANE, 7, 6), { term: "cross", m: null });
-  assert.deepEqual(lightOfCell(PLANE, 10, 9), { term: "cross", m: null });
-  assert.deepEqual(lightOfCell(PLANE, 9, 10), { term: null, m: 10 }); // comes later
+  assert.deepEqual(highlightOfCell(PLANE, 9, 9), { term: "weights", m: 9 });
+  assert.deepEqual(highlightOfCell(PLANE, 8, 4), { term: "weights", m: null }); // not the row that is read
+  assert.deepEqual(highlightOfCell(PLANE, 9, 3), { term: "cross", m: 3 });
+  assert.deepEqual(highlightOfCell(PLANE, 7, 6), { term: "cross", m: null });
+  assert.deepEqual(highlightOfCell(PLANE, 10, 9), { term: "cross", m: null });
+  assert.deepEqual(highlightOfCell(PLANE, 9, 10), { term: null, m: 10 }); // comes later
   const recurrent = { ...PLANE, lit: null };
-  assert.deepEqual(lightOfCell(recurrent, 9, 9), { term: "added", m: 9 });
-  assert.deepEqual(lightOfCell(recurrent, 9, 8), { term: "faded", m: 8 });
-  assert.deepEqual(lightOfCell(recurrent, 8, 9), { term: null, m: 9 });
+  assert.deepEqual(highlightOfCell(recurrent, 9, 9), { term: "added", m: 9 });
+  assert.deepEqual(highlightOfCell(recurrent, 9, 8), { term: "faded", m: 8 });
+  assert.deepEqual(highlightOfCell(recurrent, 8, 9), { term: null, m: 9 });
 });
 
 /** @type {StagePicture} */
@@ -137,12 +141,12 @@ test("the plane's caption says what its colours mean", () => {
     planeCaption(SCENE, 2000),
     "tokens 4 to 11 of 2,000. Colour: this step; grey: earlier; blank: never.",
   );
-  const whole = { ...SCENE, plane: { ...PLANE, done: [] } };
+  const single = { ...SCENE, plane: { ...PLANE, done: [] } };
   assert.equal(
-    planeCaption(whole, 8),
+    planeCaption(single, 8),
     "8 × 8 cells (n ↓, m →). Colour: this step; blank: later or never.",
   );
-  assert.match(planeCaption({ ...whole, steps: 1 }, 8), /Colour: all at once, in this step\.$/);
+  assert.match(planeCaption({ ...single, steps: 1 }, 8), /Colour: all at once, in this step\.$/);
   const none = { ...SCENE, plane: { ...PLANE, built: false } };
   assert.match(planeCaption(none, 8), /Blank: this mode builds no cells\.$/);
 });
@@ -206,27 +210,27 @@ test("a bar is found by its place", () => {
   const at = (/** @type {number} */ x) => barAt(bars, 126, 100, x); // slots of 20 pixels from 46 on
   assert.deepEqual([45.9, 46, 65.9, 66, 105.9, 106].map(at), [-1, 0, 0, 1, 2, -1]);
   assert.equal(barText(bars, 1), "token 8 “b”: 0.2500 (share)");
-  assert.deepEqual(barsLayout(bars, 126, 100), { labelled: true, floor: 55, slot: 20 });
-  assert.ok(!barsLayout({ ...bars, slots: 41 }, 2000, 100).labelled);
-  assert.ok(!barsLayout(bars, 63, 100).labelled);
-  assert.ok(barsLayout(bars, 64, 100).labelled);
+  assert.deepEqual(barsLayout(bars, 126, 100), { hasLabels: true, baseline: 55, slot: 20 });
+  assert.ok(!barsLayout({ ...bars, slots: 41 }, 2000, 100).hasLabels);
+  assert.ok(!barsLayout(bars, 63, 100).hasLabels);
+  assert.ok(barsLayout(bars, 64, 100).hasLabels);
 });
 
 /** @param {string} name */
 function store(name = "scene") {
   const model = modelWithoutPage();
   /** @type {[number, string][]} */
-  const arrived = [];
-  const scenes = sceneStore(requests(model), (token, error) => {
-    arrived.push([token, error instanceof Error ? error.message : ""]);
+  const arrivals = [];
+  const scenes = sceneStore(requester(model), (token, error) => {
+    arrivals.push([token, error instanceof Error ? error.message : ""]);
   });
   const reply = (/** @type {number} */ i) =>
     model.reply({ answers: model.sent[i].question, [name]: SCENE }, [Uint8Array.of(1, 2).buffer]);
-  return { model, scenes, arrived, reply };
+  return { model, scenes, arrivals, reply };
 }
 
 test("a scene is asked for once, and kept", async () => {
-  const { model, scenes, arrived, reply } = store();
+  const { model, scenes, arrivals, reply } = store();
   scenes.ask(3, 1);
   scenes.ask(3, 1);
   assert.deepEqual(
@@ -237,19 +241,19 @@ test("a scene is asked for once, and kept", async () => {
   await turn();
   scenes.ask(3, 1);
   assert.equal(model.sent.length, 1);
-  assert.deepEqual(arrived, [[3, ""]]);
+  assert.deepEqual(arrivals, [[3, ""]]);
   assert.deepEqual([...(scenes.get(3)?.bytes ?? [])], [1, 2]);
   assert.equal(scenes.get(4), null);
 });
 
 test("a scene of an earlier text is not shown", async () => {
-  const { model, scenes, arrived, reply } = store();
+  const { model, scenes, arrivals, reply } = store();
   scenes.ask(3, 1);
   scenes.forget();
   reply(0);
   await turn();
   assert.equal(scenes.get(3), null);
-  assert.deepEqual(arrived, []);
+  assert.deepEqual(arrivals, []);
   scenes.ask(3, 2); // is asked anew
   assert.equal(model.sent.length, 2);
 });
@@ -266,11 +270,11 @@ test("of many scenes the newest are kept", async () => {
 test("a scene that never comes is told, and can be asked for again", async () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   try {
-    const { model, scenes, arrived } = store();
-    const asked = scenes.ask(3, 1);
+    const { model, scenes, arrivals } = store();
+    const request = scenes.ask(3, 1);
     mock.timers.tick(60_000);
-    await asked;
-    assert.deepEqual(arrived, [[3, "The kernel has not answered."]]);
+    await request;
+    assert.deepEqual(arrivals, [[3, "The kernel has not answered."]]);
     scenes.ask(3, 1);
     assert.equal(model.sent.length, 2);
   } finally {

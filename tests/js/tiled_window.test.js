@@ -4,22 +4,22 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./browser_classes.js";
 import { GAP, squareAt } from "../../retnet_viz/ui/panels/multiples.js";
-import { labels, namesOf } from "../../retnet_viz/ui/panels/tiled/axes.js";
-import { imageOf, palettes } from "../../retnet_viz/ui/panels/tiled/pictures.js";
+import { namesOf, tickLabels } from "../../retnet_viz/ui/panels/tiled/axes.js";
+import { imageOf, palettes } from "../../retnet_viz/ui/panels/tiled/tile_pictures.js";
 import {
   cornersOf,
-  dragged,
-  insetPlace,
+  dragWindow,
+  formatRange,
+  gestureOf,
+  insetBox,
   isInInset,
   middleCell,
-  middleOf,
   planeCellAt,
-  spanOf,
-  tokensAsked,
+  tokenRange,
   windowAt,
   windowFromInset,
   windowOnToken,
-  zoomed,
+  zoomWindow,
 } from "../../retnet_viz/ui/panels/tiled/window.js";
 
 /** @import { Picture } from "../../retnet_viz/ui/types.js" */
@@ -39,11 +39,11 @@ test("a window stays within the text, and a corner of the triangle in sight", ()
 
 test("what is under the pointer stays there while the window zooms", () => {
   const view = { n: 400, m: 300, span: 100 };
-  const closer = zoomed(view, LENGTH, 2, 0.25, 0.75);
+  const closer = zoomWindow(view, LENGTH, 2, 0.25, 0.75);
   assert.deepEqual(closer, { n: 437.5, m: 312.5, span: 50 });
   assert.equal(closer.n + 0.75 * closer.span, view.n + 0.75 * view.span);
   assert.equal(closer.m + 0.25 * closer.span, view.m + 0.25 * view.span);
-  assert.deepEqual(zoomed(view, LENGTH, 2), { n: 425, m: 325, span: 50 });
+  assert.deepEqual(zoomWindow(view, LENGTH, 2), { n: 425, m: 325, span: 50 });
 });
 
 test("the selected token is brought to the middle of the rows", () => {
@@ -54,34 +54,39 @@ test("the selected token is brought to the middle of the rows", () => {
   const other = windowOnToken({ n: 0, m: 0, span: 100 }, LENGTH, 500, [2, 400, 300], 400);
   assert.deepEqual(other, near); // that cell is of another token
   // From the whole it goes as near as tokens can be read, 40 of them at most.
-  const whole = { n: 0, m: 0, span: LENGTH };
-  assert.equal(windowOnToken(whole, LENGTH, 500, [], 260).span, 20);
-  assert.equal(windowOnToken(whole, LENGTH, 500, [], 5200).span, 40);
+  const fullView = { n: 0, m: 0, span: LENGTH };
+  assert.equal(windowOnToken(fullView, LENGTH, 500, [], 260).span, 20);
+  assert.equal(windowOnToken(fullView, LENGTH, 500, [], 5200).span, 40);
 });
 
 test("a drag moves the plane with the pointer, a pinch zooms it", () => {
   const view = { n: 400, m: 300, span: 100 };
   /** @type {[number, number]} */
   const share = [0.5, 0.5];
-  const grip = { x: 100, y: 100, apart: 0, view, share };
-  const moved = dragged(grip, { x: 150, y: 80, apart: 0 }, LENGTH, 200);
+  const start = { x: 100, y: 100, distance: 0, view, share };
+  const moved = dragWindow(start, { x: 150, y: 80, distance: 0 }, LENGTH, 200);
   assert.deepEqual(moved, { n: 410, m: 275, span: 100 });
-  const pinch = dragged({ ...grip, apart: 50 }, { x: 100, y: 100, apart: 100 }, LENGTH, 200);
+  const pinch = dragWindow(
+    { ...start, distance: 50 },
+    { x: 100, y: 100, distance: 100 },
+    LENGTH,
+    200,
+  );
   assert.deepEqual(pinch, { n: 425, m: 325, span: 50 });
-  assert.deepEqual(middleOf([{ x: 4, y: 8 }]), { x: 4, y: 8, apart: 0 });
+  assert.deepEqual(gestureOf([{ x: 4, y: 8 }]), { x: 4, y: 8, distance: 0 });
   const two = [
     { x: 0, y: 0 },
     { x: 6, y: 8 },
   ];
-  assert.deepEqual(middleOf(two), { x: 3, y: 4, apart: 10 });
+  assert.deepEqual(gestureOf(two), { x: 3, y: 4, distance: 10 });
 });
 
 test("as many tokens are asked for wherever the window stands", () => {
-  assert.deepEqual(tokensAsked(0, 100, LENGTH), [0, 101]);
-  assert.deepEqual(tokensAsked(450.5, 100, LENGTH), [450, 551]);
-  assert.deepEqual(tokensAsked(450.5, 99.2, LENGTH), [450, 551]);
-  assert.deepEqual(tokensAsked(900, 100, LENGTH), [899, 1000]);
-  assert.deepEqual(tokensAsked(0, LENGTH, LENGTH), [0, LENGTH]);
+  assert.deepEqual(tokenRange(0, 100, LENGTH), [0, 101]);
+  assert.deepEqual(tokenRange(450.5, 100, LENGTH), [450, 551]);
+  assert.deepEqual(tokenRange(450.5, 99.2, LENGTH), [450, 551]);
+  assert.deepEqual(tokenRange(900, 100, LENGTH), [899, 1000]);
+  assert.deepEqual(tokenRange(0, LENGTH, LENGTH), [0, LENGTH]);
 });
 
 test("a point of a square is a cell, and beyond the text none", () => {
@@ -129,9 +134,9 @@ test("the overview stands beside the squares or in the first, and moves the wind
     { x: 60, y: 18 },
     { x: 170, y: 18 },
   ];
-  assert.deepEqual(insetPlace(squares, 100, 270 + 92, 18), { x: 280, y: 18, size: 80 });
-  assert.deepEqual(insetPlace(squares, 100, 600, 18), { x: 280, y: 18, size: 120 });
-  assert.deepEqual(insetPlace(squares, 100, 270 + 91, 18), {
+  assert.deepEqual(insetBox(squares, 100, 270 + 92, 18), { x: 280, y: 18, size: 80 });
+  assert.deepEqual(insetBox(squares, 100, 600, 18), { x: 280, y: 18, size: 120 });
+  assert.deepEqual(insetBox(squares, 100, 270 + 91, 18), {
     x: 60 + 100 - 34 - 4,
     y: 22,
     size: 34,
@@ -139,12 +144,12 @@ test("the overview stands beside the squares or in the first, and moves the wind
   const inset = { x: 280, y: 18, size: 100 };
   assert.ok(isInInset({ x: 280, y: 18 }, inset));
   assert.ok(isInInset({ x: 379, y: 117 }, inset));
-  for (const spot of [
+  for (const point of [
     { x: 279, y: 18 },
     { x: 380, y: 18 },
     { x: 280, y: 118 },
   ]) {
-    assert.ok(!isInInset(spot, inset));
+    assert.ok(!isInInset(point, inset));
   }
   assert.ok(!isInInset({ x: 280, y: 18 }, null));
   const view = { n: 0, m: 0, span: 100 };
@@ -158,16 +163,16 @@ test("the overview stands beside the squares or in the first, and moves the wind
 test("along an axis stand tokens where they can be read, else round numbers", () => {
   const names = ["a", "b", "c", "d"];
   const nameOf = (/** @type {number} */ token) => names[token - 5];
-  assert.deepEqual(labels(5.4, 3, 20, LENGTH, 24, nameOf), [
+  assert.deepEqual(tickLabels(5.4, 3, 20, LENGTH, 24, nameOf), [
     [5, "a"],
     [6, "b"],
     [7, "c"],
   ]);
-  assert.deepEqual(labels(5.6, 3, 20, 8, 24, nameOf), [
+  assert.deepEqual(tickLabels(5.6, 3, 20, 8, 24, nameOf), [
     [6, "b"],
     [7, "c"],
   ]);
-  assert.deepEqual(labels(0, 3000, 0.1, 3000, 100, nameOf), [
+  assert.deepEqual(tickLabels(0, 3000, 0.1, 3000, 100, nameOf), [
     [0, "0"],
     [1000, "1,000"],
     [2000, "2,000"],
@@ -181,17 +186,17 @@ test("along an axis stand tokens where they can be read, else round numbers", ()
 });
 
 test("a window is said by its first and last token", () => {
-  assert.equal(spanOf(0, 2000), "0–1,999");
-  assert.equal(spanOf(450.5, 10), "450–460");
-  assert.equal(spanOf(7, 1), "7");
+  assert.equal(formatRange(0, 2000), "0–1,999");
+  assert.equal(formatRange(450.5, 10), "450–460");
+  assert.equal(formatRange(7, 1), "7");
 });
 
 test("the heads of a picture take their own places, and greys where they are bounds", () => {
   /** @type {any} */
-  const sent = { heads: [3, 5], bounds: [5], width: 2, height: 1 };
+  const message = { heads: [3, 5], bounds: [5], width: 2, height: 1 };
   const colors = new Uint8Array(768).map((_, i) => Math.floor(i / 3));
-  const places = Uint8Array.of(7, 9, 255, 0);
+  const indices = Uint8Array.of(7, 9, 255, 0);
   const palette = palettes(colors, false);
-  assert.deepEqual([...imageOf(sent, 0, places, palette).data], [7, 7, 7, 255, 9, 9, 9, 255]);
-  assert.deepEqual([...imageOf(sent, 1, places, palette).data], [60, 60, 60, 255, 0, 0, 0, 0]);
+  assert.deepEqual([...imageOf(message, 0, indices, palette).data], [7, 7, 7, 255, 9, 9, 9, 255]);
+  assert.deepEqual([...imageOf(message, 1, indices, palette).data], [60, 60, 60, 255, 0, 0, 0, 0]);
 });

@@ -87,10 +87,10 @@ def test_json_holds_the_fields_of_the_variant_beside_the_others() -> None:
     ],
 )  # fmt: skip
 def test_a_config_survives_json(config: RetNetConfig) -> None:
-    again = RetNetConfig.from_dict(json.loads(json.dumps(config.to_dict())))
-    assert again == config
-    assert hash(again) == hash(config)
-    assert torch.equal(again.gammas(), config.gammas())
+    copy = RetNetConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert copy == config
+    assert hash(copy) == hash(config)
+    assert torch.equal(copy.gammas(), config.gammas())
 
 
 def test_listed_gammas_become_a_tuple_and_are_used_exactly() -> None:

@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import MODES, RetNet, generate, stream
 from retnet_viz.model.generate import sample
 
@@ -27,9 +29,9 @@ def test_greedy_generation_equals_reading_everything_again_for_each_token(
     for _ in range(25):
         likeliest = model(text).logits[:, -1].argmax(dim=-1)
         text = torch.cat((text, likeliest[:, None]), dim=1)
-    wanted = text[:, PROMPT.shape[1] :]
-    assert len(wanted.unique()) > 5  # a model that repeats one token would prove nothing
-    assert torch.equal(generate(model, PROMPT, 25, prefill_mode=prefill_mode), wanted)
+    expected = text[:, PROMPT.shape[1] :]
+    assert len(expected.unique()) > 5  # a model that repeats one token would prove nothing
+    assert torch.equal(generate(model, PROMPT, 25, prefill_mode=prefill_mode), expected)
 
 
 def test_generation_goes_on_from_a_given_state(tiny_model: ModelFactory) -> None:
@@ -76,9 +78,9 @@ LOGITS = st.lists(st.integers(-32, 32).map(lambda i: i / 4), min_size=2, max_siz
 @given(logits=LOGITS, top_k=st.integers(1, 14), seed=st.integers(0, 99))
 def test_top_k_draws_only_from_the_k_likeliest(logits: list[float], top_k: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    drawn = set(sample(torch.tensor([logits] * 60), 4.0, top_k, None, generator).tolist())
-    assert len(drawn) <= top_k  # also among equally likely ones
-    assert min(logits[i] for i in drawn) >= sorted(logits)[-min(top_k, len(logits))]
+    samples = set(sample(torch.tensor([logits] * 60), 4.0, top_k, None, generator).tolist())
+    assert len(samples) <= top_k  # also among equally likely ones
+    assert min(logits[i] for i in samples) >= sorted(logits)[-min(top_k, len(logits))]
 
 
 @given(logits=LOGITS, top_p=st.floats(0.01, 0.99), seed=st.integers(0, 99))
@@ -94,9 +96,9 @@ def test_top_p_draws_only_from_the_smallest_set_that_reaches_p(
         allowed.append(weight)
         reached += weight / sum(weights)
     generator = torch.Generator().manual_seed(seed)
-    drawn = set(sample(torch.tensor([logits] * 60), temperature, None, top_p, generator).tolist())
-    assert len(drawn) <= len(allowed)
-    assert min(weights[i] for i in drawn) >= min(allowed)
+    samples = set(sample(torch.tensor([logits] * 60), temperature, None, top_p, generator).tolist())
+    assert len(samples) <= len(allowed)
+    assert min(weights[i] for i in samples) >= min(allowed)
 
 
 def test_draws_follow_the_probabilities() -> None:
@@ -104,9 +106,9 @@ def test_draws_follow_the_probabilities() -> None:
     generator = torch.Generator().manual_seed(0)
 
     def shares(temperature: float, **cut: Any) -> list[float]:
-        drawn = sample(probabilities.log().expand(20_000, 4), temperature, **cut,
+        samples = sample(probabilities.log().expand(20_000, 4), temperature, **cut,
                        generator=generator)  # fmt: skip
-        return (drawn.bincount(minlength=4) / 20_000).tolist()
+        return (samples.bincount(minlength=4) / 20_000).tolist()
 
     assert shares(1.0) == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.02)
     sharper = [p**2 / 0.365 for p in (0.5, 0.3, 0.15, 0.05)]
@@ -134,18 +136,20 @@ def test_the_state_does_not_grow_with_the_text(tiny_model: ModelFactory) -> None
 
 def test_generation_reads_one_token_a_step(tiny_model: ModelFactory) -> None:
     model = tiny_model()
-    read: list[int] = []
-    hook = model.register_forward_pre_hook(lambda _, arguments: read.append(arguments[0].shape[1]))
+    lengths: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, arguments: lengths.append(arguments[0].shape[1])
+    )
     generate(model, PROMPT, 5)
     hook.remove()
-    assert read == [6, 1, 1, 1, 1]
+    assert lengths == [6, 1, 1, 1, 1]
 
 
 def test_stream_yields_the_tokens_of_generate(tiny_model: ModelFactory) -> None:
     model = tiny_model()
-    wanted = generate(model, PROMPT, 6, temperature=1.0, seed=4)
+    expected = generate(model, PROMPT, 6, temperature=1.0, seed=4)
     tokens = list(stream(model, PROMPT, 6, temperature=1.0, seed=4))
-    assert torch.equal(torch.stack(tokens, dim=1), wanted)
+    assert torch.equal(torch.stack(tokens, dim=1), expected)
 
 
 def test_no_tokens_asked_for_are_no_tokens(tiny_model: ModelFactory) -> None:
@@ -164,11 +168,27 @@ def test_no_tokens_asked_for_are_no_tokens(tiny_model: ModelFactory) -> None:
         ({"top_p": 1.1}, r"top_p must lie in \(0, 1\], not 1.1"),
         ({"top_p": math.nan}, "top_p must lie in"),
         ({"prefill_mode": "sideways"}, "mode must be one of .*'sideways'"),
-        ({"ids": torch.zeros(1, 0, dtype=torch.long)}, "ids must have shape"),
+        ({"text": torch.zeros(1, 0, dtype=torch.long)}, "the text has no tokens"),
+        ({"text": [5, 10**6]}, r"token id 1000000 is outside the vocabulary 0 \.\. 299"),
+        ({"text": "Once"}, "no tokenizer; pass token ids"),
+        ({"text": {"ids": 5}}, "a text must be a str, or token ids in .* not dict"),
     ],
 )
 def test_a_bad_argument_is_refused_with_a_sentence(
     tiny_model: ModelFactory, arguments: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
-        generate(tiny_model(), **{"ids": PROMPT, "max_new_tokens": 2, **arguments})
+        generate(tiny_model(), **{"text": PROMPT, "max_new_tokens": 2, **arguments})
+
+
+def test_what_follows_a_text_is_a_text_and_what_follows_ids_are_ids(
+    tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
+) -> None:
+    model = tiny_model()
+    model.tokenizer = tiny_tokenizer
+    ids = tiny_tokenizer.encode("The fox ran")
+    expected = generate(model, torch.tensor([ids]), 6)
+    assert expected.shape == (1, 6)
+    for same in (ids, tuple(ids), np.array(ids), torch.tensor(ids)):
+        assert torch.equal(generate(model, same, 6), expected[0])
+    assert generate(model, "The fox ran", 6) == tiny_tokenizer.decode(expected[0].tolist())

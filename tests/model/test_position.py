@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from retnet_viz.model import RetNetConfig
 from retnet_viz.model.position import (
+    chunk_decay,
+    decay_cache,
     decay_matrix,
     decay_powers,
     rotate,
     rotation_angles,
-    sharing_decays,
-    stretch_decay,
 )
 
 LAYOUTS = ("interleaved", "half")
@@ -31,14 +31,14 @@ def test_rotation_is_multiplication_by_a_complex_number(
     base = 10000.0
     x = torch.randn(length, 2 * half, generator=torch.Generator().manual_seed(start)).double()
     cos, sin = rotation_angles(2 * half, start, length, base)
-    turned = rotate(x, cos, sin, layout)
+    rotated = rotate(x, cos, sin, layout)
     for row in range(length):
         for i in range(half):
             a, b = (2 * i, 2 * i + 1) if layout == "interleaved" else (i, i + half)
             theta = base ** (-i / (half - 1))
             number = complex(x[row, a], x[row, b]) * cmath.exp(1j * (start + row) * theta)
-            assert float(turned[row, a]) == pytest.approx(number.real, abs=1e-9)
-            assert float(turned[row, b]) == pytest.approx(number.imag, abs=1e-9)
+            assert float(rotated[row, a]) == pytest.approx(number.real, abs=1e-9)
+            assert float(rotated[row, b]) == pytest.approx(number.imag, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -84,16 +84,16 @@ def test_a_window_of_decay_equals_that_part_of_the_whole(
 ) -> None:
     g = torch.tensor([gamma, 0.5], dtype=torch.float64)
     position = torch.arange(60)
-    whole = decay_matrix(g, position, position, torch.float64)
+    matrix = decay_matrix(g, position, position, torch.float64)
     for n in range(0, 60, 7):
         for m in range(0, 60, 5):
             power = gamma ** (n - m) if n >= m else 0.0
-            assert float(whole[0, n, m]) == pytest.approx(power, rel=1e-12, abs=0)
+            assert float(matrix[0, n, m]) == pytest.approx(power, rel=1e-12, abs=0)
     (row, height), (col, width) = rows, cols
     window = decay_matrix(
         g, position[row : row + height], position[col : col + width], torch.float64
     )
-    assert torch.equal(window, whole[:, row : row + height, col : col + width])
+    assert torch.equal(window, matrix[:, row : row + height, col : col + width])
 
 
 @given(
@@ -107,30 +107,30 @@ def test_decay_between_ranges_is_that_between_the_same_positions(
 ) -> None:
     gamma = torch.tensor(gammas, dtype=torch.float64)
     n, m = (range(start, start + size) for start, size in (rows, cols))
-    found = decay_matrix(gamma, n, m, dtype)
-    assert found.dtype == dtype
-    assert torch.equal(found, decay_matrix(gamma, torch.tensor(n), torch.tensor(m), dtype))
+    actual = decay_matrix(gamma, n, m, dtype)
+    assert actual.dtype == dtype
+    assert torch.equal(actual, decay_matrix(gamma, torch.tensor(n), torch.tensor(m), dtype))
 
 
 def test_decays_are_made_once_for_each_length_type_and_gammas() -> None:
-    gamma, other = (torch.tensor([g, 0.9], dtype=torch.float64) for g in (0.5, 0.6))
-    made = [
+    gamma, other_gamma = (torch.tensor([g, 0.9], dtype=torch.float64) for g in (0.5, 0.6))
+    arguments = [
         (gammas, torch.ones(1, 2, length, 4, dtype=dtype))
-        for gammas in (gamma, other)
+        for gammas in (gamma, other_gamma)
         for length in (3, 5)
         for dtype in (torch.float32, torch.float64, torch.bfloat16)
     ]
-    with sharing_decays():
-        found = [stretch_decay(*each) for each in made]
-        with sharing_decays():
-            assert stretch_decay(*made[0]) is found[0]
-        for (gammas, q), first in zip(made, found, strict=True):
-            assert stretch_decay(gammas.clone(), q + 1) is first
-    for (gammas, q), first in zip(made, found, strict=True):
-        assert stretch_decay(gammas, q) is not first  # the block is over
-        for one, wanted in zip(first, stretch_decay(gammas, q), strict=True):
-            assert one.dtype == wanted.dtype
-            assert torch.equal(one, wanted)
+    with decay_cache():
+        actual = [chunk_decay(*each) for each in arguments]
+        with decay_cache():
+            assert chunk_decay(*arguments[0]) is actual[0]
+        for (gammas, q), first in zip(arguments, actual, strict=True):
+            assert chunk_decay(gammas.clone(), q + 1) is first
+    for (gammas, q), first in zip(arguments, actual, strict=True):
+        assert chunk_decay(gammas, q) is not first  # the block is over
+        for power, expected in zip(first, chunk_decay(gammas, q), strict=True):
+            assert power.dtype == expected.dtype
+            assert torch.equal(power, expected)
 
 
 def test_powers_of_a_16_bit_type_are_made_in_32_bits() -> None:
@@ -156,5 +156,5 @@ def test_half_lives_of_the_paper_schedule_double_with_each_head() -> None:
     half_lives = [math.log(0.5) / math.log(g) for g in gamma.tolist()]
     assert half_lives == pytest.approx([21.83, 44.01, 88.38, 177.1], rel=1e-3)
     for g, tokens in zip(gamma, half_lives, strict=True):
-        kept = decay_powers(g[None], torch.tensor([tokens], dtype=torch.float64), torch.float64)
-        assert float(kept) == pytest.approx(0.5)
+        decay = decay_powers(g[None], torch.tensor([tokens], dtype=torch.float64), torch.float64)
+        assert float(decay) == pytest.approx(0.5)

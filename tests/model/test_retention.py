@@ -68,9 +68,9 @@ def draw_qkv(
     return normal(d_k), normal(d_k), normal(d_v)
 
 
-def relative(found: Tensor, wanted: Tensor) -> float:
+def relative(actual: Tensor, expected: Tensor) -> float:
     """The largest difference, as a part of the largest wanted value."""
-    return float((found.double() - wanted).abs().max() / wanted.abs().max())
+    return float((actual.double() - expected).abs().max() / expected.abs().max())
 
 
 @st.composite
@@ -94,19 +94,19 @@ def cases(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | Non
 def test_each_mode_computes_equations_5_and_6(
     mode: str, case: tuple[Tensor, ...], chunk_size: int
 ) -> None:
-    wanted, wanted_state = literal(*case)
+    expected, expected_state = literal(*case)
     output, state = retain(*case, mode=mode, chunk_size=chunk_size)
-    assert output.shape == wanted.shape
-    assert (output - wanted).abs().max() <= 1e-10
-    assert (state - wanted_state).abs().max() <= 1e-10
+    assert output.shape == expected.shape
+    assert (output - expected).abs().max() <= 1e-10
+    assert (state - expected_state).abs().max() <= 1e-10
 
     q, k, v, gamma, before = case
     single = (q.float(), k.float(), v.float(), gamma, None if before is None else before.float())
-    wanted, wanted_state = literal(*single)
+    expected, expected_state = literal(*single)
     output, state = retain(*single, mode=mode, chunk_size=chunk_size)
     assert output.dtype == state.dtype == torch.float32
-    assert relative(output, wanted) <= 1e-4
-    assert relative(state, wanted_state) <= 1e-4
+    assert relative(output, expected) <= 1e-4
+    assert relative(state, expected_state) <= 1e-4
 
 
 PIECES = st.lists(
@@ -121,7 +121,7 @@ def test_a_text_read_in_pieces_of_any_modes_gives_what_one_reading_gives(
     length = sum(piece[0] for piece in pieces)
     gamma = torch.tensor(gammas, dtype=torch.float64)
     q, k, v = draw_qkv(seed, 2, 2, length, 3, 4)
-    wanted, wanted_state = literal(q, k, v, gamma)
+    expected, expected_state = literal(q, k, v, gamma)
     for dtype in (torch.float64, torch.float32):
         state, outputs, start = None, [], 0
         for size, mode, chunk_size in pieces:
@@ -132,30 +132,30 @@ def test_a_text_read_in_pieces_of_any_modes_gives_what_one_reading_gives(
         output = torch.cat(outputs, dim=2)
         assert state is not None
         if dtype == torch.float64:
-            assert (output - wanted).abs().max() <= 1e-10
-            assert (state - wanted_state).abs().max() <= 1e-10
+            assert (output - expected).abs().max() <= 1e-10
+            assert (state - expected_state).abs().max() <= 1e-10
         else:
-            assert relative(output, wanted) <= 1e-4
-            assert relative(state, wanted_state) <= 1e-4
+            assert relative(output, expected) <= 1e-4
+            assert relative(state, expected_state) <= 1e-4
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_long_text_keeps_its_precision_in_float32(mode: str) -> None:
     gamma = 1 - torch.exp2(-5 - torch.arange(3, dtype=torch.float64))
     q, k, v = (x.float() for x in draw_qkv(4, 1, 3, 1500, 4, 6))
-    wanted, wanted_state = by_steps(q, k, v, gamma)
+    expected, expected_state = by_steps(q, k, v, gamma)
     output, state = retain(q, k, v, gamma, mode=mode, chunk_size=37)
-    assert relative(output, wanted) <= 1e-4
-    assert relative(state, wanted_state) <= 1e-4
+    assert relative(output, expected) <= 1e-4
+    assert relative(state, expected_state) <= 1e-4
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_state_given_to_a_mode_is_left_as_it_was(mode: str) -> None:
     q, k, v = draw_qkv(7, 1, 2, 5, 3, 3)
     state = torch.ones(1, 2, 3, 3, dtype=torch.float64)
-    _, after = retain(q, k, v, torch.tensor([0.9, 0.5], dtype=torch.float64), state, mode, 2)
+    _, new_state = retain(q, k, v, torch.tensor([0.9, 0.5], dtype=torch.float64), state, mode, 2)
     assert torch.equal(state, torch.ones_like(state))
-    assert not torch.equal(after, state)
+    assert not torch.equal(new_state, state)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -209,23 +209,23 @@ def equation_7(
     )
     state, outputs = torch.zeros(k.shape[-1], v.shape[-1], dtype=torch.float64), []
     for q_i, k_i, v_i in zip(q.split(size), k.split(size), v.split(size), strict=True):
-        after = k_i.T @ (v_i * zeta_column) + gamma**size * state
-        cross = (q_i @ (after if read == "R_i" else state)) * xi_column
+        new_state = k_i.T @ (v_i * zeta_column) + gamma**size * state
+        cross = (q_i @ (new_state if read == "R_i" else state)) * xi_column
         outputs.append(((q_i @ k_i.T) * d) @ v_i + cross)
-        state = after
+        state = new_state
     return torch.cat(outputs), state
 
 
 def test_equation_7_read_literally_contradicts_equations_5_and_6_and_ours_does_not() -> None:
     gamma, size = 0.8, 4
     q, k, v = draw_qkv(5, 1, 1, 12, 3, 3)
-    wanted, wanted_state = literal(q, k, v, torch.tensor([gamma], dtype=torch.float64))
+    expected, expected_state = literal(q, k, v, torch.tensor([gamma], dtype=torch.float64))
 
     def errors(zeta: list[float], xi: list[float], read: str = "R_{i-1}") -> tuple[float, float]:
         output, state = equation_7(q[0, 0], k[0, 0], v[0, 0], gamma, zeta, xi, read)
         return (
-            float((output - wanted[0, 0]).abs().max()),
-            float((state - wanted_state[0, 0]).abs().max()),
+            float((output - expected[0, 0]).abs().max()),
+            float((state - expected_state[0, 0]).abs().max()),
         )
 
     tokens, tokens_1 = range(size), range(1, size + 1)
@@ -236,9 +236,9 @@ def test_equation_7_read_literally_contradicts_equations_5_and_6_and_ours_does_n
 
     # The last version of the paper with its tokens counted from 0 is what we compute.
     assert max(errors(zeta, xi)) <= 1e-10
-    ours, state = chunkwise(q, k, v, torch.tensor([gamma], dtype=torch.float64), None, size)
-    assert (ours - wanted).abs().max() <= 1e-10
-    assert (state - wanted_state).abs().max() <= 1e-10
+    output, state = chunkwise(q, k, v, torch.tensor([gamma], dtype=torch.float64), None, size)
+    assert (output - expected).abs().max() <= 1e-10
+    assert (state - expected_state).abs().max() <= 1e-10
 
     # Its first version: R_i = K^T V + gamma^B R_{i-1}, read as (Q R_i) * xi. The authors took
     # R_i back (microsoft/unilm issue 1213) and added zeta later; neither half alone is right.
@@ -268,11 +268,11 @@ def test_decay_does_not_underflow_where_dividing_powers_does() -> None:
         assert float(window[n, m]) == pytest.approx(gamma ** (n - m), rel=1e-5)
 
     q, k, v = (x.float() for x in draw_qkv(3, 1, 1, length, 2, 2))
-    wanted, wanted_state = by_steps(q, k, v, g)
+    expected, expected_state = by_steps(q, k, v, g)
     output, state = chunkwise(q, k, v, g, chunk_size=4500)
     assert torch.isfinite(output).all()
-    assert relative(output[:, :, -64:], wanted[:, :, -64:]) <= 1e-4
-    assert relative(state, wanted_state) <= 1e-4
+    assert relative(output[:, :, -64:], expected[:, :, -64:]) <= 1e-4
+    assert relative(state, expected_state) <= 1e-4
 
 
 def test_gamma_of_1_forgets_nothing() -> None:
@@ -289,14 +289,14 @@ def test_gamma_of_1_forgets_nothing() -> None:
 def test_bfloat16_inputs_keep_a_float32_state(mode: str) -> None:
     gamma = torch.tensor([0.96875, 0.984375], dtype=torch.float64)
     q, k, v = (x.bfloat16() for x in draw_qkv(6, 2, 2, 50, 8, 8))
-    wanted, wanted_state = by_steps(q, k, v, gamma)
+    expected, expected_state = by_steps(q, k, v, gamma)
     first, state = retain(*(x[:, :, :20] for x in (q, k, v)), gamma, None, mode, 16)
     second, state = retain(*(x[:, :, 20:] for x in (q, k, v)), gamma, state, mode, 16)
     output = torch.cat((first, second), dim=2)
     assert output.dtype == torch.bfloat16
     assert state.dtype == torch.float32
-    assert relative(output, wanted) <= 2e-2  # bfloat16 has 8 bits: 0.4 % a rounding
-    assert relative(state, wanted_state) <= 1e-5  # the state is not rounded
+    assert relative(output, expected) <= 2e-2  # bfloat16 has 8 bits: 0.4 % a rounding
+    assert relative(state, expected_state) <= 1e-5  # the state is not rounded
 
 
 def test_an_unknown_mode_and_an_empty_chunk_are_refused() -> None:

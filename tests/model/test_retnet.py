@@ -15,9 +15,9 @@ from torch import Tensor
 from retnet_viz.model import MODES, RetNet, RetNetState, position
 from retnet_viz.model import retnet as retnet_module
 from retnet_viz.model.observe import listening
-from retnet_viz.model.retnet import Place
-from retnet_viz.model.variant import FEED_FORWARDS, GATED
-from retnet_viz.trace.views.cost import measure
+from retnet_viz.model.retnet import Positions
+from retnet_viz.model.variant import FEED_FORWARDS, GATE_ACTIVATIONS
+from retnet_viz.trace.views.pass_cost import measure
 
 ModelFactory = Callable[..., RetNet]
 
@@ -28,7 +28,7 @@ def variants(draw: st.DrawFn) -> dict[str, Any]:
     heads = draw(st.integers(1, 3))
     gammas = st.lists(st.floats(0.2, 1.0), min_size=heads, max_size=heads)
     feed_forward = draw(st.sampled_from(FEED_FORWARDS))
-    is_plain = feed_forward not in GATED
+    is_plain = feed_forward not in GATE_ACTIVATIONS
     return {
         "vocab_size": 23,
         "n_heads": heads,
@@ -131,7 +131,7 @@ def literal_logits(model: RetNet, ids: list[int]) -> Tensor:
         x = norm(x, form.norm, f"blocks.{layer}.retention_norm") if post else x
         y = x if post else norm(x, form.norm, f"blocks.{layer}.ffn_norm")
         up = y @ w["ffn.up_proj.weight"].T + w.get("ffn.up_proj.bias", 0)
-        if form.feed_forward in GATED:
+        if form.feed_forward in GATE_ACTIVATIONS:
             kind = {"swiglu": "swish", "geglu": "gelu", "reglu": "relu"}[form.feed_forward]
             inner = active(y @ w["ffn.gate_proj.weight"].T, kind) * up
         else:
@@ -150,8 +150,8 @@ def test_the_model_computes_equations_8_and_9(
 ) -> None:
     model = tiny_model(seed=seed, **fields)
     ids = random_ids(1, 7, seed=seed)
-    wanted = literal_logits(model, ids[0].tolist())
-    assert (model(ids).logits[0] - wanted).abs().max() <= 1e-9
+    expected = literal_logits(model, ids[0].tolist())
+    assert (model(ids).logits[0] - expected).abs().max() <= 1e-9
 
 
 @given(fields=variants(), pieces=PIECES, seed=st.integers(0, 99))
@@ -162,7 +162,7 @@ def test_all_modes_agree_for_any_variant_and_any_split(
     length = sum(piece[0] for piece in pieces)
     ids = random_ids(2, length, seed=seed)
     with torch.inference_mode():
-        whole = model(ids)
+        full = model(ids)
         for dtype in (torch.float64, torch.float32):
             model = model.to(dtype)
             state, parts, start = None, [], 0
@@ -170,15 +170,15 @@ def test_all_modes_agree_for_any_variant_and_any_split(
                 output = model(ids[:, start : start + size], state, mode, chunk_size)
                 state, start = output.state, start + size
                 parts.append(output.logits)
-            difference = (torch.cat(parts, dim=1).double() - whole.logits).abs().max()
+            difference = (torch.cat(parts, dim=1).double() - full.logits).abs().max()
             assert state is not None
             assert state.position == length
             if dtype == torch.float64:
                 assert difference <= 1e-10
-                for found, wanted in zip(state.layers, whole.state.layers, strict=True):
-                    assert (found - wanted).abs().max() <= 1e-10
+                for actual, expected in zip(state.layers, full.state.layers, strict=True):
+                    assert (actual - expected).abs().max() <= 1e-10
             else:
-                assert difference / whole.logits.abs().max() <= 1e-4
+                assert difference / full.logits.abs().max() <= 1e-4
 
 
 def test_all_modes_agree_where_a_small_epsilon_meets_tiny_weights(tiny_model: ModelFactory) -> None:
@@ -198,11 +198,11 @@ def test_a_second_call_goes_on_at_the_next_position(tiny_model: ModelFactory) ->
     ids = random_ids(1, 9)
     first = model(ids[:, :5]).state
     assert first.position == 5
-    rest = model(ids[:, 5:], first).logits
-    assert (rest - model(ids).logits[:, 5:]).abs().max() <= 1e-10
+    logits = model(ids[:, 5:], first).logits
+    assert (logits - model(ids).logits[:, 5:]).abs().max() <= 1e-10
     # The same memory at another position turns q and k differently.
     elsewhere = model(ids[:, 5:], RetNetState(first.layers, position=4)).logits
-    assert (elsewhere - rest).abs().max() > 1e-4
+    assert (elsewhere - logits).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -212,9 +212,9 @@ def test_a_token_changes_nothing_before_it_and_something_from_it_on(
 ) -> None:
     model = tiny_model(vocab_size=23)
     ids = random_ids(1, 12)
-    other = ids.clone()
-    other[0, at] = (ids[0, at] + 1) % 23
-    difference = (model(ids, mode=mode).logits - model(other, mode=mode).logits).abs()[0]
+    other_ids = ids.clone()
+    other_ids[0, at] = (ids[0, at] + 1) % 23
+    difference = (model(ids, mode=mode).logits - model(other_ids, mode=mode).logits).abs()[0]
     assert difference[:at].sum() <= 1e-12
     assert (difference[at:].amax(dim=-1) > 1e-9).all()
 
@@ -234,12 +234,12 @@ def test_rows_of_a_batch_do_not_touch_each_other(tiny_model: ModelFactory, mode:
 def test_the_given_state_is_not_changed(tiny_model: ModelFactory, mode: str) -> None:
     model = tiny_model(vocab_size=23)
     given_state = model(random_ids(1, 4)).state
-    kept = [layer.clone() for layer in given_state.layers]
-    after = model(random_ids(1, 5, seed=1), given_state, mode=mode, chunk_size=2).state
-    assert after is not given_state
+    copies = [layer.clone() for layer in given_state.layers]
+    new_state = model(random_ids(1, 5, seed=1), given_state, mode=mode, chunk_size=2).state
+    assert new_state is not given_state
     assert given_state.position == 4
-    for layer, wanted in zip(given_state.layers, kept, strict=True):
-        assert torch.equal(layer, wanted)
+    for layer, expected in zip(given_state.layers, copies, strict=True):
+        assert torch.equal(layer, expected)
 
 
 @pytest.mark.parametrize(
@@ -346,17 +346,17 @@ def test_the_published_tensors_are_those_of_the_pass(tiny_model: ModelFactory) -
                 (n, t) for n, t in events if n in ("retention.inner", "retention.cross")
             ]
             parts = [tensor for _, tensor in second_layer[6:]]
-            whole = [parts[i] + parts[i + 1] for i in (0, 2, 4)]
-            assert torch.equal(torch.cat(whole, dim=2), heads)
+            full = [parts[i] + parts[i + 1] for i in (0, 2, 4)]
+            assert torch.equal(torch.cat(full, dim=2), heads)
 
 
 def test_nobody_is_told_outside_the_listening_block(tiny_model: ModelFactory) -> None:
     model = tiny_model(vocab_size=23)
-    heard: list[str] = []
-    with listening(lambda name, _: heard.append(name)):
+    published: list[str] = []
+    with listening(lambda name, _: published.append(name)):
         pass
     model(random_ids(1, 3))
-    assert heard == []
+    assert published == []
 
     def refuse(name: str, _: Tensor) -> None:
         raise RuntimeError(name)
@@ -369,8 +369,8 @@ def test_nobody_is_told_outside_the_listening_block(tiny_model: ModelFactory) ->
 def test_listening_does_not_change_the_result(tiny_model: ModelFactory) -> None:
     model = tiny_model(vocab_size=23)
     for mode in MODES:
-        heard = dict(record(model, random_ids(2, 9), mode=mode))
-        assert torch.equal(heard["logits"], model(random_ids(2, 9), mode=mode).logits)
+        published = dict(record(model, random_ids(2, 9), mode=mode))
+        assert torch.equal(published["logits"], model(random_ids(2, 9), mode=mode).logits)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -395,19 +395,19 @@ def test_writing_over_what_is_used_up_changes_no_bit(
     ids = random_ids(2, length)
     with torch.no_grad():
         state = model(random_ids(2, before, seed=1)).state if before else None
-        kept = [layer.clone() for layer in state.layers if layer is not None] if state else []
-        found = model(ids, state, mode, chunk_size)
+        copies = [layer.clone() for layer in state.layers if layer is not None] if state else []
+        actual = model(ids, state, mode, chunk_size)
         with listening(lambda _, __: None):
             watched = model(ids, state, mode, chunk_size)
     learning = model(ids, state, mode, chunk_size)
-    for other in (watched, learning):
-        assert torch.equal(found.logits, other.logits)
-        for layer, wanted in zip(found.state.layers, other.state.layers, strict=True):
+    for output in (watched, learning):
+        assert torch.equal(actual.logits, output.logits)
+        for layer, expected in zip(actual.state.layers, output.state.layers, strict=True):
             assert layer is not None
-            assert wanted is not None
-            assert torch.equal(layer, wanted)
+            assert expected is not None
+            assert torch.equal(layer, expected)
     if state is not None:
-        assert all(map(torch.equal, state.layers, kept))
+        assert all(map(torch.equal, state.layers, copies))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -416,35 +416,35 @@ def test_a_block_leaves_what_it_is_given_as_it_was(tiny_model: ModelFactory, mod
     for fields in ({}, {"head_norm": "none", "feed_forward": "swiglu", "rotation": "none"}):
         block = tiny_model(**fields).blocks[0]
         x = torch.randn(2, 9, 16, dtype=torch.float64)
-        place = Place.of(block.retention.config, 0, 9, x)
+        positions = Positions.of(block.retention.config, 0, 9, x)
         for part in (block, block.retention):
-            given = x.clone()
-            _, state = part(given, place, None, mode, 4)
-            kept = state.clone()
-            part(given, place, state, mode, 4)
-            assert torch.equal(given, x)
-            assert torch.equal(state, kept)
+            layer_input = x.clone()
+            _, state = part(layer_input, positions, None, mode, 4)
+            state_copy = state.clone()
+            part(layer_input, positions, state, mode, 4)
+            assert torch.equal(layer_input, x)
+            assert torch.equal(state, state_copy)
 
 
 @pytest.mark.parametrize(("mode", "tables"), [("parallel", 1), ("recurrent", 0), ("chunkwise", 2)])
 def test_layers_share_the_powers_of_their_gammas(
     tiny_model: ModelFactory, monkeypatch: pytest.MonkeyPatch, mode: str, tables: int
 ) -> None:
-    made: list[Tensor] = []
+    results: list[Tensor] = []
     decay_matrix = position.decay_matrix
 
-    def counted(*arguments: Any) -> Tensor:
-        made.append(decay_matrix(*arguments))
-        return made[-1]
+    def count_calls(*arguments: Any) -> Tensor:
+        results.append(decay_matrix(*arguments))
+        return results[-1]
 
-    monkeypatch.setattr(position, "decay_matrix", counted)
-    monkeypatch.setattr(retnet_module, "SEGMENT", 4)
+    monkeypatch.setattr(position, "decay_matrix", count_calls)
+    monkeypatch.setattr(retnet_module, "SEGMENT_LENGTH", 4)
     model = tiny_model(vocab_size=23, n_layers=3)
     for _ in range(2):  # nothing is kept from one pass to the next
-        made.clear()
+        results.clear()
         with torch.no_grad():
             model(random_ids(1, 10), mode=mode, chunk_size=4)
-        assert len(made) == tables
+        assert len(results) == tables
 
 
 def test_layers_of_other_gammas_decay_by_their_own(tiny_model: ModelFactory) -> None:
@@ -453,10 +453,10 @@ def test_layers_of_other_gammas_decay_by_their_own(tiny_model: ModelFactory) -> 
         block.retention.gamma = torch.tensor([0.5 + 0.1 * layer, 0.9], dtype=torch.float64)
     ids = random_ids(1, 11)
     with torch.no_grad():
-        wanted = model(ids, mode="recurrent").logits
+        expected = model(ids, mode="recurrent").logits
         for mode in ("parallel", "chunkwise"):
-            found = model(ids, mode=mode, chunk_size=4).logits
-            assert (found - wanted).abs().max() < 1e-10
+            actual = model(ids, mode=mode, chunk_size=4).logits
+            assert (actual - expected).abs().max() < 1e-10
 
 
 @given(
@@ -473,15 +473,15 @@ def test_a_text_read_in_segments_gives_what_one_reading_gives(
     with torch.no_grad():
         state = model(ids[:, :before]).state if before else None
         with listening(lambda _, __: None):  # who watches gets the text in one piece
-            whole = model(ids[:, before:], state, "chunkwise", chunk_size)
-        usual, retnet_module.SEGMENT = retnet_module.SEGMENT, segment
+            full = model(ids[:, before:], state, "chunkwise", chunk_size)
+        previous, retnet_module.SEGMENT_LENGTH = retnet_module.SEGMENT_LENGTH, segment
         try:
             parts = model(ids[:, before:], state, "chunkwise", chunk_size)
         finally:
-            retnet_module.SEGMENT = usual
-    assert parts.state.position == whole.state.position == before + length
-    assert (parts.logits - whole.logits).abs().max() < 1e-10
-    for part, layer in zip(parts.state.layers, whole.state.layers, strict=True):
+            retnet_module.SEGMENT_LENGTH = previous
+    assert parts.state.position == full.state.position == before + length
+    assert (parts.logits - full.logits).abs().max() < 1e-10
+    for part, layer in zip(parts.state.layers, full.state.layers, strict=True):
         assert part is not None
         assert layer is not None
         assert (part - layer).abs().max() < 1e-10
@@ -493,10 +493,10 @@ def test_the_memory_of_a_long_chunkwise_reading_is_that_of_its_segments(
     """Beyond the logits, and what the last layer hands to them, nothing grows with the text."""
     model = tiny_model(dtype=torch.float32)
 
-    def beyond(length: int) -> int:
+    def peak(length: int) -> int:
         ids = torch.zeros(1, length, dtype=torch.long)
-        _, peak = measure(lambda: model(ids, mode="chunkwise", chunk_size=64))
+        _, peak_bytes = measure(lambda: model(ids, mode="chunkwise", chunk_size=64))
         numbers = model.config.vocab_size + 2 * (model.config.d_model + 1)
-        return peak - 4 * length * numbers
+        return peak_bytes - 4 * length * numbers
 
-    assert beyond(8 * retnet_module.SEGMENT) < 1.1 * beyond(2 * retnet_module.SEGMENT)
+    assert peak(8 * retnet_module.SEGMENT_LENGTH) < 1.1 * peak(2 * retnet_module.SEGMENT_LENGTH)

@@ -31,10 +31,10 @@ def read(model: RetNet, ids: torch.Tensor) -> RetNetState:
         return model(ids).state
 
 
-def close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
-    assert found.dtype == wanted.dtype
-    limit = 1e-10 if wanted.dtype == torch.float64 else 1e-4 * wanted.abs().max().item()
-    return (found - wanted).abs().max().item() <= limit
+def close(actual: torch.Tensor, expected: torch.Tensor) -> bool:
+    assert actual.dtype == expected.dtype
+    limit = 1e-10 if expected.dtype == torch.float64 else 1e-4 * expected.abs().max().item()
+    return (actual - expected).abs().max().item() <= limit
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -58,27 +58,27 @@ def test_steps_give_what_recurrent_mode_gives(
         tie_embeddings=tied,
     ).to(dtype)
     state = read(model, TEXT[:, :4])
-    wanted, wanted_state = plain(model, TEXT[:, 4:], state)
+    expected, expected_state = plain(model, TEXT[:, 4:], state)
     stepper = Stepper(model, state)
     for n, token in enumerate(TEXT[0, 4:].tolist()):
-        assert close(stepper.step(token), wanted[n])
-    assert stepper.state.position == wanted_state.position == TEXT.shape[1]
-    for found, layer in zip(stepper.state.layers, wanted_state.layers, strict=True):
-        assert found is not None
+        assert close(stepper.step(token), expected[n])
+    assert stepper.state.position == expected_state.position == TEXT.shape[1]
+    for actual, layer in zip(stepper.state.layers, expected_state.layers, strict=True):
+        assert actual is not None
         assert layer is not None
-        assert close(found, layer)
+        assert close(actual, layer)
 
 
 def test_sixteen_bits_keep_a_state_of_thirty_two(tiny_model: ModelFactory) -> None:
     model = tiny_model().to(torch.bfloat16)
     state = read(model, TEXT[:, :4])
-    wanted, _ = plain(model, TEXT[:, 4:], state)
+    expected, _ = plain(model, TEXT[:, 4:], state)
     stepper = Stepper(model, state)
-    found = torch.stack([stepper.step(token) for token in TEXT[0, 4:].tolist()])
+    actual = torch.stack([stepper.step(token) for token in TEXT[0, 4:].tolist()])
     assert stepper.state.layers[0] is not None
     assert stepper.state.layers[0].dtype == torch.float32
     # Rounding by the other order of the same sums: a few units in the last of 8 places.
-    assert (found - wanted).abs().max() <= 2**-5 * wanted.abs().max()
+    assert (actual - expected).abs().max() <= 2**-5 * expected.abs().max()
 
 
 @given(split=st.integers(1, 11), angles=st.integers(1, 5))
@@ -87,29 +87,29 @@ def test_any_hand_over_in_either_direction(
 ) -> None:
     """From a reading to steps and back to a reading, whatever number of angles is made at once."""
     model = tiny_model().double()
-    wanted, _ = plain(model, TEXT, model.empty_state())
+    expected, _ = plain(model, TEXT, model.empty_state())
     stepper = Stepper(model, read(model, TEXT[:, :split]))
-    usual, step_module._ANGLES = step_module._ANGLES, angles
+    previous_count, step_module._ANGLE_COUNT = step_module._ANGLE_COUNT, angles
     try:
         for n in range(split, 11):
-            assert close(stepper.step(int(TEXT[0, n])), wanted[n])
+            assert close(stepper.step(int(TEXT[0, n])), expected[n])
     finally:
-        step_module._ANGLES = usual
+        step_module._ANGLE_COUNT = previous_count
     last, _ = plain(model, TEXT[:, 11:], stepper.state)
-    assert close(last[0], wanted[11])
+    assert close(last[0], expected[11])
 
 
 def test_what_the_compiler_gives_back_is_what_runs(tiny_model: ModelFactory) -> None:
     model = tiny_model()
     state = read(model, TEXT)
-    seen = []
+    compiled = []
 
     def doubled(function):
-        seen.append(function)
+        compiled.append(function)
         return lambda layer, x: 2 * function(layer, x)
 
     plain, other = Stepper(model, state), Stepper(model, state, doubled)
-    assert len(seen) == 1
+    assert len(compiled) == 1
     assert not close(other.step(7), plain.step(7))
 
 
@@ -118,11 +118,11 @@ def test_a_stepper_may_be_moved_to_any_position(tiny_model: ModelFactory) -> Non
     model = tiny_model()
     state = read(model, TEXT)
     for position in (5, 3000, 1023, 1024, 0):
-        moved = Stepper(model, RetNetState(state.layers, 2000))
-        moved.step(7)  # makes the angles from here on
-        moved.position = position
-        fresh = Stepper(model, RetNetState(moved.state.layers, position))
-        assert close(moved.step(8), fresh.step(8))
+        stepper = Stepper(model, RetNetState(state.layers, 2000))
+        stepper.step(7)  # makes the angles from here on
+        stepper.position = position
+        fresh = Stepper(model, RetNetState(stepper.state.layers, position))
+        assert close(stepper.step(8), fresh.step(8))
 
 
 def test_nothing_that_was_given_is_written_to(tiny_model: ModelFactory) -> None:
@@ -131,12 +131,12 @@ def test_nothing_that_was_given_is_written_to(tiny_model: ModelFactory) -> None:
     state = read(model, TEXT)
     before = [layer.clone() for layer in state.layers if layer is not None]
     stepper = Stepper(model, state)
-    kept = stepper.state
+    copy = stepper.state
     logits = stepper.step(7)
     copies = logits.clone()
     stepper.step(8)
     assert torch.equal(logits, copies)
-    for given_layer, kept_layer, layer in zip(state.layers, kept.layers, before, strict=True):
+    for given_layer, kept_layer, layer in zip(state.layers, copy.layers, before, strict=True):
         assert given_layer is not None
         assert kept_layer is not None
         assert torch.equal(given_layer, layer)
@@ -151,8 +151,8 @@ def test_it_continues_with_the_weights_that_it_was_made_of(tiny_model: ModelFact
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(3)
-    wanted, _ = plain(same, torch.tensor([[7]]), state)
-    assert close(stepper.step(7), wanted[0])
+    expected, _ = plain(same, torch.tensor([[7]]), state)
+    assert close(stepper.step(7), expected[0])
 
 
 def test_a_state_that_it_cannot_continue_is_refused(tiny_model: ModelFactory) -> None:
@@ -181,8 +181,8 @@ def test_an_id_outside_the_vocabulary_is_refused_and_nothing_is_read(
 
 def test_who_watches_sees_each_step_of_a_generation(tiny_model: ModelFactory) -> None:
     model = tiny_model()
-    seen: list[str] = []
-    with listening(lambda name, _: seen.append(name)):
+    names: list[str] = []
+    with listening(lambda name, _: names.append(name)):
         watched = generate(model, TEXT, 5)
-    assert seen.count("logits") == 5
+    assert names.count("logits") == 5
     assert torch.equal(watched, generate(model, TEXT, 5))

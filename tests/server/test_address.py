@@ -30,9 +30,9 @@ def test_all_else_is_open_to_others_and_says_so(
 ) -> None:
     assert not is_loopback(host)
     warn_if_open(host, "Mind it.")
-    said = capsys.readouterr()
-    assert said.err == f"Warning: {host} can be reached from other machines. Mind it.\n"
-    assert said.out == ""
+    output = capsys.readouterr()
+    assert output.err == f"Warning: {host} can be reached from other machines. Mind it.\n"
+    assert output.out == ""
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_an_address_that_stands_for_all_is_reached_at_this_machine(host: str, re
 
 
 def test_any_free_port_can_be_had_and_a_taken_one_is_told() -> None:
-    (opened,) = open_sockets("127.0.0.1", 0)
-    with opened:
-        port = opened.getsockname()[1]
+    (listener,) = open_sockets("127.0.0.1", 0)
+    with listener:
+        port = listener.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port), 5):
             pass
         with pytest.raises(AddressError, match=rf"port {port} is taken; choose another"):

@@ -61,9 +61,9 @@ def test_the_cells_run_in_the_python_of_the_server(
     kernels = OwnKernelSpecManager()
     assert kernels.get_kernel_spec(NATIVE_KERNEL_NAME).argv[0] == sys.executable
     assert kernels.get_kernel_spec("another").argv == ["/elsewhere/python"]
-    found = kernels.get_all_specs()
-    assert found[NATIVE_KERNEL_NAME]["spec"]["argv"][0] == sys.executable
-    assert found["another"]["spec"]["argv"] == ["/elsewhere/python"]
+    specs = kernels.get_all_specs()
+    assert specs[NATIVE_KERNEL_NAME]["spec"]["argv"][0] == sys.executable
+    assert specs["another"]["spec"]["argv"] == ["/elsewhere/python"]
 
 
 def test_the_websocket_sends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,11 +86,11 @@ def test_the_websocket_sends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def visit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """A server that tells each kernel of its visit; the addresses that were asked for."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     def tell(connection: ServerConnection) -> None:
         assert connection.request is not None
-        asked.append(connection.request.path)
+        requests.append(connection.request.path)
         connection.send(json.dumps({"QUERY_STRING": "s=1.visit"}))
 
     with serve(tell, "127.0.0.1", 0) as server:
@@ -104,7 +104,7 @@ def visit(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             "VOILA_KERNEL_ID": "a-kernel",
         }.items():
             monkeypatch.setenv(name, value)
-        yield asked
+        yield requests
         server.shutdown()
         thread.join()
 

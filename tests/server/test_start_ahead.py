@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from retnet_viz.content import APPS
 from retnet_viz.server import voila_apps
-from retnet_viz.server.folders import APPS
 from retnet_viz.server.voila_apps import LATER, NOTEBOOK, QUIET_SECONDS, ExplorerServer
 
 

@@ -62,8 +62,10 @@ def manager(folder: Path) -> Any:
 
 
 def test_this_voila_is_one_that_the_names_were_tried_with() -> None:
-    found = version("voila")
-    assert found in KNOWN, f"Voila {found} is new: run all tests, then add it to KNOWN; {HERE}"
+    installed = version("voila")
+    assert installed in KNOWN, (
+        f"Voila {installed} is new: run all tests, then add it to KNOWN; {HERE}"
+    )
 
 
 def test_the_pool_of_kernels_started_ahead_is_where_the_server_looks(tmp_path: Path) -> None:
@@ -74,9 +76,9 @@ def test_the_pool_of_kernels_started_ahead_is_where_the_server_looks(tmp_path: P
 
 
 def test_a_kernel_is_told_its_visit_as_it_asks_for_it() -> None:
-    asked = set(re.findall(r"VOILA_\w+|QUERY_STRING", Path(query_string.__file__).read_text()))
-    assert len(asked) == 6
-    gone = asked - {str(name) for name in ENV_VARIABLE}
+    names = set(re.findall(r"VOILA_\w+|QUERY_STRING", Path(query_string.__file__).read_text()))
+    assert len(names) == 6
+    gone = names - {str(name) for name in ENV_VARIABLE}
     assert not gone, f"Voila sets no {gone} any more; see retnet_viz/server/query_string.py"
 
 

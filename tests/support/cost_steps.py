@@ -14,11 +14,11 @@ class CostPage(AppPage):
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
-        self.doing = self.root.locator(".rv-doing")
+        self.activity = self.root.locator(".rv-doing")
         self.now = self.root.locator(".rv-area-now")
         self.times = self.root.locator(".rv-area-times")
         self.sizes = self.root.locator(".rv-area-sizes")
-        self.held = self.root.locator(".rv-area-held")
+        self.memory = self.root.locator(".rv-area-held")
         self.estimates = self.root.locator(".rv-area-estimates")
         self.claims = self.root.locator(".rv-area-claims")
 

@@ -60,19 +60,12 @@ class ExplorerPage(AppPage):
             if other != head:
                 self.root.locator(f".rv-head-{other}").click()
 
-    def cell_centre(self, matrix: Locator, n: int, m: int, length: int) -> tuple[float, float]:
-        """Where cell (n, m) is on the screen when one head is shown; the square is centred."""
-        box = matrix.locator(".rv-canvas-box canvas").bounding_box()
-        assert box
-        side = min(int(box["width"]), int(box["height"]) - 18)
-        left = box["x"] + (box["width"] - side) / 2
-        return left + (m + 0.5) * side / length, box["y"] + 18 + (n + 0.5) * side / length
-
     def pixel(self, matrix: Locator, x: float, y: float) -> tuple[int, ...]:
-        """The colour of a canvas at a point of the screen."""
+        """The colour of a canvas at a point of the screen, once its next frame is drawn."""
         return tuple(
             matrix.locator(".rv-canvas-box canvas").evaluate(
-                """(canvas, [x, y]) => {
+                """async (canvas, [x, y]) => {
+                    await new Promise(requestAnimationFrame);
                     const box = canvas.getBoundingClientRect();
                     const scale = canvas.width / box.width;
                     const at = [(x - box.x) * scale, (y - box.y) * scale].map(Math.floor);

@@ -31,3 +31,11 @@ def run_all_cells(page: Page, timeout: float = 120_000) -> None:
         re.compile(r"\[\d+\]:"), timeout=timeout
     )
     expect(page.locator('.jp-OutputArea-output[data-mime-type*="error"]')).to_have_count(0)
+
+
+def run_cell(page: Page, number: int) -> None:
+    """Run one code cell of the open notebook, counted from 0; does not wait for its end."""
+    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
+    cell.locator(".jp-InputPrompt").click()
+    page.keyboard.press("Control+Enter")
+    expect(cell.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[[*\d]+\]:"))

@@ -9,6 +9,19 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.support.page_steps import AppPage
 
+TEXT = "The king had three sons, and the youngest"
+TOKENS = ["The", "·king", "·had", "·three", "·s", "ons", ",", "·and", "·the", "·young", "est"]
+LENGTH = len(TOKENS)
+OTHER = "The queen sat down"
+ONE_MORE = f"{TEXT} one"  # 12 tokens, so that a chunk size of 11 leaves one alone
+CHUNK = 4  # the last chunk has 3 tokens
+LAYER, HEAD = 1, 2
+MODES = ("parallel", "recurrent", "chunkwise")
+LAST_OF_STEP = {  # the token that each step ends with
+    "parallel": [10],
+    "recurrent": list(range(11)),
+    "chunkwise": [3, 7, 10],
+}
 THUMB = 16  # pixels: the handle of a range stays within the ends of its track
 
 
@@ -153,7 +166,7 @@ class ModesPage(AppPage):
         super().__init__(page)
         self.player = Player(page, self.root)
         self.race = self.root.locator(".rv-timeline")
-        self.doing = self.root.locator(".rv-doing")
+        self.activity = self.root.locator(".rv-doing")
         self.meter = self.root.locator(".rv-view-side .rv-bar .rv-big")
 
     def wait(self) -> None:
@@ -215,3 +228,19 @@ class ModesPage(AppPage):
         expect(self.root.locator(".rv-stale")).to_have_count(0, timeout=timeout)
         expect(self.race.locator(".rv-timeline-column")).to_have_count(3)
         expect(again).to_be_visible()
+
+
+def modes_url(voila_url: str) -> str:
+    return f"{voila_url}voila/render/modes.ipynb"
+
+
+def player_of(board: ModesPage, mode: str) -> Player:
+    """The stage on TEXT in `mode`, in the layer and the head that these tests look at."""
+    board.show(TEXT, TOKENS, mode, chunk=CHUNK, layer=LAYER, head=HEAD)
+    return board.player
+
+
+def expect_step(player: Player, mode: str, step: int) -> None:
+    """The player stands at the end of a step of TEXT; -1 is the last one."""
+    ends = LAST_OF_STEP[mode]
+    player.expect_at(step % len(ends), len(ends), ends[step])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from playwright.sync_api import Locator, Page
@@ -63,3 +65,20 @@ def read_rows(table: Locator) -> list[list[str]]:
     return table.evaluate(
         "table => [...table.rows].map(row => [...row.cells].map(cell => cell.textContent.trim()))"
     )
+
+
+def cell_centre(matrix: Locator, n: int, m: int, length: int) -> tuple[float, float]:
+    """Where cell (n, m) of a heatmap is when it shows one head; the square is centred."""
+    box = matrix.locator(".rv-canvas-box canvas").bounding_box()
+    assert box
+    side = min(int(box["width"]), int(box["height"]) - 18)
+    left = box["x"] + (box["width"] - side) / 2
+    return left + (m + 0.5) * side / length, box["y"] + 18 + (n + 0.5) * side / length
+
+
+def wait_until(page: Page, condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Let the page go on, frame by frame, until something has happened outside of it."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        page.evaluate("new Promise(requestAnimationFrame)")

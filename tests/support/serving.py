@@ -17,10 +17,16 @@ START_SECONDS = 120
 
 
 @contextmanager
-def serving(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[str]:
+def serving(
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    command: Path = COMMAND,
+    folder: Path | None = None,
+) -> Iterator[str]:
     """Run `retnet-viz` with `arguments` and give the address that it prints when it serves."""
     process = subprocess.Popen(
-        [str(COMMAND), *arguments],
+        [str(command), *arguments],
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, **(environment or {})},
@@ -36,6 +42,18 @@ def serving(*arguments: str, environment: dict[str, str] | None = None) -> Itera
             process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+def jupyter_home(folder: Path) -> dict[str, str]:
+    """Variables that keep Jupyter's files in `folder`.
+
+    The user's own settings and workspaces must not change what the tests see, nor be changed.
+    """
+    return {
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+    }
 
 
 def _printed_address(process: subprocess.Popen[bytes]) -> str:

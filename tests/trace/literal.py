@@ -92,8 +92,8 @@ def _layer(config: RetNetConfig, weights: dict[str, Array], x: Array) -> Literal
         columns = read @ weights[f"retention.{name}.weight"].T
         return np.stack(np.split(columns, count, axis=1))
 
-    q, v = _turned(config, heads("q_proj")), heads("v_proj")
-    k = _turned(config, heads("k_proj") / math.sqrt(config.head_dim))
+    q, v = _rotate(config, heads("q_proj")), heads("v_proj")
+    k = _rotate(config, heads("k_proj") / math.sqrt(config.head_dim))
     gamma = gammas(config)
     decay = np.zeros((count, length, length))
     scores = np.zeros((count, length, length))
@@ -123,20 +123,20 @@ def _layer(config: RetNetConfig, weights: dict[str, Array], x: Array) -> Literal
     )  # fmt: skip
 
 
-def _turned(config: RetNetConfig, x: Array) -> Array:
+def _rotate(config: RetNetConfig, x: Array) -> Array:
     """x (H, T, d_k) with each pair of components, a complex number, times e^(i n theta)."""
     if config.rotation == "none":
         return x
     pairs = x.shape[-1] // 2
-    turned = x.copy()
+    rotated = x.copy()
     for i in range(pairs):
         a, b = (2 * i, 2 * i + 1) if config.rotation == "interleaved" else (i, i + pairs)
         first = np.pi if config.angles == "half_turn" else 1
         theta = first * config.rotation_base ** (-i / max(1, pairs - 1))
         for n in range(x.shape[1]):
             z = (x[:, n, a] + 1j * x[:, n, b]) * np.exp(1j * n * theta)
-            turned[:, n, a], turned[:, n, b] = z.real, z.imag
-    return turned
+            rotated[:, n, a], rotated[:, n, b] = z.real, z.imag
+    return rotated
 
 
 def _norm(config: RetNetConfig, weights: dict[str, Array], name: str, x: Array) -> Array:

@@ -31,21 +31,21 @@ def run(model: RetNet, mode: str, chunk_size: int) -> tuple[Tensor, list[Tensor]
 
 def check(model: RetNet, mode: str, chunk_size: int) -> None:
     """The agreement of a trace is what three separate calls of the model say."""
-    found = trace(model, IDS, mode, chunk_size).agreement()
+    agreement = trace(model, IDS, mode, chunk_size).agreement()
     logits, outputs = run(model, mode, chunk_size)
     others = [other for other in MODES if other != mode]
-    assert sorted(found.logits) == sorted(found.outputs) == sorted(others)
+    assert sorted(agreement.logits) == sorted(agreement.outputs) == sorted(others)
     worst = 0.0
     for other in others:
         other_logits, other_outputs = run(model, other, chunk_size)
         difference = float((logits - other_logits).abs().max())
-        assert found.logits[other] == difference
+        assert agreement.logits[other] == difference
         apart = [float((a - b).abs().max()) for a, b in zip(outputs, other_outputs, strict=True)]
         assert len(apart) == 3
-        assert found.outputs[other] == max(apart)
+        assert agreement.outputs[other] == max(apart)
         worst = max(worst, difference, *apart)
-    assert found.worst == worst
-    assert found.scale == float(logits.abs().max())
+    assert agreement.worst == worst
+    assert agreement.scale == float(logits.abs().max())
 
 
 @pytest.mark.parametrize("chunk_size", [1, 4, 20])
@@ -59,22 +59,23 @@ def test_agreement_is_what_three_separate_calls_of_the_model_say(
 
 def test_the_scale_is_the_largest_logit_of_either_sign(tiny_model: ModelFactory) -> None:
     model = tiny_model()
-    found = trace(model, IDS)
+    sample = trace(model, IDS)
+    scale = sample.agreement().scale
     with torch.no_grad():
         model.norm.weight.neg_()
         model.norm.bias.neg_()
-    turned = trace(model, IDS)
-    assert torch.equal(turned.logits, -found.logits)
-    assert turned.agreement().scale == found.agreement().scale == float(found.logits.abs().max())
+    rotated = trace(model, IDS)
+    assert torch.equal(rotated.logits, -sample.logits)
+    assert rotated.agreement().scale == scale == float(sample.logits.abs().max())
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_modes_of_a_sound_model_agree(mode: str, tiny_model: ModelFactory) -> None:
-    found = trace(tiny_model(), IDS, mode, 4).agreement()
-    assert found.worst <= 1e-10
-    assert found.scale > 1
-    found = trace(tiny_model(dtype=torch.float32), IDS, mode, 4).agreement()
-    assert found.worst <= 1e-4 * found.scale
+    agreement = trace(tiny_model(), IDS, mode, 4).agreement()
+    assert agreement.worst <= 1e-10
+    assert agreement.scale > 1
+    agreement = trace(tiny_model(dtype=torch.float32), IDS, mode, 4).agreement()
+    assert agreement.worst <= 1e-4 * agreement.scale
 
 
 @pytest.mark.parametrize("broken", MODES)
@@ -89,12 +90,12 @@ def test_a_mode_with_another_gamma_is_found_out(
 
     monkeypatch.setattr(retention, broken, with_another_gamma)
     model = tiny_model(n_layers=3)
-    found = trace(model, IDS, mode, 4).agreement()
+    agreement = trace(model, IDS, mode, 4).agreement()
     check(model, mode, 4)
     for other in set(MODES) - {mode}:
         apart = broken in (mode, other)
-        assert (found.logits[other] > 1e-3) is apart
-        assert (found.outputs[other] > 1e-3) is apart
+        assert (agreement.logits[other] > 1e-3) is apart
+        assert (agreement.outputs[other] > 1e-3) is apart
 
 
 def test_a_difference_in_one_layer_only_is_found_out(
@@ -102,30 +103,30 @@ def test_a_difference_in_one_layer_only_is_found_out(
 ) -> None:
     """The last layer's output is repaired, so neither it nor the logits tell."""
     model = tiny_model(n_layers=2)
-    wanted = run(model, "parallel", 4)[1]
+    expected = run(model, "parallel", 4)[1]
     block = model.blocks[0]
     forward = type(block).forward
 
     def spoiled(self, x, angles, state, mode, chunk_size):  # type: ignore[no-untyped-def]
         x, state = forward(self, x, angles, state, mode, chunk_size)
         if mode == "recurrent":
-            x = x + 1.0 if self is block else wanted[1][None]
+            x = x + 1.0 if self is block else expected[1][None]
         return x, state
 
     monkeypatch.setattr(type(block), "forward", spoiled)
-    found = trace(model, IDS, "parallel", 4).agreement()
-    assert found.logits["recurrent"] == 0
-    assert found.outputs["recurrent"] == pytest.approx(1.0)
-    assert found.worst == pytest.approx(1.0)
-    assert found.outputs["chunkwise"] <= 1e-10
+    agreement = trace(model, IDS, "parallel", 4).agreement()
+    assert agreement.logits["recurrent"] == 0
+    assert agreement.outputs["recurrent"] == pytest.approx(1.0)
+    assert agreement.worst == pytest.approx(1.0)
+    assert agreement.outputs["chunkwise"] <= 1e-10
 
 
 def test_other_modes_are_run_once_and_over_the_same_text(
     tiny_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_model()
-    found = trace(model, IDS, "chunkwise", 3)
-    assert found.in_mode("chunkwise") is found
+    sample = trace(model, IDS, "chunkwise", 3)
+    assert sample.in_mode("chunkwise") is sample
     modes = []
     forward = RetNet.forward
 
@@ -134,10 +135,10 @@ def test_other_modes_are_run_once_and_over_the_same_text(
         return forward(self, ids, state, mode, chunk_size)
 
     monkeypatch.setattr(RetNet, "forward", counted)
-    found.agreement()
-    found.agreement()
-    other = found.in_mode("recurrent")
-    assert other is found.in_mode("recurrent")
+    sample.agreement()
+    sample.agreement()
+    other = sample.in_mode("recurrent")
+    assert other is sample.in_mode("recurrent")
     assert sorted(modes) == ["parallel", "recurrent"]
     assert (other.mode, other.chunk_size) == ("recurrent", 3)
     assert torch.equal(other.ids, IDS)

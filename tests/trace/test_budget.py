@@ -11,15 +11,15 @@ import torch
 
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import MODES, RetNet
-from retnet_viz.trace import NotEnoughMemory, foreseen, live, trace
+from retnet_viz.trace import NotEnoughMemory, live, live_memory, trace
 from retnet_viz.trace.passes import budget, incremental
 from retnet_viz.trace.passes.budget import (
     available_memory,
     check_memory,
-    foreseen_once,
     group_memory,
+    trace_memory,
 )
-from retnet_viz.trace.views.cost import Meter
+from retnet_viz.trace.views.pass_cost import Meter
 
 ModelFactory = Callable[..., RetNet]
 LINE = "The fox had a red kite, and the kite had a long tail. It's 12 o'clock!\n"
@@ -56,61 +56,64 @@ def test_what_is_foreseen_is_held(
 ) -> None:
     monkeypatch.setattr(incremental, "ROW_BUDGET", row_budget)
     with Meter() as meter:
-        found = live(model, LINE * lines, mode, chunk_size, keep_logits=500)
-    told = foreseen(model, found.length, mode, chunk_size, 500)
-    assert 0.75 * meter.peak_bytes <= told <= 1.25 * meter.peak_bytes
+        live_text = live(model, LINE * lines, mode, chunk_size, keep_logits=500)
+    predicted = live_memory(model, live_text.length, mode, chunk_size, 500)
+    assert 0.75 * meter.peak_bytes <= predicted <= 1.25 * meter.peak_bytes
     if row_budget == 0 and lines < 70:
         with Meter() as meter:
             trace(model, LINE * lines, mode, chunk_size)
-        told = foreseen_once(model, found.length, mode, chunk_size)
-        assert 0.75 * meter.peak_bytes <= told <= 1.25 * meter.peak_bytes
+        predicted = trace_memory(model, live_text.length, mode, chunk_size)
+        assert 0.75 * meter.peak_bytes <= predicted <= 1.25 * meter.peak_bytes
 
 
 def test_parallel_mode_needs_the_square_of_the_length_and_the_others_the_length(
     model: RetNet,
 ) -> None:
     for mode in MODES:
-        short, long = (foreseen(model, length, mode) for length in (2**17, 2**18))
+        short, long = (live_memory(model, length, mode) for length in (2**17, 2**18))
         assert long / short == pytest.approx(4 if mode == "parallel" else 2, rel=0.2)
-    assert foreseen(model, 2**17, "parallel") > 3 * 2 * 4 * 2**34 * 4
-    assert foreseen(model, 0, "parallel") == foreseen(model, 0) == 0
+    assert live_memory(model, 2**17, "parallel") > 3 * 2 * 4 * 2**34 * 4
+    assert live_memory(model, 0, "parallel") == live_memory(model, 0) == 0
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_run_that_does_not_fit_is_refused_and_changes_nothing(
     mode: str, model: RetNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = live(model, LINE, mode, 8)
-    before, text = found.trace, found.text
+    live_text = live(model, LINE, mode, 8)
+    before, text = live_text.trace, live_text.text
     runs: list[int] = []
     model.register_forward_pre_hook(lambda *_: runs.append(1))
-    free(monkeypatch, foreseen(model, 30 * found.length, mode, 8) - foreseen(model, 1, mode, 8) - 1)
+    free(
+        monkeypatch,
+        live_memory(model, 30 * live_text.length, mode, 8) - live_memory(model, 1, mode, 8) - 1,
+    )
     with pytest.raises(NotEnoughMemory, match=f"(?i)^{mode} mode would hold .* MB free"):
-        found.edit("~" + LINE * 30)
+        live_text.edit("~" + LINE * 30)
     with pytest.raises(NotEnoughMemory):
         live(model, LINE * 31, mode, 8)
-    assert (found.text, found.trace, runs) == (text, before, [])
-    assert before.q(0).shape[1] == found.length
-    found.edit("~" + LINE * 20)  # and what fits is run
-    assert found.text == "~" + LINE * 20
+    assert (live_text.text, live_text.trace, runs) == (text, before, [])
+    assert before.q(0).shape[1] == live_text.length
+    live_text.edit("~" + LINE * 20)  # and what fits is run
+    assert live_text.text == "~" + LINE * 20
     free(monkeypatch, 1000)
     with pytest.raises(NotEnoughMemory):
         trace(model, LINE, mode, 8)
     with pytest.raises(NotEnoughMemory):
-        found.trace.in_mode("parallel" if mode != "parallel" else "recurrent")
+        live_text.trace.in_mode("parallel" if mode != "parallel" else "recurrent")
 
 
 @pytest.mark.parametrize("mode", ["recurrent", "chunkwise"])
 def test_what_is_there_already_need_not_fit_again(
     mode: str, model: RetNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = live(model, LINE * 100, mode, 8)
-    free(monkeypatch, foreseen(model, found.length, mode, 8) // 20)
-    assert found.append(" fox").tokens < 16
+    live_text = live(model, LINE * 100, mode, 8)
+    free(monkeypatch, live_memory(model, live_text.length, mode, 8) // 20)
+    assert live_text.append(" fox").tokens < 16
     with pytest.raises(NotEnoughMemory):
-        found.append(LINE * 20)
+        live_text.append(LINE * 20)
     with pytest.raises(NotEnoughMemory):
-        found.splice(0, 1, "~")
+        live_text.splice(0, 1, "~")
 
 
 def test_the_sentence_has_the_lesson_in_it(model: RetNet) -> None:
@@ -123,10 +126,10 @@ def test_the_sentence_has_the_lesson_in_it(model: RetNet) -> None:
         "131,072 x 131,072 numbers: 3,300 GB, and this machine has 20 GB free. Chunkwise and "
         "recurrent mode give the same result in O(T) memory."
     )
-    needed = foreseen(model, 20_000, "chunkwise", 20_000)
+    needed = live_memory(model, 20_000, "chunkwise", 20_000)
     with pytest.raises(NotEnoughMemory, match=r"20,000 x 20,000.*A smaller chunk size gives"):
         check_memory(needed, model, 20_000, "chunkwise", 20_000, available=3_210_000_000)
-    needed = foreseen(model, 2**24)
+    needed = live_memory(model, 2**24)
     with pytest.raises(NotEnoughMemory, match=r"16,777,216 tokens.* 3\.2 GB free.*A shorter text"):
         check_memory(needed, model, 2**24, "chunkwise", 64, available=3_210_000_000)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from retnet_viz.trace import Trace, trace
 from retnet_viz.trace.passes import capture
 
 ModelFactory = Callable[..., RetNet]
-Published = dict[str, list[Tensor]]
+LayerTensors = dict[str, list[Tensor]]
 
 IDS = torch.tensor([5, 3, 8, 13, 21, 34, 55, 89, 144, 233, 5])
 T = len(IDS)
@@ -43,9 +44,9 @@ def broken_forward() -> Iterator[None]:
         yield
 
 
-def published(model: RetNet, ids: Tensor, mode: str, chunk_size: int) -> list[Published]:
+def capture_layers(model: RetNet, ids: Tensor, mode: str, chunk_size: int) -> list[LayerTensors]:
     """All that a plain call publishes, by layer and name; one more item holds "logits"."""
-    layers: list[Published] = []
+    layers: list[LayerTensors] = []
 
     def listen(name: str, tensor: Tensor) -> None:
         if name in ("layer.input", "embedding", "logits"):
@@ -59,9 +60,9 @@ def published(model: RetNet, ids: Tensor, mode: str, chunk_size: int) -> list[Pu
 
 def broken_trace(
     model: RetNet, mode: str, chunk_size: int
-) -> tuple[Trace, list[Published], Tensor]:
+) -> tuple[Trace, list[LayerTensors], Tensor]:
     with broken_forward():
-        *layers, last = published(model, IDS, mode, chunk_size)
+        *layers, last = capture_layers(model, IDS, mode, chunk_size)
         return trace(model, IDS, mode, chunk_size), layers, last["logits"][0][0]
 
 
@@ -71,28 +72,30 @@ def test_what_every_mode_computes_is_kept_to_the_last_bit(
     mode: str, chunk_size: int, tiny_model: ModelFactory
 ) -> None:
     model = tiny_model(**MODEL)
-    found, layers, logits = broken_trace(model, mode, chunk_size)
-    assert torch.equal(found.logits, logits)
+    sample, layers, logits = broken_trace(model, mode, chunk_size)
+    assert torch.equal(sample.logits, logits)
     assert len(layers) == 2
-    for layer, seen in enumerate(layers):
+    for layer, tensors in enumerate(layers):
         for name in ("q", "k", "v", "normed", "gate"):
-            assert torch.equal(getattr(found, name)(layer), seen[f"retention.{name}"][0][0]), name
-        assert torch.equal(found.head_output(layer), seen["retention.output"][0][0])
-        assert torch.equal(found.output(layer), seen["layer.output"][0][0])
+            assert torch.equal(getattr(sample, name)(layer), tensors[f"retention.{name}"][0][0]), (
+                name
+            )
+        assert torch.equal(sample.head_output(layer), tensors["retention.output"][0][0])
+        assert torch.equal(sample.output(layer), tensors["layer.output"][0][0])
     # the break is felt: without it this test would also pass on recomputed numbers
     assert not torch.allclose(trace(model, IDS, mode, chunk_size).logits, logits)
 
 
 def test_parallel_mode_keeps_its_planes_and_its_last_state(tiny_model: ModelFactory) -> None:
-    found, layers, _ = broken_trace(tiny_model(**MODEL), "parallel", 4)
-    for layer, seen in enumerate(layers):
-        assert torch.equal(found.scores(layer), seen["retention.scores"][0][0])
-        assert torch.equal(found.decay(layer), seen["retention.decay"][0])
-        assert torch.equal(found.retention(layer), seen["retention.weights"][0][0])
-        assert found.decay(layer)[0, 0, 0] == 0.75
-        assert torch.equal(found.state(layer, T - 1), seen["retention.state"][0][0])
-        norm = torch.linalg.vector_norm(seen["retention.state"][0][0], dim=(-2, -1))
-        assert torch.equal(found.state_norm(layer)[:, -1], norm)
+    sample, layers, _ = broken_trace(tiny_model(**MODEL), "parallel", 4)
+    for layer, tensors in enumerate(layers):
+        assert torch.equal(sample.scores(layer), tensors["retention.scores"][0][0])
+        assert torch.equal(sample.decay(layer), tensors["retention.decay"][0])
+        assert torch.equal(sample.retention(layer), tensors["retention.weights"][0][0])
+        assert sample.decay(layer)[0, 0, 0] == 0.75
+        assert torch.equal(sample.state(layer, T - 1), tensors["retention.state"][0][0])
+        norm = torch.linalg.vector_norm(tensors["retention.state"][0][0], dim=(-2, -1))
+        assert torch.equal(sample.state_norm(layer)[:, -1], norm)
 
 
 @pytest.mark.parametrize("budget", [2**26, 1500, 1])
@@ -101,12 +104,12 @@ def test_recurrent_mode_keeps_every_state_or_replays_it(
 ) -> None:
     monkeypatch.setattr(capture, "STATE_BUDGET", budget)
     model = tiny_model(**MODEL)
-    found, layers, _ = broken_trace(model, "recurrent", 4)
-    for layer, seen in enumerate(layers):
-        assert len(seen["retention.state"]) == T
-        for n, state in enumerate(seen["retention.state"]):
-            assert torch.equal(found.state(layer, n), state[0])
-            assert torch.equal(found.state(layer, n - T), state[0])
+    sample, layers, _ = broken_trace(model, "recurrent", 4)
+    for layer, tensors in enumerate(layers):
+        assert len(tensors["retention.state"]) == T
+        for n, state in enumerate(tensors["retention.state"]):
+            assert torch.equal(sample.state(layer, n), state[0])
+            assert torch.equal(sample.state(layer, n - T), state[0])
 
 
 @pytest.mark.parametrize("budget", [2**26, 1500, 1])
@@ -115,12 +118,12 @@ def test_recurrent_state_norms_are_those_of_the_kept_states(
 ) -> None:
     monkeypatch.setattr(capture, "STATE_BUDGET", budget)
     model = tiny_model(**MODEL)
-    *layers, _ = published(model, IDS, "recurrent", 4)
-    found = trace(model, IDS, "recurrent", 4)
-    for layer, seen in enumerate(layers):
-        states = torch.stack([state[0] for state in seen["retention.state"]])
+    *layers, _ = capture_layers(model, IDS, "recurrent", 4)
+    sample = trace(model, IDS, "recurrent", 4)
+    for layer, tensors in enumerate(layers):
+        states = torch.stack([state[0] for state in tensors["retention.state"]])
         norms = torch.linalg.vector_norm(states, dim=(-2, -1)).mT
-        assert torch.equal(found.state_norm(layer), norms)
+        assert torch.equal(sample.state_norm(layer), norms)
 
 
 @pytest.mark.parametrize("budget", [2**26, 1500, 1])
@@ -129,29 +132,29 @@ def test_chunkwise_mode_keeps_its_blocks_its_parts_and_the_states_at_chunk_ends(
     chunk_size: int, budget: int, tiny_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "STATE_BUDGET", budget)
-    found, layers, _ = broken_trace(tiny_model(**MODEL), "chunkwise", chunk_size)
+    sample, layers, _ = broken_trace(tiny_model(**MODEL), "chunkwise", chunk_size)
     planes = {"scores": "scores", "decay": "decay", "retention": "weights"}
-    for layer, seen in enumerate(layers):
+    for layer, tensors in enumerate(layers):
         for name in ("inner", "cross"):
-            whole = torch.cat(seen[f"retention.{name}"], dim=-2)[0]
-            assert torch.equal(getattr(found, name)(layer), whole)
-        assert torch.equal(found.inner(layer) + found.cross(layer), found.head_output(layer))
+            whole = torch.cat(tensors[f"retention.{name}"], dim=-2)[0]
+            assert torch.equal(getattr(sample, name)(layer), whole)
+        assert torch.equal(sample.inner(layer) + sample.cross(layer), sample.head_output(layer))
         for name, key in planes.items():
-            plane = getattr(found, name)(layer)
-            assert len(seen[f"retention.{key}"]) == -(-T // chunk_size)
-            for i, block in enumerate(seen[f"retention.{key}"]):
+            plane = getattr(sample, name)(layer)
+            assert len(tensors[f"retention.{key}"]) == -(-T // chunk_size)
+            for i, block in enumerate(tensors[f"retention.{key}"]):
                 block = block if name == "decay" else block[0]
                 part = slice(i * chunk_size, (i + 1) * chunk_size)
                 assert torch.equal(plane[:, part, part], block)
                 row, cols = part.start, slice(part.start, part.start + 2)
-                window = getattr(found, name)(layer, slice(row, row + 1), cols)
+                window = getattr(sample, name)(layer, slice(row, row + 1), cols)
                 assert torch.equal(window[:, :, : block.shape[-1]], block[:, :1, :2])
-        norms = found.state_norm(layer)
-        for i, state in enumerate(seen["retention.state"]):
+        norms = sample.state_norm(layer)
+        for i, state in enumerate(tensors["retention.state"]):
             end = min((i + 1) * chunk_size, T) - 1
-            if budget == 2**26 or i == len(seen["retention.state"]) - 1:
-                assert torch.equal(found.state(layer, end), state[0])
-            assert torch.allclose(found.state(layer, end), state[0], rtol=0, atol=1e-12)
+            if budget == 2**26 or i == len(tensors["retention.state"]) - 1:
+                assert torch.equal(sample.state(layer, end), state[0])
+            assert torch.allclose(sample.state(layer, end), state[0], rtol=0, atol=1e-12)
             norm = torch.linalg.vector_norm(state[0], dim=(-2, -1))
             assert torch.allclose(norms[:, end], norm, rtol=0, atol=1e-12)
 
@@ -200,23 +203,23 @@ def test_recurrent_mode_really_carries_a_state(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retention, "publish", spoil)
-        spoiled = trace(model, IDS, "recurrent")
+        broken = trace(model, IDS, "recurrent")
 
     for deeper in range(layer, 2):
-        change = (spoiled.head_output(deeper) - clean.head_output(deeper)).abs().amax((0, 2))
+        change = (broken.head_output(deeper) - clean.head_output(deeper)).abs().amax((0, 2))
         assert (change[:p] == 0).all()
         assert (change[p:] > 1e-6).all()
-    change = (spoiled.logits - clean.logits).abs().amax(-1)
+    change = (broken.logits - clean.logits).abs().amax(-1)
     assert (change[:p] == 0).all()
     assert (change[p:] > 1e-6).all()
     for n in range(T):
-        difference = spoiled.state(layer, n) - clean.state(layer, n)
+        difference = broken.state(layer, n) - clean.state(layer, n)
         # the spot fades with gamma, and nothing else of the layer's states changes
-        faded = [0.0 if n < p else gamma ** (n - p) for gamma in MODEL["decay"]]
-        for head, share in enumerate(faded):
+        decays = [0.0 if n < p else gamma ** (n - p) for gamma in MODEL["decay"]]
+        for head, share in enumerate(decays):
             assert (difference[head] - share * SPOT).abs().max() <= 1e-10
-    norms = [torch.linalg.vector_norm(spoiled.state(layer, n), dim=(1, 2)) for n in range(T)]
-    assert torch.equal(spoiled.state_norm(layer), torch.stack(norms, dim=1))
+    norms = [torch.linalg.vector_norm(broken.state(layer, n), dim=(1, 2)) for n in range(T)]
+    assert torch.equal(broken.state_norm(layer), torch.stack(norms, dim=1))
 
 
 @given(p=st.integers(1, T - 1), layer=st.integers(0, 1))
@@ -237,47 +240,47 @@ def test_a_state_corrupted_between_two_calls_changes_all_that_follows(
     assert ((rest - clean.logits[p:]).abs().amax(-1) > 1e-6).all()
 
 
-def seen_while_tracing(
+def tensors_while_tracing(
     model: RetNet, mode: str, chunk_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[str, tuple[int, ...]]]:
     """Names and shapes of all that retention published while a trace was made and read."""
-    seen = []
+    tensors = []
 
     def spy(name: str, tensor: Tensor) -> None:
-        seen.append((name, tuple(tensor.shape)))
+        tensors.append((name, tuple(tensor.shape)))
         publish(name, tensor)
 
     monkeypatch.setattr(retention, "publish", spy)
     trace(model, IDS, mode, chunk_size)
-    return seen
+    return tensors
 
 
 def test_in_parallel_mode_nothing_recurrent_runs(
     tiny_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = seen_while_tracing(tiny_model(**MODEL), "parallel", 4, monkeypatch)
-    names = [name for name, _ in seen]
+    tensors = tensors_while_tracing(tiny_model(**MODEL), "parallel", 4, monkeypatch)
+    names = [name for name, _ in tensors]
     assert names.count("retention.state") == 2  # one per layer, after the last token
-    assert [shape for name, shape in seen if name == "retention.scores"] == [(1, 2, T, T)] * 2
+    assert [shape for name, shape in tensors if name == "retention.scores"] == [(1, 2, T, T)] * 2
     assert not {"retention.inner", "retention.cross"} & set(names)
 
 
 def test_in_recurrent_mode_no_plane_is_computed(
     tiny_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = seen_while_tracing(tiny_model(**MODEL), "recurrent", 4, monkeypatch)
-    assert seen == [("retention.state", (1, 2, 8, 16))] * (2 * T)
+    tensors = tensors_while_tracing(tiny_model(**MODEL), "recurrent", 4, monkeypatch)
+    assert tensors == [("retention.state", (1, 2, 8, 16))] * (2 * T)
 
 
 @pytest.mark.parametrize("chunk_size", CHUNKS)
 def test_in_chunkwise_mode_only_blocks_are_computed(
     chunk_size: int, tiny_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = seen_while_tracing(tiny_model(**MODEL), "chunkwise", chunk_size, monkeypatch)
+    tensors = tensors_while_tracing(tiny_model(**MODEL), "chunkwise", chunk_size, monkeypatch)
     sizes = [min(chunk_size, T - first) for first in range(0, T, chunk_size)]
-    blocks = [shape for name, shape in seen if name == "retention.weights"]
+    blocks = [shape for name, shape in tensors if name == "retention.weights"]
     assert blocks == [(1, 2, size, size) for size in sizes] * 2
-    assert [name for name, _ in seen].count("retention.state") == 2 * len(sizes)
+    assert [name for name, _ in tensors].count("retention.state") == 2 * len(sizes)
 
 
 COMPUTED_ALWAYS = ("q", "k", "v", "gamma", "head_output", "normed", "gate", "output", "logits")
@@ -285,12 +288,12 @@ COMPUTED_ALWAYS = ("q", "k", "v", "gamma", "head_output", "normed", "gate", "out
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_origin_of_each_quantity_is_told(mode: str, tiny_model: ModelFactory) -> None:
-    found = trace(tiny_model(**MODEL), IDS, mode, 4)
+    sample = trace(tiny_model(**MODEL), IDS, mode, 4)
     for name in COMPUTED_ALWAYS:
-        assert found.origin(name) == "computed"
+        assert sample.origin(name) == "computed"
     for name in ("decay", "scores", "retention"):
         assert (
-            found.origin(name)
+            sample.origin(name)
             == {
                 "parallel": "computed",
                 "recurrent": "derived",
@@ -299,7 +302,7 @@ def test_the_origin_of_each_quantity_is_told(mode: str, tiny_model: ModelFactory
         )
     for name in ("state", "state_norm"):
         assert (
-            found.origin(name)
+            sample.origin(name)
             == {
                 "parallel": "computed after the last token, derived elsewhere",
                 "recurrent": "computed",
@@ -307,7 +310,7 @@ def test_the_origin_of_each_quantity_is_told(mode: str, tiny_model: ModelFactory
             }[mode]
         )
     for name in ("inner", "cross"):
-        assert found.origin(name) == ("computed" if mode == "chunkwise" else "derived")
+        assert sample.origin(name) == ("computed" if mode == "chunkwise" else "derived")
 
 
 @pytest.mark.parametrize("name", ["", "weights", "attention", "Q"])
@@ -319,8 +322,24 @@ def test_an_unknown_quantity_has_no_origin(name: str, tiny_model: ModelFactory) 
 def test_gamma_is_the_one_that_the_pass_used(tiny_model: ModelFactory) -> None:
     model = tiny_model(**MODEL)
     model.blocks[1].retention.gamma = torch.tensor([0.25, 1.0], dtype=torch.float64)
-    found = trace(model, IDS, "recurrent")
-    assert found.gamma(0).tolist() == [0.5, 0.9]
-    assert found.gamma(1).tolist() == [0.25, 1.0]
-    assert found.decay(1)[0, 3, 1] == 0.25**2
-    assert torch.allclose(found.retention(1) @ found.v(1), found.head_output(1), rtol=0, atol=1e-10)
+    sample = trace(model, IDS, "recurrent")
+    assert sample.gamma(0).tolist() == [0.5, 0.9]
+    assert sample.gamma(1).tolist() == [0.25, 1.0]
+    assert sample.decay(1)[0, 3, 1] == 0.25**2
+    assert torch.allclose(
+        sample.retention(1) @ sample.v(1), sample.head_output(1), rtol=0, atol=1e-10
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_capture_of_a_pass_with_gradients_keeps_no_graph(
+    mode: str, tiny_model: ModelFactory
+) -> None:
+    record = capture.Capture(stride=1)
+    with listening(record):
+        tiny_model(**MODEL)(IDS[None], mode=mode, chunk_size=3)
+    tensors = [record.logits]
+    for layer in record.layers:
+        tensors += [*chain.from_iterable(layer.tensors.values()), *layer.states.values()]
+    assert len(tensors) > 1
+    assert not any(tensor.requires_grad for tensor in tensors)

@@ -13,7 +13,8 @@ from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import trace
 from retnet_viz.trace.passes import capture
-from retnet_viz.trace.views.cost import Meter, measure
+from retnet_viz.trace.views.pass_cost import Meter, measure
+from tests.support.examples import examples
 
 ModelFactory = Callable[..., RetNet]
 KB = 1000 * 8  # bytes of 1,000 float64
@@ -23,7 +24,7 @@ def ids(length: int) -> torch.Tensor:
     return torch.arange(length) * 7 % 50
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(length=st.integers(1, 12), chunk_size=st.integers(1, 15))
 def test_steps_are_one_every_token_or_every_chunk(
     length: int, chunk_size: int, tiny_model: ModelFactory
@@ -82,8 +83,8 @@ def test_the_state_handed_on_is_the_same_for_every_length(
 ) -> None:
     for dtype, size in ((torch.float64, 8), (torch.float32, 4), (torch.bfloat16, 4)):
         model = tiny_model(dtype=dtype, n_layers=3, value_factor=1.5)
-        found = [trace(model, ids(length), mode, 4).cost.state_bytes for length in (1, 5, 17)]
-        assert found == [3 * 2 * 8 * 12 * size] * 3
+        sizes = [trace(model, ids(length), mode, 4).cost.state_bytes for length in (1, 5, 17)]
+        assert sizes == [3 * 2 * 8 * 12 * size] * 3
 
 
 def test_the_memory_of_parallel_grows_with_the_square_and_of_recurrent_does_not(
@@ -113,20 +114,20 @@ def test_a_parallel_pass_holds_two_planes_and_a_watched_one_three(
     kept: dict[str, torch.Tensor] = {}
     alone = measure(lambda: model(text))[1]
     with listening(kept.__setitem__):
-        watched = measure(lambda: model(text))[1]
+        watched_bytes = measure(lambda: model(text))[1]
     assert 2 * plane < alone < 2.2 * plane
-    assert 3 * plane < watched < 3.3 * plane
+    assert 3 * plane < watched_bytes < 3.3 * plane
     planes = [kept[f"retention.{name}"] for name in ("scores", "decay", "weights")]
-    assert len({each.data_ptr() for each in planes}) == 3
+    assert len({x.data_ptr() for x in planes}) == 3
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_time_is_measured_and_the_cost_is_measured_once(
     mode: str, tiny_model: ModelFactory
 ) -> None:
-    found = trace(tiny_model(), ids(9), mode, 4)
-    assert found.cost.milliseconds > 0
-    assert found.cost is found.cost
+    sample = trace(tiny_model(), ids(9), mode, 4)
+    assert sample.cost.milliseconds > 0
+    assert sample.cost is sample.cost
 
 
 def test_the_meter_counts_two_tensors_that_live_at_once() -> None:

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retnet_viz.trace.views.decimate import decimate
+from tests.support.examples import examples
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     values=st.lists(
         st.floats(-100, 100, width=32) | st.sampled_from([math.nan, math.inf, -math.inf]),
@@ -23,22 +24,22 @@ from retnet_viz.trace.views.decimate import decimate
 )
 def test_decimation_loses_no_spike_and_no_gap(values: list[float], width: int) -> None:
     curve = torch.tensor(values)
-    positions, kept = decimate(curve, width)
-    torch.testing.assert_close(kept, curve[positions], rtol=0, atol=0, equal_nan=True)
+    positions, points = decimate(curve, width)
+    torch.testing.assert_close(points, curve[positions], rtol=0, atol=0, equal_nan=True)
     assert (positions.diff() > 0).all()
     assert len(positions) <= 4 * width
     if len(curve) <= 2 * width:
-        assert len(kept) == len(curve)
+        assert len(points) == len(curve)
         return
     size = -(-len(curve) // width)
     for start in range(0, len(curve), size):
         bucket = curve[start : start + size]
-        inside = kept[(positions >= start) & (positions < start + size)]
-        finite, finite_kept = bucket[~bucket.isnan()], inside[~inside.isnan()]
+        inside = points[(positions >= start) & (positions < start + size)]
+        finite, finite_points = bucket[~bucket.isnan()], inside[~inside.isnan()]
         assert bucket.isnan().any() == inside.isnan().any()
         if len(finite):
-            assert finite.max() == finite_kept.max()
-            assert finite.min() == finite_kept.min()
+            assert finite.max() == finite_points.max()
+            assert finite.min() == finite_points.min()
         assert start + len(bucket) - 1 in positions
         assert bucket.isnan().any() or start in positions
     assert len(curve) - 1 in positions

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from retnet_viz.baselines import Transformer, TransformerConfig
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace import Trace, trace
@@ -23,7 +25,7 @@ def model(tiny_model: ModelFactory, tiny_tokenizer: Tokenizer) -> RetNet:
 
 
 @pytest.fixture(params=MODES)
-def found(request: pytest.FixtureRequest, model: RetNet) -> Trace:
+def sample(request: pytest.FixtureRequest, model: RetNet) -> Trace:
     return trace(model, torch.tensor([5, 3, 8, 13, 21]), request.param, 2)
 
 
@@ -33,14 +35,16 @@ def found(request: pytest.FixtureRequest, model: RetNet) -> Trace:
     [
         ("", "text has no tokens"),
         (torch.tensor([], dtype=torch.long), "text has no tokens"),
-        (torch.tensor([1.0, 2.0]), r"ids must be a LongTensor.*float32"),
-        (torch.tensor([True, False]), r"ids must be a LongTensor.*bool"),
-        (torch.tensor([[1, 2]]), r"ids must be a LongTensor of shape \(T,\).*\(1, 2\)"),
-        (torch.tensor(3), r"ids must be a LongTensor of shape \(T,\).*\(\)"),
+        (torch.tensor([1.0, 2.0]), r"ids must be whole numbers.*float32"),
+        (torch.tensor([True, False]), r"ids must be whole numbers.*bool"),
+        (torch.tensor([[1, 2]]), r"ids must be whole numbers, int64 of shape \(T,\).*\(1, 2\)"),
+        (torch.tensor(3), r"ids must be whole numbers, int64 of shape \(T,\).*\(\)"),
         (torch.tensor([0, 300]), r"token id 300 is outside the vocabulary 0 \.\. 299"),
         (torch.tensor([5, -1]), r"token id -1 is outside the vocabulary 0 \.\. 299"),
-        ([1, 2, 3], "text must be a str or a LongTensor.*list"),
-        (None, "text must be a str or a LongTensor.*NoneType"),
+        ([1.5, 2.0], "ids must be whole numbers.*float"),
+        ([[1], [2, 3]], "text must be a str, or token ids in .* not list"),
+        (None, "text must be a str, or token ids in .* not NoneType"),
+        (5, "text must be a str, or token ids in .* not int"),
     ],
 )
 def test_a_text_that_is_none_is_refused(text: Any, sentence: str, mode: str, model: RetNet) -> None:
@@ -55,9 +59,21 @@ def test_a_text_needs_a_tokenizer_and_ids_do_not(tiny_model: ModelFactory) -> No
     assert trace(model, torch.tensor([1])).length == 1
 
 
+@pytest.mark.parametrize("make", [list, tuple, np.array, torch.tensor])
+def test_ids_may_be_in_a_list_an_array_or_a_tensor(make: Any, model: RetNet) -> None:
+    expected = trace(model, torch.tensor([5, 3, 8]))
+    assert torch.equal(trace(model, make([5, 3, 8])).logits, expected.logits)
+
+
+def test_a_model_of_another_kind_is_refused_with_a_way_to_go(tiny_model: ModelFactory) -> None:
+    transformer = Transformer(TransformerConfig(vocab_size=300, d_model=16, n_layers=1, n_heads=2))
+    with pytest.raises(ValueError, match=r"is a Transformer; rv\.compare shows"):
+        trace(transformer, [1, 2])  # type: ignore[arg-type]
+
+
 def test_ids_of_32_bits_are_taken(model: RetNet) -> None:
-    found = trace(model, torch.tensor([1, 2], dtype=torch.int32))
-    assert found.ids.dtype == torch.int64
+    sample = trace(model, torch.tensor([1, 2], dtype=torch.int32))
+    assert sample.ids.dtype == torch.int64
 
 
 @pytest.mark.parametrize("mode", ["", "Parallel", "attention", None])
@@ -83,21 +99,21 @@ ACCESSORS = (
 
 @pytest.mark.parametrize("layer", [2, -1, 99])
 def test_a_layer_that_the_model_lacks_is_refused_by_every_accessor(
-    layer: int, found: Trace
+    layer: int, sample: Trace
 ) -> None:
     for name in ACCESSORS:
         with pytest.raises(IndexError, match=rf"layer {layer} is outside 0 \.\. 1"):
-            getattr(found, name)(layer)
+            getattr(sample, name)(layer)
     with pytest.raises(IndexError, match=rf"layer {layer} is outside 0 \.\. 1"):
-        found.state(layer, 0)
+        sample.state(layer, 0)
     with pytest.raises(IndexError, match=rf"layer {layer} is outside 0 \.\. 1"):
-        found.cell(layer, 0, 0, 0)
+        sample.cell(layer, 0, 0, 0)
 
 
 @pytest.mark.parametrize("position", [5, -6, 1000])
-def test_a_position_outside_the_text_has_no_state(position: int, found: Trace) -> None:
+def test_a_position_outside_the_text_has_no_state(position: int, sample: Trace) -> None:
     with pytest.raises(IndexError, match=f"position {position} is outside a text of 5 tokens"):
-        found.state(0, position)
+        sample.state(0, position)
 
 
 @pytest.mark.parametrize(
@@ -112,12 +128,50 @@ def test_a_position_outside_the_text_has_no_state(position: int, found: Trace) -
     ],
 )
 def test_a_cell_outside_the_planes_is_refused(
-    cell: tuple[int, int, int], sentence: str, found: Trace
+    cell: tuple[int, int, int], sentence: str, sample: Trace
 ) -> None:
     with pytest.raises(IndexError, match=sentence):
-        found.cell(0, *cell)
+        sample.cell(0, *cell)
 
 
-def test_a_mode_that_there_is_not_is_refused_when_asked_for_later(found: Trace) -> None:
+def test_a_mode_that_there_is_not_is_refused_when_asked_for_later(sample: Trace) -> None:
     with pytest.raises(ValueError, match="mode must be one of"):
-        found.in_mode("attention")
+        sample.in_mode("attention")
+
+
+def _set_gamma(model: RetNet) -> None:
+    model.blocks[0].retention.gamma = torch.tensor([0.5, 0.5], dtype=torch.float64)
+
+
+def _change_a_weight(model: RetNet) -> None:
+    with torch.no_grad():
+        model.blocks[1].ffn_norm.weight.add_(0.1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_set_gamma, _change_a_weight, lambda model: model.float()],
+    ids=["γ", "weight", "dtype"],
+)
+@pytest.mark.parametrize(
+    "ask",
+    [Trace.agreement, lambda t: t.cost, lambda t: t.in_mode("recurrent")],
+    ids=["agreement", "cost", "mode"],
+)
+def test_what_would_run_a_changed_model_says_so(ask: Any, change: Any, model: RetNet) -> None:
+    """It would compare two models, as if their modes disagreed."""
+    sample = trace(model, [5, 3, 8], "parallel")
+    logits = sample.logits.clone()
+    change(model)
+    with pytest.raises(RuntimeError, match="model has changed since this trace was made; trace"):
+        ask(sample)
+    assert torch.equal(sample.logits, logits)  # what was observed is still there
+    ask(trace(model, [5, 3, 8], "parallel"))
+
+
+def test_what_has_run_before_a_change_is_kept(model: RetNet) -> None:
+    sample = trace(model, [5, 3, 8], "parallel")
+    before, cost = sample.agreement(), sample.cost
+    _set_gamma(model)
+    assert sample.agreement() == before
+    assert sample.cost == cost

@@ -17,7 +17,7 @@ from retnet_viz.model.observe import listening
 from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.training import TrainingConfig
 from retnet_viz.ui import ExplorerState
-from retnet_viz.ui.core.page_state import EXPLORER_CHUNK
+from retnet_viz.ui.core.state.page_state import EXPLORER_CHUNK
 
 ModelFactory = Callable[..., RetNet]
 PACKAGE = Path(retnet_viz.__file__).parent

@@ -25,7 +25,7 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
-class Given:
+class Tensors:
     """Random tensors (L, H, T, d) in float64, and gammas (L, H)."""
 
     q: Array
@@ -34,7 +34,7 @@ class Given:
     gamma: Array
 
     @classmethod
-    def of(cls, layers: int, heads: int, length: int, d_k: int, d_v: int, seed: int = 0) -> Given:
+    def of(cls, layers: int, heads: int, length: int, d_k: int, d_v: int, seed: int = 0) -> Tensors:
         random = np.random.default_rng(seed)
         q, k, v = (random.normal(size=(layers, heads, length, d)) for d in (d_k, d_k, d_v))
         return cls(q, k * d_k**-0.5, v, random.uniform(0.3, 1, (layers, heads)))
@@ -52,7 +52,7 @@ class Given:
 
 
 givens = st.builds(
-    Given.of,
+    Tensors.of,
     st.integers(1, 3),
     st.integers(1, 3),
     st.integers(1, 9),
@@ -62,82 +62,86 @@ givens = st.builds(
 )
 
 
-def close(found: Tensor, wanted: Array, tolerance: float = 1e-10) -> bool:
+def close(actual: Tensor, expected: Array, tolerance: float = 1e-10) -> bool:
     """Equal in shape, and nearly in value."""
-    assert tuple(found.shape) == wanted.shape
-    return bool(np.abs(found.double().numpy() - wanted).max(initial=0.0) <= tolerance)
+    assert tuple(actual.shape) == expected.shape
+    return bool(np.abs(actual.double().numpy() - expected).max(initial=0.0) <= tolerance)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @given(tensors=givens, chunk_size=st.integers(1, 10))
 def test_every_accessor_gives_what_the_recurrence_gives(
-    mode: str, tensors: Given, chunk_size: int
+    mode: str, tensors: Tensors, chunk_size: int
 ) -> None:
-    found = rv.Trace.from_tensors(
+    sample = rv.Trace.from_tensors(
         tensors.q, tensors.k, tensors.v, tensors.gamma, mode=mode, chunk_size=chunk_size
     )
     layers, heads, length, _ = tensors.q.shape
-    assert (found.n_layers, found.n_heads, found.length) == (layers, heads, length)
-    assert (found.mode, found.chunk_size) == (mode, chunk_size)
-    assert found.tokens == [str(n) for n in range(length)]
-    assert found.logits.shape == (length, 0)
+    assert (sample.n_layers, sample.n_heads, sample.length) == (layers, heads, length)
+    assert (sample.mode, sample.chunk_size) == (mode, chunk_size)
+    assert sample.tokens == [str(n) for n in range(length)]
+    assert sample.logits.shape == (length, 0)
     n, m = np.arange(length)[:, None], np.arange(length)[None]
     for layer in range(layers):
         outputs, states = zip(*(tensors.literal(layer, h) for h in range(heads)), strict=True)
         output, state = np.array(outputs), np.array(states)
         for name in ("q", "k", "v"):
-            assert close(getattr(found, name)(layer), getattr(tensors, name)[layer], 0)
-        assert close(found.gamma(layer), tensors.gamma[layer], 0)
+            assert close(getattr(sample, name)(layer), getattr(tensors, name)[layer], 0)
+        assert close(sample.gamma(layer), tensors.gamma[layer], 0)
         scores = np.einsum("hnd,hmd->hnm", tensors.q[layer], tensors.k[layer])
         decay = np.where(n >= m, tensors.gamma[layer][:, None, None] ** np.maximum(n - m, 0), 0)
-        assert close(found.scores(layer), scores)
-        assert close(found.decay(layer), decay)
-        assert close(found.retention(layer), scores * decay)
-        assert close(found.head_output(layer), output)
+        assert close(sample.scores(layer), scores)
+        assert close(sample.decay(layer), decay)
+        assert close(sample.retention(layer), scores * decay)
+        assert close(sample.head_output(layer), output)
         for position in range(length):
-            assert close(found.state(layer, position), state[:, position])
-        assert close(found.state_norm(layer), np.sqrt((state**2).sum((2, 3))), 1e-8)
+            assert close(sample.state(layer, position), state[:, position])
+        assert close(sample.state_norm(layer), np.sqrt((state**2).sum((2, 3))), 1e-8)
         same_chunk = n // chunk_size == m // chunk_size
         for name, here in (("inner", same_chunk), ("cross", ~same_chunk)):
             part = np.einsum("hnm,hmd->hnd", scores * decay * here, tensors.v[layer])
-            assert close(getattr(found, name)(layer), part)
+            assert close(getattr(sample, name)(layer), part)
         side_by_side = np.concatenate(list(output), axis=-1)
-        assert close(found.normed(layer), side_by_side)
-        assert close(found.output(layer), side_by_side)
-        assert close(found.gate(layer), np.ones_like(side_by_side), 0)
+        assert close(sample.normed(layer), side_by_side)
+        assert close(sample.output(layer), side_by_side)
+        assert close(sample.gate(layer), np.ones_like(side_by_side), 0)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_tensors_are_really_run_in_the_mode(mode: str) -> None:
-    tensors = Given.of(2, 3, 9, 4, 5)
-    found = rv.Trace.from_tensors(*vars(tensors).values(), mode=mode, chunk_size=4)
-    assert found.cost.steps == {"parallel": 1, "recurrent": 9, "chunkwise": 3}[mode]
-    assert found.cost.state_bytes == 2 * 3 * 4 * 5 * 8
-    assert len(rv.schedule(found, 1, 2)) == found.cost.steps
-    parts = rv.terms(found, 1, 2, 8)
+    tensors = Tensors.of(2, 3, 9, 4, 5)
+    sample = rv.Trace.from_tensors(*vars(tensors).values(), mode=mode, chunk_size=4)
+    assert sample.cost.steps == {"parallel": 1, "recurrent": 9, "chunkwise": 3}[mode]
+    assert sample.cost.state_bytes == 2 * 3 * 4 * 5 * 8
+    assert len(rv.schedule(sample, 1, 2)) == sample.cost.steps
+    parts = rv.terms(sample, 1, 2, 8)
     output = parts.output[0] if mode == "chunkwise" else parts.output
     assert close(output, tensors.literal(1, 2)[0][8])
     assert isinstance(parts, ParallelTerms) == (mode == "parallel")
-    wanted = {"parallel": "computed", "recurrent": "derived", "chunkwise": "computed inside chunks"}
-    assert found.origin("retention").startswith(wanted[mode])
-    assert {found.origin(name) for name in ("q", "k", "v", "gamma")} == {"given"}
-    assert found.origin("head_output") == "computed"
-    assert found.origin("gate") == found.origin("logits") == "not there"
-    assert found.origin("normed") == "derived"
+    expected = {
+        "parallel": "computed",
+        "recurrent": "derived",
+        "chunkwise": "computed inside chunks",
+    }
+    assert sample.origin("retention").startswith(expected[mode])
+    assert {sample.origin(name) for name in ("q", "k", "v", "gamma")} == {"given"}
+    assert sample.origin("head_output") == "computed"
+    assert sample.origin("gate") == sample.origin("logits") == "not there"
+    assert sample.origin("normed") == "derived"
     with pytest.raises(ValueError, match="unknown quantity"):
-        found.origin("attention")
+        sample.origin("attention")
 
 
 @given(tensors=givens, chunk_size=st.integers(1, 10))
-def test_the_modes_agree_and_only_outputs_are_compared(tensors: Given, chunk_size: int) -> None:
-    found = rv.Trace.from_tensors(*vars(tensors).values(), chunk_size=chunk_size)
-    agreement = found.agreement()
+def test_the_modes_agree_and_only_outputs_are_compared(tensors: Tensors, chunk_size: int) -> None:
+    sample = rv.Trace.from_tensors(*vars(tensors).values(), chunk_size=chunk_size)
+    agreement = sample.agreement()
     assert agreement.logits == {}
     assert agreement.outputs.keys() == {"recurrent", "chunkwise"}
     assert agreement.worst == max(agreement.outputs.values()) <= 1e-10
     largest = [np.abs(tensors.literal(*at)[0]).max() for at in np.ndindex(tensors.gamma.shape)]
     assert agreement.scale == pytest.approx(max(largest))
-    assert found.in_mode("recurrent").tokens == found.tokens
+    assert sample.in_mode("recurrent").tokens == sample.tokens
 
 
 def test_a_broken_mode_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,22 +149,22 @@ def test_a_broken_mode_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         retention, "recurrent", lambda q, k, v, gamma, *rest: form(q, k, v, gamma * 0.95, *rest)
     )
-    found = rv.Trace.from_tensors(*vars(Given.of(2, 2, 9, 4, 4)).values()).agreement()
-    assert found.outputs["recurrent"] > 1e-3
-    assert found.outputs["chunkwise"] < 1e-10
+    agreement = rv.Trace.from_tensors(*vars(Tensors.of(2, 2, 9, 4, 4)).values()).agreement()
+    assert agreement.outputs["recurrent"] > 1e-3
+    assert agreement.outputs["chunkwise"] < 1e-10
 
 
 # -- the forms in which tensors may come --------------------------------------------------------
 
 
-def whole(found: rv.Trace) -> list[Tensor]:
+def all_tensors(sample: rv.Trace) -> list[Tensor]:
     """What a trace was given, layer by layer."""
     reads = ("q", "k", "v", "gamma")
-    return [getattr(found, name)(layer) for layer in range(found.n_layers) for name in reads]
+    return [getattr(sample, name)(layer) for layer in range(sample.n_layers) for name in reads]
 
 
-ONE = Given.of(1, 2, 5, 4, 3)
-TWO = Given.of(2, 2, 5, 4, 3)
+ONE = Tensors.of(1, 2, 5, 4, 3)
+TWO = Tensors.of(2, 2, 5, 4, 3)
 
 
 def nested(x: Array) -> Any:
@@ -189,17 +193,17 @@ def nested(x: Array) -> Any:
     ],
 )
 def test_one_layer_many_layers_a_batch_of_one_and_lists_are_taken(
-    tensors: Given, form: Callable[[Array], Any]
+    tensors: Tensors, form: Callable[[Array], Any]
 ) -> None:
     q, k, v = (form(x) for x in (tensors.q, tensors.k, tensors.v))
-    found = rv.Trace.from_tensors(q, k, v, tensors.gamma)
-    wanted = rv.Trace.from_tensors(*vars(tensors).values())
-    assert all(map(torch.equal, whole(found), whole(wanted)))
-    assert not found.q(0).requires_grad
+    sample = rv.Trace.from_tensors(q, k, v, tensors.gamma)
+    expected = rv.Trace.from_tensors(*vars(tensors).values())
+    assert all(map(torch.equal, all_tensors(sample), all_tensors(expected)))
+    assert not sample.q(0).requires_grad
 
 
 @pytest.mark.parametrize(
-    ("gamma", "wanted"),
+    ("gamma", "expected"),
     [
         (0.5, [[0.5, 0.5], [0.5, 0.5]]),
         (1, [[1.0, 1.0], [1.0, 1.0]]),
@@ -210,78 +214,78 @@ def test_one_layer_many_layers_a_batch_of_one_and_lists_are_taken(
     ],
 )
 def test_gamma_is_one_for_all_one_a_head_or_one_a_head_and_layer(
-    gamma: Any, wanted: list[list[float]]
+    gamma: Any, expected: list[list[float]]
 ) -> None:
-    found = rv.Trace.from_tensors(TWO.q, TWO.k, TWO.v, gamma)
-    assert [found.gamma(layer).tolist() for layer in range(2)] == wanted
-    assert found.gamma(0).dtype == torch.float64
+    sample = rv.Trace.from_tensors(TWO.q, TWO.k, TWO.v, gamma)
+    assert [sample.gamma(layer).tolist() for layer in range(2)] == expected
+    assert sample.gamma(0).dtype == torch.float64
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_precision_is_kept(dtype: torch.dtype, mode: str) -> None:
-    tensors = Given.of(1, 2, 20, 8, 8)
+    tensors = Tensors.of(1, 2, 20, 8, 8)
     rounded = [torch.tensor(x).to(dtype) for x in (tensors.q, tensors.k, tensors.v)]
-    found = rv.Trace.from_tensors(*rounded, tensors.gamma, mode=mode, chunk_size=8)
-    literal = Given(*(x.double().numpy() for x in rounded), tensors.gamma)
-    assert torch.equal(found.q(0), rounded[0][0])
-    assert found.head_output(0).dtype == found.retention(0).dtype == dtype
-    assert found.state(0, 5).dtype == torch.promote_types(dtype, torch.float32)
+    sample = rv.Trace.from_tensors(*rounded, tensors.gamma, mode=mode, chunk_size=8)
+    literal = Tensors(*(x.double().numpy() for x in rounded), tensors.gamma)
+    assert torch.equal(sample.q(0), rounded[0][0])
+    assert sample.head_output(0).dtype == sample.retention(0).dtype == dtype
+    assert sample.state(0, 5).dtype == torch.promote_types(dtype, torch.float32)
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 0.05}.get(dtype, 0.3)
     for head in range(2):
         output, states = literal.literal(0, head)
-        assert close(found.head_output(0)[head], output, tolerance)
-        assert close(found.state(0, 19)[head], states[19], tolerance)
+        assert close(sample.head_output(0)[head], output, tolerance)
+        assert close(sample.state(0, 19)[head], states[19], tolerance)
 
 
 def test_tensors_of_several_precisions_meet_in_the_one_that_holds_them_all() -> None:
     q, k, v = (torch.tensor(x) for x in (TWO.q, TWO.k, TWO.v))
-    found = rv.Trace.from_tensors(q.half(), k.bfloat16(), v.numpy().astype(np.float32), 0.9)
-    assert found.q(1).dtype == found.v(1).dtype == torch.float32
-    assert torch.equal(found.q(1), q[1].half().float())
-    assert torch.equal(found.k(1), k[1].bfloat16().float())
+    sample = rv.Trace.from_tensors(q.half(), k.bfloat16(), v.numpy().astype(np.float32), 0.9)
+    assert sample.q(1).dtype == sample.v(1).dtype == torch.float32
+    assert torch.equal(sample.q(1), q[1].half().float())
+    assert torch.equal(sample.k(1), k[1].bfloat16().float())
 
 
 def test_a_trace_keeps_its_values_when_the_callers_arrays_change() -> None:
     arrays = [x.copy() for x in vars(TWO).values()]
     tensors = [torch.from_numpy(x) for x in arrays]
-    found = rv.Trace.from_tensors(*tensors)
-    before = [x.clone() for x in (*whole(found), found.retention(1))]
+    sample = rv.Trace.from_tensors(*tensors)
+    before = [x.clone() for x in (*all_tensors(sample), sample.retention(1))]
     for x in arrays:
         x[:] = 0.5
-    assert all(map(torch.equal, (*whole(found), found.retention(1)), before))
-    assert torch.equal(found.in_mode("recurrent").q(0), before[0])
+    assert all(map(torch.equal, (*all_tensors(sample), sample.retention(1)), before))
+    assert torch.equal(sample.in_mode("recurrent").q(0), before[0])
 
 
 def test_tokens_name_the_tokens() -> None:
     tokens = ["Once", " upon", "\ud800", "", "<b>"]
-    found = rv.Trace.from_tensors(*vars(TWO).values(), tokens=tokens)
-    assert found.tokens == tokens
-    assert found.pieces(1, 3) == tokens[1:3]
-    assert found.ids.tolist() == [0, 1, 2, 3, 4]
+    sample = rv.Trace.from_tensors(*vars(TWO).values(), tokens=tokens)
+    assert sample.tokens == tokens
+    assert sample.pieces(1, 3) == tokens[1:3]
+    assert sample.ids.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_the_tensors_of_a_model_give_what_its_trace_gives(tiny_model: ModelFactory) -> None:
     """With another gamma in each layer, as no config has it."""
     model = tiny_model()
     model.blocks[1].retention.gamma[:] = torch.tensor([0.5, 0.75], dtype=torch.float64)
-    wanted = rv.trace(model, torch.tensor([5, 3, 8, 13, 21]), "chunkwise", 2)
+    expected = rv.trace(model, torch.tensor([5, 3, 8, 13, 21]), "chunkwise", 2)
     tensors = (
-        [getattr(wanted, name)(layer) for layer in range(2)] for name in ("q", "k", "v", "gamma")
+        [getattr(expected, name)(layer) for layer in range(2)] for name in ("q", "k", "v", "gamma")
     )
-    found = rv.Trace.from_tensors(*tensors, mode="chunkwise", chunk_size=2)
+    sample = rv.Trace.from_tensors(*tensors, mode="chunkwise", chunk_size=2)
     for layer in range(2):
-        assert torch.equal(found.head_output(layer), wanted.head_output(layer))
-        assert torch.equal(found.state(layer, 3), wanted.state(layer, 3))
+        assert torch.equal(sample.head_output(layer), expected.head_output(layer))
+        assert torch.equal(sample.state(layer, 3), expected.state(layer, 3))
 
 
 # -- what is refused ----------------------------------------------------------------------------
 
 
 def bad(value: float, *at: int) -> Array:
-    spoiled = TWO.k.copy()
-    spoiled[at] = value
-    return spoiled
+    broken = TWO.k.copy()
+    broken[at] = value
+    return broken
 
 
 @pytest.mark.parametrize(
@@ -354,14 +358,14 @@ def test_planes_that_do_not_fit_are_refused_before_they_are_made(
 
 
 def test_figures_are_drawn_and_what_has_no_model_says_so() -> None:
-    found = rv.Trace.from_tensors(*vars(TWO).values(), tokens=list("abcde"))
-    drawn = rv.figures.retention(found, layer=1)
-    for head, row in enumerate(found.retention(1)[:, 4].tolist()):
-        assert drawn.data[head].customdata[4, :, 0].tolist() == pytest.approx(row, rel=1e-6)
-    assert len(rv.figures.state_norm(found, layer=0).data[0].y) == 5
-    empty = next_token(found)
+    sample = rv.Trace.from_tensors(*vars(TWO).values(), tokens=list("abcde"))
+    figure = rv.figures.retention(sample, layer=1)
+    for head, row in enumerate(sample.retention(1)[:, 4].tolist()):
+        assert figure.data[head].customdata[4, :, 0].tolist() == pytest.approx(row, rel=1e-6)
+    assert len(rv.figures.state_norm(sample, layer=0).data[0].y) == 5
+    empty = next_token(sample)
     assert not empty.data
     assert "no next token" in empty.layout.annotations[0].text
-    assert "no next token" in next_token.spec(found)["layout"]["meta"]["sentence"]
+    assert "no next token" in next_token.spec(sample)["layout"]["meta"]["sentence"]
     with pytest.raises(ValueError, match="without a model"):
-        normalization(found, 0, factor=2.0)
+        normalization(sample, 0, factor=2.0)

@@ -14,7 +14,7 @@ from retnet_viz.model.observe import listening
 from retnet_viz.model.retnet import RetNetBlock
 from retnet_viz.trace import Live, Trace, live, trace
 from retnet_viz.trace.passes import incremental, recompute
-from retnet_viz.trace.views.cost import Meter
+from retnet_viz.trace.views.pass_cost import Meter
 
 ModelFactory = Callable[..., RetNet]
 LINE = "The fox had a red kite, and the kite had a long tail. It's 12 o'clock!\n"
@@ -34,15 +34,15 @@ def lean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(incremental, "ROW_BUDGET", 0)
 
 
-def kept_rows(found: Live) -> set[str]:
-    names = {frozenset(layer.rows) for layer in found._pass.layers}
+def kept_rows(live_text: Live) -> set[str]:
+    names = {frozenset(layer.rows) for layer in live_text._pass.layers}
     assert len(names) == 1
     return set(names.pop())
 
 
-def values(found: Trace, layer: int) -> dict[str, Tensor]:
-    named = {name: getattr(found, name)(layer) for name in (*KEPT, "output", "state_norm")}
-    return named | {"state": found.state(layer, found.length // 2)}
+def values(sample: Trace, layer: int) -> dict[str, Tensor]:
+    tensors = {name: getattr(sample, name)(layer) for name in (*KEPT, "output", "state_norm")}
+    return tensors | {"state": sample.state(layer, sample.length // 2)}
 
 
 @pytest.mark.parametrize("chunk_size", [1, 5, 64, 4000])
@@ -56,11 +56,11 @@ def test_what_is_replayed_is_the_pass_to_the_last_bit_where_the_stretches_are_it
     monkeypatch.setattr(recompute, "STRETCH", stretch)
     full = live(model, LINE * 5, "chunkwise", chunk_size)
     monkeypatch.setattr(incremental, "ROW_BUDGET", 0)
-    found = live(model, LINE * 5, "chunkwise", chunk_size)
+    live_text = live(model, LINE * 5, "chunkwise", chunk_size)
     for layer in (0, 2, 1):
         for name in (*KEPT, "output"):
             assert torch.equal(
-                getattr(found.trace, name)(layer), getattr(full.trace, name)(layer)
+                getattr(live_text.trace, name)(layer), getattr(full.trace, name)(layer)
             ), name
 
 
@@ -73,15 +73,15 @@ def test_a_lean_text_gives_in_32_bits_what_a_fresh_trace_gives(
 ) -> None:
     model = tiny_model(dtype=torch.float32, decay=(0.9, 1.0), n_heads=2)
     model.tokenizer = tiny_tokenizer
-    found = live(model, LINE * 30, mode, 8)
-    found.splice(400, 402, "owl")
-    found.append(" and more")
-    wanted = trace(model, found.text, mode, 8)
+    live_text = live(model, LINE * 30, mode, 8)
+    live_text.splice(400, 402, "owl")
+    live_text.append(" and more")
+    expected = trace(model, live_text.text, mode, 8)
     for layer in (1, 0):
-        for name, value in values(wanted, layer).items():
-            got = values(found.trace, layer)[name]
-            assert got.dtype == value.dtype
-            assert (got - value).abs().max() <= 1e-5 * value.abs().max(), name
+        for name, value in values(expected, layer).items():
+            actual = values(live_text.trace, layer)[name]
+            assert actual.dtype == value.dtype
+            assert (actual - value).abs().max() <= 1e-5 * value.abs().max(), name
 
 
 @pytest.mark.parametrize("mode", CARRYING)
@@ -99,11 +99,11 @@ def test_a_lean_text_of_a_published_variant_is_replayed_from_what_its_layers_rea
 ) -> None:
     model = tiny_model(n_layers=2, **variant)
     model.tokenizer = tiny_tokenizer
-    found = live(model, LINE * 3, mode, 7).trace
+    sample = live(model, LINE * 3, mode, 7).trace
     fresh = trace(model, LINE * 3, mode, 7)
     for layer in range(2):
         for name, value in values(fresh, layer).items():
-            torch.testing.assert_close(values(found, layer)[name], value, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(values(sample, layer)[name], value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", CARRYING)
@@ -113,22 +113,22 @@ def test_only_the_outputs_are_kept_beyond_the_budget(
     per_token = incremental.row_bytes(model, mode)
     length = len(model.tokenizer.encode(LINE * 4))
     monkeypatch.setattr(incremental, "ROW_BUDGET", length * per_token)
-    found = live(model, LINE * 4, mode, 8)
-    published = kept_rows(found)
-    rows = [rows.tensor for layer in found._pass.layers for rows in layer.rows.values()]
+    live_text = live(model, LINE * 4, mode, 8)
+    row_names = kept_rows(live_text)
+    rows = [rows.tensor for layer in live_text._pass.layers for rows in layer.rows.values()]
     assert sum(tensor.nbytes for tensor in rows) == length * per_token
-    assert found.trace.origin("gate") == "computed"
-    found.append("!")
-    assert kept_rows(found) == {"layer.output"} < published
-    outputs = [layer.rows["layer.output"].tensor.nbytes for layer in found._pass.layers]
-    assert sum(outputs) == found.length * incremental.row_bytes(model, mode, all_rows=False)
+    assert live_text.trace.origin("gate") == "computed"
+    live_text.append("!")
+    assert kept_rows(live_text) == {"layer.output"} < row_names
+    outputs = [layer.rows["layer.output"].tensor.nbytes for layer in live_text._pass.layers]
+    assert sum(outputs) == live_text.length * incremental.row_bytes(model, mode, all_rows=False)
     # what was kept of the text before is not there to be kept again: lean until all is run again
-    found.edit(LINE)
-    assert kept_rows(found) == {"layer.output"}
-    assert torch.equal(found.trace.q(1), found.trace.q(1))
-    found.edit("~" + LINE)
-    assert kept_rows(found) == published
-    assert found.trace.origin("gate") == "computed"
+    live_text.edit(LINE)
+    assert kept_rows(live_text) == {"layer.output"}
+    assert torch.equal(live_text.trace.q(1), live_text.trace.q(1))
+    live_text.edit("~" + LINE)
+    assert kept_rows(live_text) == row_names
+    assert live_text.trace.origin("gate") == "computed"
 
 
 @pytest.mark.parametrize("mode", CARRYING)
@@ -150,11 +150,11 @@ def test_norms_of_kept_states_are_their_own(
 ) -> None:
     model = tiny_model(dtype=torch.float32)
     model.tokenizer = tiny_tokenizer
-    found = live(model, LINE * 3, mode, 8)
-    norms = found.trace.state_norm(1)
+    live_text = live(model, LINE * 3, mode, 8)
+    norms = live_text.trace.state_norm(1)
     step = 1 if mode == "recurrent" else 8
-    for i, state in found._pass.layers[1].states.items():
-        position = min((i + 1) * step, found.length) - 1
+    for i, state in live_text._pass.layers[1].states.items():
+        position = min((i + 1) * step, live_text.length) - 1
         assert torch.equal(norms[:, position], torch.linalg.vector_norm(state, dim=(-2, -1)))
 
 
@@ -170,9 +170,9 @@ def layers_run(model: RetNet, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_layer_asked_last_is_replayed_once(
     lean: None, model: RetNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = live(model, LINE * 3, "chunkwise", 8)
+    live_text = live(model, LINE * 3, "chunkwise", 8)
     seen = layers_run(model, monkeypatch)
-    trace_ = found.trace
+    trace_ = live_text.trace
     trace_.k(1), trace_.q(1), trace_.scores(1, slice(5), slice(5)), trace_.cell(1, 0, 9, 3)
     assert seen == [1]
     trace_.v(1), trace_.state_norm(1), trace_.state(1, 20)
@@ -184,26 +184,26 @@ def test_the_layer_asked_last_is_replayed_once(
     trace_.q(0), trace_.q(1)
     assert seen == [1] * 4 + [0, 1]
     seen.clear()
-    found.append("!")
-    ran = len(seen)
-    found.trace.q(1)
-    assert seen[ran:] == [1]  # what was replayed of the text before is forgotten
+    live_text.append("!")
+    count = len(seen)
+    live_text.trace.q(1)
+    assert seen[count:] == [1]  # what was replayed of the text before is forgotten
 
 
 def test_keys_and_queries_are_had_without_retaining_anything(lean: None, model: RetNet) -> None:
-    found = live(model, LINE * 3, "chunkwise", 8).trace
+    live_text = live(model, LINE * 3, "chunkwise", 8).trace
     names: list[str] = []
-    original = recompute.Gathered.__call__
+    original = recompute.Collector.__call__
 
-    def spy(self: recompute.Gathered, name: str, tensor: Tensor) -> None:
+    def spy(self: recompute.Collector, name: str, tensor: Tensor) -> None:
         names.append(name)
         original(self, name, tensor)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recompute.Gathered, "__call__", spy)
-        found.q(0), found.v(0)
+        patch.setattr(recompute.Collector, "__call__", spy)
+        live_text.q(0), live_text.v(0)
         assert set(names) == {"retention.q", "retention.k", "retention.v"}
-        found.head_output(0)
+        live_text.head_output(0)
         assert "retention.normed" not in names
 
 
@@ -213,26 +213,26 @@ def test_replaying_holds_no_more_than_a_few_tensors_of_a_layer(
 ) -> None:
     model = tiny_model(d_model=4, n_heads=1, decay=(0.9,), n_layers=1)
     model.tokenizer = tiny_tokenizer
-    found = live(model, LINE * 150, mode, 64).trace
-    value = found.length * 8 * 8  # bytes of v or anything of its width
+    live_text = live(model, LINE * 150, mode, 64).trace
+    value = live_text.length * 8 * 8  # bytes of v or anything of its width
     for name in KEPT:
         with Meter() as meter:
-            getattr(found, name)(0)
+            getattr(live_text, name)(0)
         planes = 3 * 64 * 64 * 8
         assert meter.peak_bytes <= 8 * value + 2048 * 8 * 120 + planes, name
         if mode == "recurrent" and name in ("inner", "cross"):
             break  # both are there now
     with Meter() as meter:
-        found.state_norm(0)
-    assert meter.peak_bytes <= found.length * 100 + 4096 * 8 * 60 + 64 * 64 * 8 * 200
+        live_text.state_norm(0)
+    assert meter.peak_bytes <= live_text.length * 100 + 4096 * 8 * 60 + 64 * 64 * 8 * 200
 
 
 def test_a_replay_passes_on_nothing_to_who_listens_outside(lean: None, model: RetNet) -> None:
-    found = live(model, LINE, "chunkwise", 8).trace
+    sample = live(model, LINE, "chunkwise", 8).trace
     heard: list[str] = []
     with listening(lambda name, _: heard.append(name)):
-        found.gate(1)
-        found.state_norm(1)
+        sample.gate(1)
+        sample.state_norm(1)
     assert heard == []
 
 
@@ -243,12 +243,12 @@ def test_the_logits_of_a_run_are_not_held_for_those_that_are_dropped(
     model = tiny_model(d_model=4, n_heads=1, decay=(0.9,), n_layers=1, vocab_size=4000)
     model.tokenizer = tiny_tokenizer
     with Meter() as meter:
-        found = live(model, LINE * 40, "chunkwise", 8, keep_logits=10)
-    of_all = found.length * 4000 * 8
+        live_text = live(model, LINE * 40, "chunkwise", 8, keep_logits=10)
+    of_all = live_text.length * 4000 * 8
     assert meter.peak_bytes < of_all / 5
 
 
 def test_an_unknown_name_has_no_replay(lean: None, model: RetNet) -> None:
-    found = live(model, LINE, "chunkwise", 8)
+    live_text = live(model, LINE, "chunkwise", 8)
     with pytest.raises(KeyError, match=r"layer\.input"):
-        found.trace._capture.layers[0]["layer.input"]
+        live_text.trace._capture.layers[0]["layer.input"]

@@ -21,6 +21,7 @@ from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.trace.files import saved
 from retnet_viz.trace.passes import capture, incremental
+from tests.support.examples import examples
 
 ModelFactory = Callable[..., RetNet]
 IDS = torch.tensor([5, 3, 8, 13, 21, 34, 55, 89, 144, 233, 5])
@@ -32,41 +33,41 @@ NAMES = (
 fuzzing = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def assert_equal(found: rv.Trace, wanted: rv.Trace) -> None:
+def assert_equal(actual: rv.Trace, expected: rv.Trace) -> None:
     """Every accessor gives the same, to the last bit."""
 
     def same(a: Tensor, b: Tensor) -> bool:
         return a.dtype == b.dtype and torch.equal(a, b)
 
-    assert (found.mode, found.chunk_size, found.length) == (
-        wanted.mode,
-        wanted.chunk_size,
-        wanted.length,
+    assert (actual.mode, actual.chunk_size, actual.length) == (
+        expected.mode,
+        expected.chunk_size,
+        expected.length,
     )
-    assert (found.n_layers, found.n_heads) == (wanted.n_layers, wanted.n_heads)
-    assert same(found.ids, wanted.ids)
-    assert found.tokens == wanted.tokens
-    assert same(found.logits, wanted.logits)
-    assert found.config == wanted.config
-    last = wanted.length - 1
+    assert (actual.n_layers, actual.n_heads) == (expected.n_layers, expected.n_heads)
+    assert same(actual.ids, expected.ids)
+    assert actual.tokens == expected.tokens
+    assert same(actual.logits, expected.logits)
+    assert actual.config == expected.config
+    last = expected.length - 1
     for name in (*NAMES, "state", "logits"):
-        assert found.origin(name) == wanted.origin(name)
-    for layer in range(wanted.n_layers):
+        assert actual.origin(name) == expected.origin(name)
+    for layer in range(expected.n_layers):
         for name in NAMES:
-            assert same(getattr(found, name)(layer), getattr(wanted, name)(layer)), name
-        for position in range(wanted.length):
-            assert same(found.state(layer, position), wanted.state(layer, position))
+            assert same(getattr(actual, name)(layer), getattr(expected, name)(layer)), name
+        for position in range(expected.length):
+            assert same(actual.state(layer, position), expected.state(layer, position))
         rows, cols = slice(last // 2, last + 1), slice(0, last // 2 + 1, 2)
         for name in ("decay", "scores", "retention"):
-            window = getattr(found, name)(layer, rows, cols)
-            assert same(window, getattr(wanted, name)(layer, rows, cols)), name
-        assert found.cell(layer, 0, last, 0) == wanted.cell(layer, 0, last, 0)
+            window = getattr(actual, name)(layer, rows, cols)
+            assert same(window, getattr(expected, name)(layer, rows, cols)), name
+        assert actual.cell(layer, 0, last, 0) == expected.cell(layer, 0, last, 0)
     for position in (0, last, -1):
-        assert same(found.logits_after(position), wanted.logits_after(position))
-    assert len(rv.schedule(found, 0, 0)) == len(rv.schedule(wanted, 0, 0))
+        assert same(actual.logits_after(position), expected.logits_after(position))
+    assert len(rv.schedule(actual, 0, 0)) == len(rv.schedule(expected, 0, 0))
 
 
-def saved_and_loaded(trace: rv.Trace, folder: Path, model: RetNet | None = None) -> rv.Trace:
+def save_and_load(trace: rv.Trace, folder: Path, model: RetNet | None = None) -> rv.Trace:
     trace.save(folder / "trace.safetensors")
     return rv.Trace.load(folder / "trace.safetensors", model)
 
@@ -82,13 +83,15 @@ def test_a_loaded_trace_equals_the_saved_one(
 ) -> None:
     model = tiny_model(decay=(0.5, 0.9), value_factor=1.5)
     model.tokenizer = tiny_tokenizer
-    wanted = rv.trace(model, IDS, mode, chunk_size)
+    expected = rv.trace(model, IDS, mode, chunk_size)
     for given_model in (None, model):
-        found = saved_and_loaded(wanted, tmp_path, given_model)
-        assert_equal(found, wanted)
-        assert [found.piece(i) for i in range(300)] == [wanted.piece(i) for i in range(300)]
+        loaded_trace = save_and_load(expected, tmp_path, given_model)
+        assert_equal(loaded_trace, expected)
+        assert [loaded_trace.piece(i) for i in range(300)] == [
+            expected.piece(i) for i in range(300)
+        ]
     assert list(tmp_path.iterdir()) == [tmp_path / "trace.safetensors"]
-    assert_equal(saved_and_loaded(found, tmp_path), wanted)  # and once more
+    assert_equal(save_and_load(loaded_trace, tmp_path), expected)  # and once more
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -118,9 +121,9 @@ def test_a_trace_of_any_model_and_text_is_loaded_as_it_was(
     tiny_model: ModelFactory,
 ) -> None:
     model = tiny_model(**fields)
-    wanted = rv.trace(model, torch.arange(length) * 7 % 300, mode, chunk_size)
-    assert_equal(saved_and_loaded(wanted, tmp_path), wanted)
-    assert_equal(saved_and_loaded(wanted, tmp_path, model), wanted)
+    expected = rv.trace(model, torch.arange(length) * 7 % 300, mode, chunk_size)
+    assert_equal(save_and_load(expected, tmp_path), expected)
+    assert_equal(save_and_load(expected, tmp_path, model), expected)
 
 
 @pytest.mark.parametrize("budget", [5000, 1])
@@ -135,11 +138,11 @@ def test_states_between_those_that_were_kept_are_replayed_alike(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(capture, "STATE_BUDGET", budget)
-    wanted = rv.trace(tiny_model(), IDS, mode, chunk_size)
-    assert wanted._capture.layers[0].stride > 1
-    found = saved_and_loaded(wanted, tmp_path)
-    assert len(found._capture.layers[0].states) == len(wanted._capture.layers[0].states)
-    assert_equal(found, wanted)
+    expected = rv.trace(tiny_model(), IDS, mode, chunk_size)
+    assert expected._capture.layers[0].stride > 1
+    loaded_trace = save_and_load(expected, tmp_path)
+    assert len(loaded_trace._capture.layers[0].states) == len(expected._capture.layers[0].states)
+    assert_equal(loaded_trace, expected)
 
 
 @pytest.mark.parametrize("chunk_size", [1, 4, 20])
@@ -150,12 +153,12 @@ def test_a_trace_of_tensors_is_loaded_as_it_was(mode: str, chunk_size: int, tmp_
     tokens = [f"t{n}\ud800\n<b>" for n in range(T)]
     for texts in (tokens, None):
         gamma = [[0.5, 0.9, 1.0], [0.25, 0.75, 1 - 2**-40]]
-        wanted = rv.Trace.from_tensors(q, k, v, gamma, texts, mode, chunk_size)
-        found = saved_and_loaded(wanted, tmp_path)
-        assert_equal(found, wanted)
-        assert found.agreement() == wanted.agreement()
+        expected = rv.Trace.from_tensors(q, k, v, gamma, texts, mode, chunk_size)
+        loaded_trace = save_and_load(expected, tmp_path)
+        assert_equal(loaded_trace, expected)
+        assert loaded_trace.agreement() == expected.agreement()
         for other in MODES:
-            assert_equal(found.in_mode(other), wanted.in_mode(other))
+            assert_equal(loaded_trace.in_mode(other), expected.in_mode(other))
 
 
 @pytest.mark.parametrize(("row_budget", "keep_logits"), [(2**30, 4), (0, None), (0, 4)])
@@ -174,29 +177,29 @@ def test_the_trace_of_a_live_text_is_saved_as_it_is(
     model.tokenizer = tiny_tokenizer
     live = rv.live(model, "The fox had a red kite", mode, 4, keep_logits=keep_logits)
     live.append(" and ran")
-    wanted = live.trace
-    assert wanted is not None
-    found = saved_and_loaded(wanted, tmp_path, model)
+    expected = live.trace
+    assert expected is not None
+    loaded_trace = save_and_load(expected, tmp_path, model)
     alone = rv.Trace.load(tmp_path / "trace.safetensors")
-    kept = wanted._capture.logits
-    if len(kept) < wanted.length:
+    kept = expected._capture.logits
+    if len(kept) < expected.length:
         with pytest.raises(RuntimeError, match="keep_logits"):
             _ = alone.logits
         with pytest.raises(RuntimeError, match="were not kept"):
             alone.logits_after(0)
-        assert torch.equal(found.logits_after(0), wanted.logits_after(0))
-        assert torch.equal(alone.logits_after(-1), wanted.logits_after(-1))
+        assert torch.equal(loaded_trace.logits_after(0), expected.logits_after(0))
+        assert torch.equal(alone.logits_after(-1), expected.logits_after(-1))
     else:
-        assert_equal(alone, wanted)
+        assert_equal(alone, expected)
     for layer in range(2):
         for name in NAMES:
-            assert torch.equal(getattr(alone, name)(layer), getattr(wanted, name)(layer)), name
-            assert alone.origin(name) == wanted.origin(name)
-        for position in range(wanted.length):
-            assert torch.equal(alone.state(layer, position), wanted.state(layer, position))
+            assert torch.equal(getattr(alone, name)(layer), getattr(expected, name)(layer)), name
+            assert alone.origin(name) == expected.origin(name)
+        for position in range(expected.length):
+            assert torch.equal(alone.state(layer, position), expected.state(layer, position))
     live.append("!")
     with pytest.raises(RuntimeError, match="was edited since"):
-        wanted.save(tmp_path / "late.safetensors")
+        expected.save(tmp_path / "late.safetensors")
     assert not (tmp_path / "late.safetensors").exists()
 
 
@@ -208,16 +211,16 @@ def test_with_its_model_a_loaded_trace_is_compared_as_before(
     mode: str, tmp_path: Path, tiny_model: ModelFactory
 ) -> None:
     model = tiny_model()
-    wanted = rv.trace(model, IDS, mode, 4)
-    found = saved_and_loaded(wanted, tmp_path, model)
-    assert found.agreement() == wanted.agreement()
-    assert found.cost.flops == wanted.cost.flops
-    assert (found.cost.steps, found.cost.state_bytes) == (
-        wanted.cost.steps,
-        wanted.cost.state_bytes,
+    expected = rv.trace(model, IDS, mode, 4)
+    loaded_trace = save_and_load(expected, tmp_path, model)
+    assert loaded_trace.agreement() == expected.agreement()
+    assert loaded_trace.cost.flops == expected.cost.flops
+    assert (loaded_trace.cost.steps, loaded_trace.cost.state_bytes) == (
+        expected.cost.steps,
+        expected.cost.state_bytes,
     )
     for other in MODES:
-        assert_equal(found.in_mode(other), wanted.in_mode(other))
+        assert_equal(loaded_trace.in_mode(other), expected.in_mode(other))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -226,22 +229,22 @@ def test_without_its_model_the_retention_of_the_stored_tensors_is_compared(
 ) -> None:
     model = tiny_model()
     model.tokenizer = tiny_tokenizer
-    wanted = rv.trace(model, IDS, mode, 4)
-    found = saved_and_loaded(wanted, tmp_path)
-    assert found.in_mode(mode) is found
-    agreement = found.agreement()
+    expected = rv.trace(model, IDS, mode, 4)
+    loaded_trace = save_and_load(expected, tmp_path)
+    assert loaded_trace.in_mode(mode) is loaded_trace
+    agreement = loaded_trace.agreement()
     assert agreement.logits == {}
     assert 0 < agreement.worst < 1e-10
     for other in set(MODES) - {mode}:
-        again = found.in_mode(other)
-        assert (again.mode, again.chunk_size, again.tokens) == (other, 4, wanted.tokens)
+        again = loaded_trace.in_mode(other)
+        assert (again.mode, again.chunk_size, again.tokens) == (other, 4, expected.tokens)
         assert again.logits.shape == (T, 0)
         assert {again.origin("q"), again.origin("logits")} == {"given", "not there"}
         for layer in range(2):
-            assert torch.equal(again.q(layer), wanted.q(layer))
-            assert torch.allclose(again.head_output(layer), wanted.head_output(layer))
-    assert found.cost.steps == {"parallel": 1, "recurrent": T, "chunkwise": 3}[mode]
-    assert found.cost.flops < wanted.cost.flops
+            assert torch.equal(again.q(layer), expected.q(layer))
+            assert torch.allclose(again.head_output(layer), expected.head_output(layer))
+    assert loaded_trace.cost.steps == {"parallel": 1, "recurrent": T, "chunkwise": 3}[mode]
+    assert loaded_trace.cost.flops < expected.cost.flops
 
 
 def test_another_model_is_refused(tmp_path: Path, tiny_model: ModelFactory) -> None:
@@ -269,8 +272,8 @@ def test_what_was_there_stays_where_saving_fails(
     tmp_path: Path, tiny_model: ModelFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "new" / "trace.safetensors"
-    found = rv.trace(tiny_model(), IDS)
-    found.save(path)
+    loaded_trace = rv.trace(tiny_model(), IDS)
+    loaded_trace.save(path)
     before = path.read_bytes()
 
     def full(tensors: Any, scratch: Path, metadata: Any) -> None:
@@ -280,12 +283,12 @@ def test_what_was_there_stays_where_saving_fails(
     with monkeypatch.context() as patch:
         patch.setattr(saved, "save_file", full)
         with pytest.raises(OSError, match="No space left"):
-            found.save(path)
+            loaded_trace.save(path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
     loaded = rv.Trace.load(path)
     rv.trace(tiny_model(seed=1), IDS).save(path)  # does not change what was loaded
-    assert_equal(loaded, found)
+    assert_equal(loaded, loaded_trace)
 
 
 @pytest.mark.parametrize("name", ["trace", "trace.pt", "trace.npz"])
@@ -305,9 +308,9 @@ def test_a_trace_has_the_name_of_a_safetensors_file(
 
 def test_a_trace_that_overflowed_is_not_saved(tmp_path: Path) -> None:
     large = torch.full((1, 3, 2), 300.0, dtype=torch.float16)
-    found = rv.Trace.from_tensors(large, large, large, 0.9)
+    loaded_trace = rv.Trace.from_tensors(large, large, large, 0.9)
     with pytest.raises(rv.TraceFileError, match="would hold NaN or infinite values"):
-        found.save(tmp_path / "trace.safetensors")
+        loaded_trace.save(tmp_path / "trace.safetensors")
     assert not list(tmp_path.iterdir())
 
 
@@ -323,13 +326,13 @@ def sound(tmp_path_factory: pytest.TempPathFactory, tiny_model: ModelFactory) ->
     return path
 
 
-def described(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
     with safe_open(path, "pt") as file:
-        said: dict[str, Any] = json.loads(file.metadata()["trace"])
-    return said
+        description: dict[str, Any] = json.loads(file.metadata()["trace"])
+    return description
 
 
-def refused(path: Path, sentence: str) -> None:
+def assert_refused(path: Path, sentence: str) -> None:
     with pytest.raises(rv.TraceFileError, match=sentence) as caught:
         rv.Trace.load(path)
     message = str(caught.value)
@@ -377,9 +380,9 @@ def test_a_description_that_is_no_traces_is_refused(
     changes: dict[str, Any], sentence: str, sound: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "trace.safetensors"
-    said = described(sound) | changes
-    save_file(load_file(sound), path, metadata={"trace": json.dumps(said)})
-    refused(path, sentence)
+    description = read_description(sound) | changes
+    save_file(load_file(sound), path, metadata={"trace": json.dumps(description)})
+    assert_refused(path, sentence)
 
 
 @pytest.mark.parametrize(
@@ -397,10 +400,10 @@ def test_a_config_that_contradicts_the_tensors_is_refused(
     fields: dict[str, Any], sentence: str, sound: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "trace.safetensors"
-    said = described(sound)
-    said["config"] |= fields
-    save_file(load_file(sound), path, metadata={"trace": json.dumps(said)})
-    refused(path, sentence)
+    description = read_description(sound)
+    description["config"] |= fields
+    save_file(load_file(sound), path, metadata={"trace": json.dumps(description)})
+    assert_refused(path, sentence)
 
 
 @pytest.mark.parametrize(
@@ -411,14 +414,14 @@ def test_a_file_that_describes_no_trace_is_refused(
 ) -> None:
     path = tmp_path / "trace.safetensors"
     save_file(load_file(sound), path, metadata=metadata)
-    refused(path, "describes none|no readable JSON")
+    assert_refused(path, "describes none|no readable JSON")
 
 
 def without(name: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     return lambda tensors: {key: x for key, x in tensors.items() if key != name}
 
 
-def changed(
+def change_file(
     name: str, change: Callable[[Tensor], Tensor]
 ) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     return lambda tensors: tensors | {name: change(tensors[name]).contiguous()}
@@ -435,14 +438,20 @@ def spoiled(x: Tensor) -> Tensor:
         (without("layers.1.retention.q"), "lacks the tensor layers.1.retention.q"),
         (without("logits"), "lacks the tensor logits"),
         (lambda x: x | {"layers.2.a": torch.ones(1)}, "holds a tensor layers.2.a"),
-        (changed("layers.0.retention.v", lambda x: x[:, 1:]), "layers.0.retention.v has shape"),
-        (changed("layers.0.retention.k", Tensor.double), "layers.0.retention.k is torch.float64"),
-        (changed("layers.1.retention.last_state", Tensor.half), "last_state is torch.float16"),
-        (changed("logits", Tensor.long), "logits holds torch.int64, not floats"),
-        (changed("gamma", Tensor.float), "gamma is torch.float32"),
-        (changed("gamma", lambda x: x + 1), r"gamma has values outside \(0, 1\]"),
-        (changed("gamma", spoiled), "gamma holds NaN or infinite values"),
-        (changed("layers.1.layer.output", spoiled), "layers.1.layer.output holds NaN or infinite"),
+        (change_file("layers.0.retention.v", lambda x: x[:, 1:]), "layers.0.retention.v has shape"),
+        (
+            change_file("layers.0.retention.k", Tensor.double),
+            "layers.0.retention.k is torch.float64",
+        ),
+        (change_file("layers.1.retention.last_state", Tensor.half), "last_state is torch.float16"),
+        (change_file("logits", Tensor.long), "logits holds torch.int64, not floats"),
+        (change_file("gamma", Tensor.float), "gamma is torch.float32"),
+        (change_file("gamma", lambda x: x + 1), r"gamma has values outside \(0, 1\]"),
+        (change_file("gamma", spoiled), "gamma holds NaN or infinite values"),
+        (
+            change_file("layers.1.layer.output", spoiled),
+            "layers.1.layer.output holds NaN or infinite",
+        ),
     ],
 )
 def test_tensors_that_are_no_traces_are_refused_by_name(
@@ -452,28 +461,28 @@ def test_tensors_that_are_no_traces_are_refused_by_name(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "trace.safetensors"
-    save_file(edit(load_file(sound)), path, metadata={"trace": json.dumps(described(sound))})
-    refused(path, sentence)
+    save_file(edit(load_file(sound)), path, metadata={"trace": json.dumps(read_description(sound))})
+    assert_refused(path, sentence)
 
 
 def read(path: Path) -> str:
     """Load a file and read everything in it; "", or the sentence with which it is refused."""
     try:
-        found = rv.Trace.load(path)
+        loaded_trace = rv.Trace.load(path)
     except rv.TraceFileError as error:
         return str(error)
-    for layer in range(found.n_layers):
+    for layer in range(loaded_trace.n_layers):
         for name in NAMES:
-            getattr(found, name)(layer)
-        for position in range(found.length):
-            found.state(layer, position)
-    found.agreement()
-    return "" if len(found.tokens) == found.length else "tokens"
+            getattr(loaded_trace, name)(layer)
+        for position in range(loaded_trace.length):
+            loaded_trace.state(layer, position)
+    loaded_trace.agreement()
+    return "" if len(loaded_trace.tokens) == loaded_trace.length else "tokens"
 
 
 def assert_refused_or_harmless(path: Path) -> None:
-    said = read(path)
-    assert not said or (str(path) in said and said.isprintable())
+    description = read(path)
+    assert not description or (str(path) in description and description.isprintable())
 
 
 @given(data=st.data())
@@ -482,7 +491,7 @@ def test_a_truncated_file_is_refused(data: st.DataObject, sound: Path, tmp_path:
     content = sound.read_bytes()
     path = tmp_path / "trace.safetensors"
     path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
-    refused(path, "is not a whole safetensors file|is a pickle")
+    assert_refused(path, "is not a whole safetensors file|is a pickle")
 
 
 @given(
@@ -491,7 +500,7 @@ def test_a_truncated_file_is_refused(data: st.DataObject, sound: Path, tmp_path:
     ),
     in_header=st.booleans(),
 )
-@settings(parent=fuzzing, max_examples=150)
+@settings(parent=fuzzing, max_examples=examples(150))
 def test_flipped_bytes_are_refused_or_harmless(
     flips: list[tuple[float, int]], in_header: bool, sound: Path, tmp_path: Path
 ) -> None:
@@ -514,15 +523,15 @@ json_values = st.recursive(
 
 
 @given(data=st.data())
-@settings(parent=fuzzing, max_examples=100)
+@settings(parent=fuzzing, max_examples=examples(100))
 def test_a_changed_description_is_refused_or_harmless(
     data: st.DataObject, sound: Path, tmp_path: Path
 ) -> None:
-    said = described(sound)
-    place = data.draw(st.sampled_from([said, said["config"]]))
+    description = read_description(sound)
+    place = data.draw(st.sampled_from([description, description["config"]]))
     place[data.draw(st.sampled_from(sorted(place)))] = data.draw(json_values)
     path = tmp_path / "trace.safetensors"
-    save_file(load_file(sound), path, metadata={"trace": json.dumps(said)})
+    save_file(load_file(sound), path, metadata={"trace": json.dumps(description)})
     assert_refused_or_harmless(path)
 
 
@@ -532,4 +541,4 @@ def test_a_header_that_claims_another_size_is_refused(
 ) -> None:
     path = tmp_path / "trace.safetensors"
     path.write_bytes(struct.pack("<Q", size) + sound.read_bytes()[8:])
-    refused(path, "is not a whole safetensors file|is a pickle")
+    assert_refused(path, "is not a whole safetensors file|is a pickle")

@@ -17,7 +17,7 @@ from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.model.retention import retain
 from retnet_viz.trace import Trace, trace
-from retnet_viz.trace.views.cost import Meter
+from retnet_viz.trace.views.pass_cost import Meter
 
 ModelFactory = Callable[..., RetNet]
 BLOCKS = ("retention.scores", "retention.decay", "retention.weights")
@@ -51,17 +51,19 @@ def traces(draw: st.DrawFn) -> Callable[[ModelFactory, str], Trace]:
     return make
 
 
-def one_head(found: Trace, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def one_head(sample: Trace, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """q, k, v (1, 1, T, ...) and gamma (1,) of one head."""
-    q, k, v = (x[None, head : head + 1] for x in (found.q(layer), found.k(layer), found.v(layer)))
-    return q, k, v, found.gamma(layer)[head : head + 1]
+    q, k, v = (
+        x[None, head : head + 1] for x in (sample.q(layer), sample.k(layer), sample.v(layer))
+    )
+    return q, k, v, sample.gamma(layer)[head : head + 1]
 
 
-def published(found: Trace, layer: int, head: int) -> dict[str, list[Tensor]]:
+def capture_head(sample: Trace, layer: int, head: int) -> dict[str, list[Tensor]]:
     """All that the mode publishes when it runs for one head."""
     tensors: dict[str, list[Tensor]] = defaultdict(list)
     with torch.no_grad(), listening(lambda name, tensor: tensors[name].append(tensor)):
-        retain(*one_head(found, layer, head), None, found.mode, found.chunk_size)
+        retain(*one_head(sample, layer, head), None, sample.mode, sample.chunk_size)
     return tensors
 
 
@@ -70,26 +72,26 @@ def published(found: Trace, layer: int, head: int) -> dict[str, list[Tensor]]:
 def test_the_steps_are_those_that_the_pass_took(
     mode: str, make: Callable[[ModelFactory, str], Trace], tiny_model: ModelFactory
 ) -> None:
-    found = make(tiny_model, mode)
-    layer, head = found.n_layers - 1, found.n_heads - 1
-    steps = schedule(found, layer, head)
-    tensors = published(found, layer, head)
-    assert len(steps) == len(steps.steps) == len(tensors["retention.state"]) == found.cost.steps
+    sample = make(tiny_model, mode)
+    layer, head = sample.n_layers - 1, sample.n_heads - 1
+    steps = schedule(sample, layer, head)
+    tensors = capture_head(sample, layer, head)
+    assert len(steps) == len(steps.steps) == len(tensors["retention.state"]) == sample.cost.steps
     assert [step.index for step in steps.steps] == list(range(len(steps)))
     assert (steps.mode, steps.layer, steps.head) == (mode, layer, head)
-    assert (steps.length, steps.chunk_size) == (found.length, found.chunk_size)
+    assert (steps.length, steps.chunk_size) == (sample.length, sample.chunk_size)
 
     # every token's output is given once, in order, by the step that `step_of` names
-    assert [n for step in steps.steps for n in step.tokens] == list(range(found.length))
-    for n in range(found.length):
+    assert [n for step in steps.steps for n in step.tokens] == list(range(sample.length))
+    for n in range(sample.length):
         assert n in steps.steps[steps.step_of(n)].tokens
 
     # the cells of each step are the block of scores that the pass published
     shapes = [(len(step.tokens), len(step.cells)) for step in steps.steps if step.cells]
     assert shapes == [tuple(block.shape[-2:]) for block in tensors["retention.scores"]]
     for step, block in zip(steps.steps, tensors["retention.scores"], strict=bool(shapes)):
-        q = found.q(layer)[head, step.tokens.start : step.tokens.stop]
-        k = found.k(layer)[head, step.cells.start : step.cells.stop]
+        q = sample.q(layer)[head, step.tokens.start : step.tokens.stop]
+        k = sample.k(layer)[head, step.cells.start : step.cells.stop]
         assert torch.allclose(block[0, 0].double(), q.double() @ k.double().mT, rtol=0.02, atol=0.1)
 
 
@@ -98,20 +100,22 @@ def test_the_steps_are_those_that_the_pass_took(
 def test_each_step_makes_what_the_pass_published_in_it(
     mode: str, make: Callable[[ModelFactory, str], Trace], tiny_model: ModelFactory
 ) -> None:
-    found = make(tiny_model, mode)
-    made: list[dict[str, int]] = [{}]  # step -> name as a trace has it -> address of the tensor
+    sample = make(tiny_model, mode)
+    addresses: list[dict[str, int]] = [
+        {}
+    ]  # step -> name as a trace has it -> address of the tensor
 
     def listen(name: str, tensor: Tensor) -> None:
         kept.append(tensor)  # or another tensor may take its address
-        made[-1][NAMES[name]] = tensor.data_ptr()
+        addresses[-1][NAMES[name]] = tensor.data_ptr()
         if name == "retention.state":
-            made.append({})
+            addresses.append({})
 
     kept: list[Tensor] = []
     with torch.no_grad(), listening(listen):
-        retain(*one_head(found, 0, 0), None, mode, found.chunk_size)
+        retain(*one_head(sample, 0, 0), None, mode, sample.chunk_size)
     last_decay = None
-    for step, names in zip(schedule(found, 0, 0).steps, made, strict=False):
+    for step, names in zip(schedule(sample, 0, 0).steps, addresses, strict=False):
         assert {"q", "k", "v"} <= set(step.reads)
         assert "head_output" in step.writes
         decay = names.pop("decay", None)
@@ -129,8 +133,8 @@ def test_each_step_makes_what_the_pass_published_in_it(
 def test_the_arithmetic_of_each_step_is_what_a_meter_counts(
     mode: str, make: Callable[[ModelFactory, str], Trace], tiny_model: ModelFactory
 ) -> None:
-    found = make(tiny_model, mode)
-    layer, head = found.n_layers - 1, found.n_heads - 1
+    sample = make(tiny_model, mode)
+    layer, head = sample.n_layers - 1, sample.n_heads - 1
     counts = []
     with torch.no_grad(), Meter() as meter:
 
@@ -139,15 +143,15 @@ def test_the_arithmetic_of_each_step_is_what_a_meter_counts(
                 counts.append(meter.flops)
 
         with listening(cut):
-            retain(*one_head(found, layer, head), None, mode, found.chunk_size)
-    flops = [step.flops for step in schedule(found, layer, head).steps]
+            retain(*one_head(sample, layer, head), None, mode, sample.chunk_size)
+    flops = [step.flops for step in schedule(sample, layer, head).steps]
     assert sum(flops) == meter.flops
-    summed = [sum(flops[: i + 1]) for i in range(len(flops))]
+    totals = [sum(flops[: i + 1]) for i in range(len(flops))]
     if mode == "recurrent":  # publishes S_n before it reads it: q_n S_n falls behind the cut
-        read = 2 * found.k(layer).shape[-1] * found.v(layer).shape[-1]
-        assert [total - read for total in summed] == counts
+        read = 2 * sample.k(layer).shape[-1] * sample.v(layer).shape[-1]
+        assert [total - read for total in totals] == counts
     else:
-        assert summed == counts
+        assert totals == counts
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -155,15 +159,15 @@ def test_the_arithmetic_of_each_step_is_what_a_meter_counts(
 def test_the_bytes_of_each_step_are_those_of_the_tensors(
     mode: str, make: Callable[[ModelFactory, str], Trace], tiny_model: ModelFactory
 ) -> None:
-    found = make(tiny_model, mode)
-    tensors = published(found, 0, 0)
+    sample = make(tiny_model, mode)
+    tensors = capture_head(sample, 0, 0)
     states = [state.nbytes for state in tensors["retention.state"]]
-    for i, step in enumerate(schedule(found, 0, 0).steps):
+    for i, step in enumerate(schedule(sample, 0, 0).steps):
         blocks = sum(tensors[name][i].nbytes for name in BLOCKS if name in tensors)
         read = 0 if step.carried_from is None else states[max(0, i - 1)]
         assert step.held_bytes == blocks + read + states[i]
         assert step.carried_bytes == states[i]
-        assert step.carried_bytes * found.n_heads == found.state(0, step.tokens[-1]).nbytes
+        assert step.carried_bytes * sample.n_heads == sample.state(0, step.tokens[-1]).nbytes
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -171,9 +175,9 @@ def test_the_bytes_of_each_step_are_those_of_the_tensors(
 def test_a_step_reads_the_state_that_the_step_before_it_left(
     mode: str, make: Callable[[ModelFactory, str], Trace], tiny_model: ModelFactory
 ) -> None:
-    found = make(tiny_model, mode)
+    sample = make(tiny_model, mode)
     left = -1
-    for step in schedule(found, 0, 0).steps:
+    for step in schedule(sample, 0, 0).steps:
         assert step.carried_from == (None if mode == "parallel" else left)
         left = step.tokens[-1]
 
@@ -195,14 +199,14 @@ def test_the_steps_of_seven_tokens_in_chunks_of_three(tiny_model: ModelFactory) 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_schedule_refuses_what_there_is_not(mode: str, tiny_model: ModelFactory) -> None:
-    found = trace(tiny_model(), torch.arange(5), mode, 2)
+    sample = trace(tiny_model(), torch.arange(5), mode, 2)
     for head in (2, -1):
         with pytest.raises(IndexError, match=rf"head {head} is outside 0 \.\. 1"):
-            schedule(found, 0, head)
+            schedule(sample, 0, head)
     for layer in (2, -1):
         with pytest.raises(IndexError, match=rf"layer {layer} is outside 0 \.\. 1"):
-            schedule(found, layer, 0)
-    steps = schedule(found, 0, 0)
+            schedule(sample, layer, 0)
+    steps = schedule(sample, 0, 0)
     for n in (5, -1):
         with pytest.raises(IndexError, match=f"position {n} is outside a text of 5 tokens"):
             steps.step_of(n)

@@ -13,7 +13,7 @@ from torch import Tensor
 from retnet_viz.model import RetNet
 from retnet_viz.trace import trace
 from retnet_viz.trace.views import states
-from retnet_viz.trace.views.cost import Meter
+from retnet_viz.trace.views.pass_cost import Meter
 from retnet_viz.trace.views.state_norms import state_norms
 
 GAMMA = torch.tensor([0.3, 0.97, 1 - 2**-12, 1.0], dtype=torch.float64)
@@ -35,9 +35,9 @@ def random_text(length: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return k, v
 
 
-def relative(found: Tensor, wanted: Tensor) -> float:
+def relative(actual: Tensor, expected: Tensor) -> float:
     """The largest error; of norms below 1e-150, whose squares are no numbers, in those."""
-    return float(((found - wanted).abs() / wanted.clamp(min=1e-150)).max())
+    return float(((actual - expected).abs() / expected.clamp(min=1e-150)).max())
 
 
 @given(length=st.integers(1, 400), seed=st.integers(0, 99), zero=st.floats(0, 1))
@@ -45,12 +45,12 @@ def test_they_are_the_norms_of_the_recurrence(length: int, seed: int, zero: floa
     k, v = random_text(length, seed)
     k[:, : round(zero * length)] = 0
     v[:, ::7] = 0
-    wanted = direct(k, v, GAMMA)
-    found = state_norms(k, v, GAMMA)
-    assert found.dtype == torch.float64
-    assert found.shape == (4, length)
-    assert ((found - wanted).abs() <= 1e-12 * wanted).all()
-    assert (found[wanted == 0] == 0).all()
+    expected = direct(k, v, GAMMA)
+    actual = state_norms(k, v, GAMMA)
+    assert actual.dtype == torch.float64
+    assert actual.shape == (4, length)
+    assert ((actual - expected).abs() <= 1e-12 * expected).all()
+    assert (actual[expected == 0] == 0).all()
 
 
 def test_no_error_adds_up_in_a_long_text() -> None:
@@ -68,10 +68,10 @@ def test_terms_that_cancel_leave_what_the_recurrence_leaves(at: int, left: float
     v[0, 0, 2] = 1e3
     gamma = torch.tensor([1.0], dtype=torch.float64)
     v[0, at, 2] = -1e3 * (1 - left)
-    wanted = direct(k, v, gamma)
-    found = state_norms(k, v, gamma)
-    assert found.isfinite().all()
-    assert ((found - wanted).abs() <= 1e-6 * wanted + 1e-12).all()
+    expected = direct(k, v, gamma)
+    actual = state_norms(k, v, gamma)
+    assert actual.isfinite().all()
+    assert ((actual - expected).abs() <= 1e-6 * expected + 1e-12).all()
 
 
 def test_keys_of_32_bits_are_summed_in_64() -> None:
@@ -105,10 +105,10 @@ def test_only_a_mode_without_the_states_derives_them_so(
         return state_norms(k, v, gamma)
 
     monkeypatch.setattr(states, "state_norms", spy)
-    found = trace(tiny_model(), torch.arange(30), mode, 4)
-    first, again = found.state_norm(1), found.state_norm(1)
+    actual = trace(tiny_model(), torch.arange(30), mode, 4)
+    first, again = actual.state_norm(1), actual.state_norm(1)
     assert seen == [30] * calls
     assert first is again
     for n in range(30):
-        wanted = torch.linalg.vector_norm(found.state(1, n), dim=(-2, -1))
-        assert torch.allclose(first[:, n], wanted, rtol=1e-12, atol=0)
+        expected = torch.linalg.vector_norm(actual.state(1, n), dim=(-2, -1))
+        assert torch.allclose(first[:, n], expected, rtol=1e-12, atol=0)

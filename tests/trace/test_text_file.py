@@ -25,56 +25,56 @@ ENCODINGS = {
 }
 
 
-def written(text: str, encoding: str) -> bytes:
+def encode(text: str, encoding: str) -> bytes:
     mark, codec = ENCODINGS[encoding]
     return mark + text.encode(codec)
 
 
-def decoded(content: bytes) -> FileText:
+def decode(content: bytes) -> FileText:
     return decode_text(content, "a.txt", len(content))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@given(parts=st.lists(WRITABLE), line_end=st.sampled_from(["\n", "\r\n"]))
-def test_what_was_written_comes_back(encoding: str, parts: list[str], line_end: str) -> None:
-    text = "fox " + "\n".join(parts)
-    found = decoded(written(text.replace("\n", line_end), encoding))
-    assert found.text == text
-    assert not found.cut
-    assert found.size == len(written(text.replace("\n", line_end), encoding))
+@given(lines=st.lists(WRITABLE), line_end=st.sampled_from(["\n", "\r\n"]))
+def test_what_was_written_comes_back(encoding: str, lines: list[str], line_end: str) -> None:
+    text = "fox " + "\n".join(lines)
+    file_text = decode(encode(text.replace("\n", line_end), encoding))
+    assert file_text.text == text
+    assert not file_text.cut
+    assert file_text.size == len(encode(text.replace("\n", line_end), encoding))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @given(text=st.text(st.sampled_from("aé字🦊\n"), min_size=1, max_size=20), most=st.integers(4, 70))
 def test_a_long_file_is_cut_between_two_characters(encoding: str, text: str, most: int) -> None:
     assume(text.strip())
-    content = written("fox" + text.replace("\n", "\r\n"), encoding)
+    content = encode("fox" + text.replace("\n", "\r\n"), encoding)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_file, "MOST_DECODED", max(most, 8))
-        found = decoded(content)
-        assert found.cut == (len(content) > max(most, 8))
-        assert ("fox" + text).startswith(found.text)
+        file_text = decode(content)
+        assert file_text.cut == (len(content) > max(most, 8))
+        assert ("fox" + text).startswith(file_text.text)
         # no more than one character, or the half of a line end, is lost at the cut
-        full = written(found.text.replace("\n", "\r\n"), encoding)
+        full = encode(file_text.text.replace("\n", "\r\n"), encoding)
         assert len(full) <= len(content)
-        assert not found.cut or len(full) > max(most, 8) - 4
+        assert not file_text.cut or len(full) > max(most, 8) - 4
         # the page sends the beginning and tells the size
-        assert decode_text(content[: max(most, 8)], "a.txt", len(content)) == found
+        assert decode_text(content[: max(most, 8)], "a.txt", len(content)) == file_text
 
 
 @given(before=st.text(st.sampled_from("aé字"), max_size=8), bad=st.sampled_from([b"\xe9", b"\xff"]))
 def test_the_first_byte_that_is_no_utf_8_is_named(before: str, bad: bytes) -> None:
     content = before.encode() + bad + b" and more"
     with pytest.raises(TextFileError, match=f"at byte {len(before.encode())}; save it as UTF-8"):
-        decoded(content)
+        decode(content)
     with pytest.raises(TextFileError, match=f"at byte {3 + len(before.encode())};.*converted"):
-        decoded(codecs.BOM_UTF8 + content)
+        decode(codecs.BOM_UTF8 + content)
 
 
 def test_half_a_surrogate_pair_is_no_utf_16() -> None:
     content = codecs.BOM_UTF16_LE + "ab".encode("utf-16-le") + b"\x00\xd8" + b"c\x00"
     with pytest.raises(TextFileError, match="not valid UTF-16 at byte 6; save it as UTF-8"):
-        decoded(content)
+        decode(content)
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_half_a_surrogate_pair_is_no_utf_16() -> None:
 )
 def test_what_is_no_text_is_refused_by_its_content(content: bytes, sentence: str) -> None:
     with pytest.raises(TextFileError, match=rf"^a\.txt .*{sentence}.*\.$"):
-        decoded(content)
+        decode(content)
 
 
 def test_a_text_may_begin_as_an_image_does_and_have_a_control_character() -> None:
     for text in ("BMW", "RIFFs", "BZh", "GIF8", "a\x1b[1m colour \x1b[0m", "page\f" + "x" * 99):
-        assert decoded(text.encode()).text == text
-    assert decoded(b"x" * 99 + b"\x01").text.endswith("\x01")
+        assert decode(text.encode()).text == text
+    assert decode(b"x" * 99 + b"\x01").text.endswith("\x01")
 
 
 def no_reading(patch: pytest.MonkeyPatch) -> None:
@@ -207,12 +207,12 @@ def test_a_file_that_may_not_be_read_is_refused(
 @given(content=st.binary(max_size=60))
 def test_any_bytes_are_a_text_or_refused_with_a_sentence(content: bytes) -> None:
     try:
-        found = decoded(content)
+        file_text = decode(content)
     except TextFileError as error:
         sentence = str(error)
     else:
-        assert found.text.strip()
-        assert "\r\n" not in found.text
+        assert file_text.text.strip()
+        assert "\r\n" not in file_text.text
         return
     assert sentence.startswith("a.txt ")
     assert sentence.endswith(".")

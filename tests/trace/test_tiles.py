@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from retnet_viz.model import RetNet
 from retnet_viz.trace import trace
 from retnet_viz.trace.tiles.pictures import KINDS, RESOLUTION, Plane, View
-from retnet_viz.trace.views.cost import measure
+from retnet_viz.trace.views.pass_cost import measure
+from tests.support.examples import examples
 
 ModelFactory = Callable[..., RetNet]
 tiles, band, window_module = (
@@ -55,7 +56,7 @@ def inputs(
     return (q * scale[0]).to(dtype), (k * scale[1]).to(dtype)
 
 
-def whole(q: Tensor, k: Tensor, gamma: float, kind: str) -> Tensor:
+def full_plane(q: Tensor, k: Tensor, gamma: float, kind: str) -> Tensor:
     """(T, T) float64, the plane of one head, NaN above the diagonal."""
     q, k = q.double(), k.double()
     lag = torch.arange(len(q))[:, None] - torch.arange(len(q))
@@ -65,7 +66,7 @@ def whole(q: Tensor, k: Tensor, gamma: float, kind: str) -> Tensor:
     return plane.masked_fill(lag < 0, math.nan)
 
 
-def pooled(plane: Tensor, view: View) -> Tensor:
+def pool_cells(plane: Tensor, view: View) -> Tensor:
     """What a view should show: in each pixel the cell of largest magnitude, NaN without cells."""
     p = view.tokens_per_pixel
     window = plane[view.rows.start : view.rows.stop, view.cols.start : view.cols.stop]
@@ -102,28 +103,28 @@ def windows(draw: st.DrawFn, length: int) -> dict[str, Any]:
     return {**ranges, **sizes}
 
 
-def check(view: View, asked: dict[str, Any], plane: Tensor, scale: float) -> None:
+def check(view: View, request: dict[str, Any], plane: Tensor, scale: float) -> None:
     """Everything that a view promises. `scale` is the largest ||q|| ||k||, the unit of rounding."""
     p = view.tokens_per_pixel
-    fits = [len(asked["rows"]) <= asked["height"] * s for s in (p, p / 2)]
-    fits_too = [len(asked["cols"]) <= asked["width"] * s for s in (p, p / 2)]
+    fits = [len(request["rows"]) <= request["height"] * s for s in (p, p / 2)]
+    fits_too = [len(request["cols"]) <= request["width"] * s for s in (p, p / 2)]
     assert fits[0]
     assert fits_too[0]
     assert p == 1 or not (fits[1] and fits_too[1])
-    for got, wanted in ((view.rows, asked["rows"]), (view.cols, asked["cols"])):
-        assert got.start <= wanted.start < got.start + p
-        assert wanted.stop <= got.stop < wanted.stop + p
-        assert got.start % p == 0
-        assert got.stop % p == 0 or got.stop == len(plane)
+    for tokens, expected_tokens in ((view.rows, request["rows"]), (view.cols, request["cols"])):
+        assert tokens.start <= expected_tokens.start < tokens.start + p
+        assert expected_tokens.stop <= tokens.stop < expected_tokens.stop + p
+        assert tokens.start % p == 0
+        assert tokens.stop % p == 0 or tokens.stop == len(plane)
     height, width = view.values.shape
     assert (height, width) == (len(view.rows[::p]), len(view.cols[::p]))
-    assert height <= asked["height"] + 1
-    assert width <= asked["width"] + 1
+    assert height <= request["height"] + 1
+    assert width <= request["width"] + 1
     assert view.values.dtype == torch.float32
 
     lag = nearest(view)
     assert torch.equal(view.values.isnan(), lag < 0)
-    values, expected = view.values.nan_to_num().double(), pooled(plane, view).nan_to_num()
+    values, expected = view.values.nan_to_num().double(), pool_cells(plane, view).nan_to_num()
     rounding = 1e-5 * scale
     assert view.peak == pytest.approx(values.abs().max().item())
     if not view.exact:
@@ -142,7 +143,7 @@ def check(view: View, asked: dict[str, Any], plane: Tensor, scale: float) -> Non
     assert far.abs().max() <= view.bound * (1 + 1e-6)
 
 
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 @given(
     data=st.data(),
     length=st.integers(1, 300),
@@ -162,30 +163,30 @@ def test_a_view_shows_the_largest_cell_of_each_pixel(
     seed: int,
 ) -> None:
     q, k = inputs(length, seed, spread, dtype=dtype)
-    plane = whole(q[0], k[0], gamma, kind)
+    plane = full_plane(q[0], k[0], gamma, kind)
     pictures = Plane(q, k, torch.tensor([gamma]), kind)
     scale = (q[0].norm(dim=1).max() * k[0].norm(dim=1).max()).item()
     top = plane.nan_to_num().abs().max().item()
     assert pictures.peak(0) == pytest.approx(top, rel=1e-5, abs=1e-5 * scale)
     for _ in range(4):
-        asked = data.draw(windows(length))
+        request = data.draw(windows(length))
         limit = data.draw(st.sampled_from([None, top, 0.01 * top, 10 * top]))
-        check(pictures.view(0, limit=limit, **asked), asked, plane, max(scale, 1.0))
+        check(pictures.view(0, limit=limit, **request), request, plane, max(scale, 1.0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_longer_text_at_every_zoom(kind: str) -> None:
     q, k = inputs(1500, 3, 0.5)
-    plane = whole(q[0], k[0], 0.97, kind)
+    plane = full_plane(q[0], k[0], 0.97, kind)
     pictures = Plane(q, k, torch.tensor([0.97]), kind)
     scale = (q[0].norm(dim=1).max() * k[0].norm(dim=1).max()).item()
     for zoom in range(12):
-        asked = {"rows": range(700, min(1500, 700 + 2**zoom)), "cols": range(600, 1203)}
-        asked |= {"height": 50, "width": 50}
-        check(pictures.view(0, **asked), asked, plane, scale)
-        asked = {"rows": range(1500), "cols": range(1500), "height": 2**zoom, "width": 2**zoom}
+        request = {"rows": range(700, min(1500, 700 + 2**zoom)), "cols": range(600, 1203)}
+        request |= {"height": 50, "width": 50}
+        check(pictures.view(0, **request), request, plane, scale)
+        request = {"rows": range(1500), "cols": range(1500), "height": 2**zoom, "width": 2**zoom}
         if zoom < 9:
-            check(pictures.view(0, **asked), asked, plane, scale)
+            check(pictures.view(0, **request), request, plane, scale)
 
 
 @given(data=st.data(), length=st.integers(1, 300), gamma=st.sampled_from(GAMMAS))
@@ -197,8 +198,11 @@ def test_moving_over_kept_tiles_shows_what_a_new_plane_shows(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "TILES_KEPT", data.draw(st.sampled_from([1, 3, 128])))
         for _ in range(6):
-            asked = data.draw(windows(length))
-            again, new = kept.view(0, **asked), Plane(q, k, torch.tensor([gamma])).view(0, **asked)
+            request = data.draw(windows(length))
+            again, new = (
+                kept.view(0, **request),
+                Plane(q, k, torch.tensor([gamma])).view(0, **request),
+            )
             same(again.values, new.values)
             assert (again.bound, again.reach, again.peak) == (new.bound, new.reach, new.peak)
             assert len(kept._tiles) <= tiles.TILES_KEPT
@@ -207,10 +211,10 @@ def test_moving_over_kept_tiles_shows_what_a_new_plane_shows(
 def test_tiles_are_computed_once() -> None:
     q, k = inputs(300, 0)
     plane = Plane(q, k, torch.tensor([0.9]))
-    asked = {"cols": range(200), "height": 300, "width": 300}
-    plane.view(0, range(10, 200), **asked)
+    request = {"cols": range(200), "height": 300, "width": 300}
+    plane.view(0, range(10, 200), **request)
     before = dict(plane._tiles)
-    plane.view(0, range(11, 201), **asked)
+    plane.view(0, range(11, 201), **request)
     assert all(plane._tiles[key] is before[key] for key in before)
     assert before
 
@@ -229,7 +233,7 @@ def test_the_peak_is_found_wherever_it_is(dtype: torch.dtype) -> None:
         far = q.clone(), k.clone()
         far[0][0, n], far[1][0, m] = 40.0, -50.0
         plane = Plane(*far, torch.tensor([0.99]))
-        expected = whole(far[0][0], far[1][0], 0.99, "retention").nan_to_num().abs().max()
+        expected = full_plane(far[0][0], far[1][0], 0.99, "retention").nan_to_num().abs().max()
         assert plane.peak(0) == pytest.approx(expected.item(), rel=1e-5)
         assert plane.view(0, range(300), range(300), 5, 5).peak == pytest.approx(plane.peak(0))
 
@@ -238,19 +242,19 @@ def test_one_loud_token_does_not_hide_what_may_be_left_out() -> None:
     """A first token of a large norm reaches far; the rest of the text does not."""
     q, k = inputs(300, 5)
     k[0, 0] *= 1e4
-    plane = whole(q[0], k[0], 0.9, "retention")
+    plane = full_plane(q[0], k[0], 0.9, "retention")
     pictures = Plane(q, k, torch.tensor([0.9]))
     scale = (q[0].norm(dim=1).max() * k[0].norm(dim=1).max()).item()
     limit = plane.nan_to_num()[:, 1:].abs().max().item()
     for size in (10, 80, 300):
-        asked = {"rows": range(300), "cols": range(300), "height": size, "width": size}
-        view = pictures.view(0, limit=limit, **asked)
-        check(view, asked, plane, scale)
-        column = pooled(plane, view)[:, 0].double()
+        request = {"rows": range(300), "cols": range(300), "height": size, "width": size}
+        view = pictures.view(0, limit=limit, **request)
+        check(view, request, plane, scale)
+        column = pool_cells(plane, view)[:, 0].double()
         torch.testing.assert_close(view.values[:, 0].double(), column, rtol=1e-4, atol=view.bound)
 
 
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 @given(st.integers(0, 120), st.integers(250, 440), st.integers(570, 700), st.integers(0, 99))
 def test_what_is_left_out_between_two_loud_tokens_is_bounded(
     loud: int, quiet: int, far: int, seed: int
@@ -262,13 +266,13 @@ def test_what_is_left_out_between_two_loud_tokens_is_bounded(
     strength[loud] = strength[far] = 1.0
     strength[quiet] = 1e-3
     k = k * strength
-    plane = whole(q[0], k[0], 1.0, "retention")
+    plane = full_plane(q[0], k[0], 1.0, "retention")
     pictures = Plane(q, k, torch.tensor([1.0]))
     scale = (q[0].norm(dim=1).max() * k[0].norm(dim=1).max()).item()
     for size in (120, 960):
-        asked = {"rows": range(960), "cols": range(960), "height": size, "width": size}
-        view = pictures.view(0, limit=scale, **asked)
-        check(view, asked, plane, scale)
+        request = {"rows": range(960), "cols": range(960), "height": size, "width": size}
+        view = pictures.view(0, limit=scale, **request)
+        check(view, request, plane, scale)
         assert view.bound >= plane[:, quiet].nan_to_num().abs().max()
 
 
@@ -278,16 +282,16 @@ def test_the_largest_cell_of_a_window(
     kind: str, data: st.DataObject, length: int, gamma: float
 ) -> None:
     q, k = inputs(length, 3)
-    plane = whole(q[0], k[0], gamma, kind)
-    asked = data.draw(windows(length))
-    rows, cols = asked["rows"], asked["cols"]
-    found = Plane(q, k, torch.tensor([gamma], dtype=torch.float64), kind).largest(0, rows, cols)
+    plane = full_plane(q[0], k[0], gamma, kind)
+    request = data.draw(windows(length))
+    rows, cols = request["rows"], request["cols"]
+    cell = Plane(q, k, torch.tensor([gamma], dtype=torch.float64), kind).largest(0, rows, cols)
     window = plane[rows.start : rows.stop, cols.start : cols.stop].abs()
     if window.isnan().all():
-        assert found is None
+        assert cell is None
         return
-    assert found is not None
-    n, m = found
+    assert cell is not None
+    n, m = cell
     assert n in rows
     assert m in cols
     assert n >= m
@@ -318,12 +322,12 @@ def test_heads_differ_and_their_order_is_kept() -> None:
     q, k = inputs(90, 7, heads=3)
     gamma = torch.tensor([0.5, 0.9, 1.0], dtype=torch.float64)
     pictures = Plane(q, k, gamma)
-    asked = {"rows": range(90), "cols": range(90), "height": 12, "width": 12}
+    request = {"rows": range(90), "cols": range(90), "height": 12, "width": 12}
     for head in (2, 0, 1):
-        plane = whole(q[head], k[head], gamma[head].item(), "retention")
+        plane = full_plane(q[head], k[head], gamma[head].item(), "retention")
         scale = (q[head].norm(dim=1).max() * k[head].norm(dim=1).max()).item()
-        check(pictures.view(head, **asked), asked, plane, scale)
-        same(pictures.view(head, **asked).values, Plane(q, k, gamma).view(head, **asked).values)
+        check(pictures.view(head, **request), request, plane, scale)
+        same(pictures.view(head, **request).values, Plane(q, k, gamma).view(head, **request).values)
 
 
 @given(
@@ -338,13 +342,13 @@ def test_bounds_in_place_of_too_many_cells(
     data: st.DataObject, length: int, gamma: float, kind: str, seed: int, budget: int
 ) -> None:
     q, k = inputs(length, seed, 1.0)
-    plane = whole(q[0], k[0], gamma, kind)
+    plane = full_plane(q[0], k[0], gamma, kind)
     scale = (q[0].norm(dim=1).max() * k[0].norm(dim=1).max()).item()
     pictures = Plane(q, k, torch.tensor([gamma]), kind, max_cells=0, max_view_cells=budget)
-    asked = data.draw(windows(length))
-    view = pictures.view(0, **asked)
+    request = data.draw(windows(length))
+    view = pictures.view(0, **request)
     assert view.limit >= plane.nan_to_num().abs().max() or view.exact
-    check(view, asked, plane, scale)
+    check(view, request, plane, scale)
 
 
 def test_a_view_says_whether_it_is_exact() -> None:
@@ -398,13 +402,13 @@ def test_what_is_prepared_is_not_computed_again() -> None:
 def test_one_plane_serves_every_limit() -> None:
     """What a low limit needed is used for a higher one, though it may have a coarser base."""
     q, k = inputs(300, 4)
-    dense = whole(q[0], k[0], 0.8, "retention")
+    dense = full_plane(q[0], k[0], 0.8, "retention")
     plane = Plane(q, k, torch.tensor([0.8]))
     top = plane.peak(0)
     for limit in (top, 30 * top, 1e-12 * top, top, 30 * top):
         for size in (300, 150, 75, 37, 18, 9):
-            asked = {"rows": range(300), "cols": range(300), "height": size, "width": size}
-            check(plane.view(0, limit=limit, **asked), asked, dense, 60.0)
+            request = {"rows": range(300), "cols": range(300), "height": size, "width": size}
+            check(plane.view(0, limit=limit, **request), request, dense, 60.0)
 
 
 def test_a_finer_resolution_leaves_out_less() -> None:
@@ -416,7 +420,7 @@ def test_a_finer_resolution_leaves_out_less() -> None:
     assert fine.reach is not None
     assert coarse.reach < fine.reach
     assert fine.bound < coarse.bound < 0.1 * coarse.limit
-    expected = pooled(whole(q[0], k[0], 0.9, "retention"), fine)
+    expected = pool_cells(full_plane(q[0], k[0], 0.9, "retention"), fine)
     torch.testing.assert_close(
         fine.values.double(), expected, rtol=1e-5, atol=fine.bound, equal_nan=True
     )

@@ -6,12 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+from retnet_viz.training.data import END
+
 LINES = [
     f"The {colour} {animal} sat on the {place}."
     for colour in ("red", "old", "shy")
     for animal in ("fox", "owl", "hen")
     for place in ("mat", "log", "hill", "wall")
 ]
+
+
+def write_stories(folder: Path) -> Path:
+    """A file of 36 short texts."""
+    path = folder / "stories.txt"
+    path.write_text(f"\n{END}\n".join(line * 3 for line in LINES) + f"\n{END}\n")
+    return path
 
 
 def arguments(data: Path, out: Path, **options: Any) -> list[str]:

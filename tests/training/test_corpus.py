@@ -43,11 +43,11 @@ def test_a_folder_a_file_and_a_compressed_file_hold_the_same_texts(tmp_path: Pat
     (folder / "picture.png").write_bytes(b"\x89PNG\xff")
     corpus = read_corpus(folder)
     assert corpus.texts == ["ein", "zwei", "drei ä"]
-    plain, packed = tmp_path / "same.txt", tmp_path / "same.txt.xz"
+    plain, compressed = tmp_path / "same.txt", tmp_path / "same.txt.xz"
     plain.write_bytes(one)
-    packed.write_bytes(lzma.compress(one))
-    assert read_corpus(plain).texts == read_corpus(packed).texts == ["ein", "zwei"]
-    assert read_corpus(plain).sha256 == read_corpus(packed).sha256 != corpus.sha256
+    compressed.write_bytes(lzma.compress(one))
+    assert read_corpus(plain).texts == read_corpus(compressed).texts == ["ein", "zwei"]
+    assert read_corpus(plain).sha256 == read_corpus(compressed).sha256 != corpus.sha256
 
 
 def damaged_xz() -> bytes:
@@ -94,9 +94,9 @@ def test_what_is_held_out_is_never_trained_on(tiny_tokenizer: Tokenizer, count: 
         assert train
         assert held_out
         return
-    apart = [part.removesuffix(END).split(END) for part in (train, held_out)]
-    assert sorted(apart[0] + apart[1]) == sorted(texts)
-    assert len(apart[1]) == max(1, count // 50)
+    texts_by_part = [part.removesuffix(END).split(END) for part in (train, held_out)]
+    assert sorted(texts_by_part[0] + texts_by_part[1]) == sorted(texts)
+    assert len(texts_by_part[1]) == max(1, count // 50)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.model import RetNet
 from retnet_viz.training.evaluation import evaluate
-from retnet_viz.training.lr_schedule import rate_share
+from retnet_viz.training.lr_schedule import lr_factor
 
 ModelFactory = Callable[..., RetNet]
 
@@ -50,20 +50,20 @@ def test_an_evaluation_can_stop_early(tiny_model: ModelFactory) -> None:
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_a_tenth() -> None:
-    shares = [rate_share(step, 100, 10, "cosine", 0.2) for step in range(100)]
-    assert shares[:10] == pytest.approx([0.1 * (n + 1) for n in range(10)])
-    assert max(shares) == shares[10] == 1
-    assert shares[10:] == sorted(shares[10:], reverse=True)
-    assert shares[55] == pytest.approx(0.55)
-    assert rate_share(100, 100, 10, "cosine", 0.2) == pytest.approx(0.1)
-    assert rate_share(0, 5, 0, "cosine", 0.2) == 1
+    factors = [lr_factor(step, 100, 10, "cosine", 0.2) for step in range(100)]
+    assert factors[:10] == pytest.approx([0.1 * (n + 1) for n in range(10)])
+    assert max(factors) == factors[10] == 1
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[55] == pytest.approx(0.55)
+    assert lr_factor(100, 100, 10, "cosine", 0.2) == pytest.approx(0.1)
+    assert lr_factor(0, 5, 0, "cosine", 0.2) == 1
 
 
 def test_a_stable_rate_falls_at_the_end_alone_and_to_nothing() -> None:
-    shares = [rate_share(step, 100, 10, "stable", 0.25) for step in range(101)]
-    assert shares[:10] == pytest.approx([0.1 * (n + 1) for n in range(10)])
-    assert set(shares[10:76]) == {1.0}
-    assert shares[75:] == pytest.approx([1 - n / 25 for n in range(26)])
+    factors = [lr_factor(step, 100, 10, "stable", 0.25) for step in range(101)]
+    assert factors[:10] == pytest.approx([0.1 * (n + 1) for n in range(10)])
+    assert set(factors[10:76]) == {1.0}
+    assert factors[75:] == pytest.approx([1 - n / 25 for n in range(26)])
     # What comes before the fall is that of a longer run.
-    assert shares[:76] == [rate_share(step, 300, 10, "stable", 0.25) for step in range(76)]
-    assert rate_share(4, 5, 0, "stable", 0.0) == 1
+    assert factors[:76] == [lr_factor(step, 300, 10, "stable", 0.25) for step in range(76)]
+    assert lr_factor(4, 5, 0, "stable", 0.0) == 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import resource
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from runs import arguments, files_of, log_of
+from runs import arguments, files_of, log_of, write_stories
 
 from retnet_viz.checkpoints import load
 from retnet_viz.checkpoints.native import DEFAULT
@@ -18,12 +19,19 @@ from retnet_viz.model import RetNet
 from retnet_viz.training import loop
 
 
-@pytest.fixture
-def finished(stories: Path, tmp_path: Path) -> Path:
-    """A short run that is done."""
-    run = tmp_path / "finished"
-    assert main(arguments(stories, run, steps=2, validate_every=2)) == 0
+@pytest.fixture(scope="module")
+def first_finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run that is done, made once."""
+    folder = tmp_path_factory.mktemp("first")
+    run = folder / "run"
+    assert main(arguments(write_stories(folder), run, steps=2, validate_every=2)) == 0
     return run
+
+
+@pytest.fixture
+def finished(first_finished: Path, tmp_path: Path) -> Path:
+    """A short run that is done, for one test alone."""
+    return shutil.copytree(first_finished, tmp_path / "finished")
 
 
 @pytest.mark.parametrize(
@@ -169,16 +177,16 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_the_last_checkpoint(
     stories: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    run, kept = tmp_path / "run", {}
+    run, files_before = tmp_path / "run", {}
     step = loop._step
     allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def fill(*given: Any) -> float:
-        if given[-1] == 5:
-            kept.update(files_of(run))
+    def fill(*arguments: Any) -> float:
+        if arguments[-1] == 5:
+            files_before.update(files_of(run))
             size = (run / "checkpoint" / "optimizer.safetensors").stat().st_size
             resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, allowed[1]))
-        return step(*given)
+        return step(*arguments)
 
     monkeypatch.setattr(loop, "_step", fill)
     try:
@@ -188,7 +196,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_the_last_checkpoint(
     error = capsys.readouterr().err
     assert f"{run} cannot be written to" in error
     assert "intact" in error
-    assert files_of(run) == kept
+    assert files_of(run) == files_before
     assert {path.name for path in run.iterdir()} == {"checkpoint", "log.jsonl"}
     monkeypatch.undo()
     assert main([*arguments(stories, run), "--resume"]) == 0
@@ -200,24 +208,24 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(
     stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], where: str,
 ) -> None:  # fmt: skip
-    run, kept = tmp_path / "run", {}
+    run, files_before = tmp_path / "run", {}
     step = loop._step
 
-    def fail(model: RetNet, *given: Any) -> float:
-        if given[-1] == 5:
-            kept.update(files_of(run))
-        loss = step(model, *given)
-        if given[-1] == 9 and where != "training":  # the last step before a validation
+    def fail(model: RetNet, *arguments: Any) -> float:
+        if arguments[-1] == 5:
+            files_before.update(files_of(run))
+        loss = step(model, *arguments)
+        if arguments[-1] == 9 and where != "training":  # the last step before a validation
             with torch.no_grad():
                 broken = model.norm.weight if where == "validation" else model.embedding.weight
                 broken[0] = math.nan  # row 0 of the embedding, the end of a text, is held out too
-        return math.inf if given[-1] == 9 and where == "training" else loss
+        return math.inf if arguments[-1] == 9 and where == "training" else loss
 
     monkeypatch.setattr(loop, "_step", fail)
     assert main(arguments(stories, run)) == 1
     error = capsys.readouterr().err
     assert "--learning-rate" in error
     assert "intact" in error
-    assert files_of(run) == kept
+    assert files_of(run) == files_before
     assert load(run / "checkpoint").config.d_model == 16
     assert [line["step"] for line in log_of(run)] == [5]

@@ -20,11 +20,11 @@ def model() -> RetNet:
     return RetNet(RetNetConfig(vocab_size=40, d_model=16, n_layers=1, n_heads=2))
 
 
-def seconds(times: dict[str, float], asked: list[tuple[str, int]]):
+def seconds(times: dict[str, float], calls: list[tuple[str, int]]):
     """In place of a clock: so long a row of each precision takes."""
 
     def measure(self: object, name: str, count: int) -> float:
-        asked.append((name, count))
+        calls.append((name, count))
         return times[name] * count
 
     return measure
@@ -41,15 +41,15 @@ def seconds(times: dict[str, float], asked: list[tuple[str, int]]):
 def test_auto_is_the_faster_one_and_what_is_hopeless_is_read_once(
     model: RetNet, monkeypatch: pytest.MonkeyPatch, times: dict[str, float], best: str, reason: str
 ) -> None:
-    asked: list[tuple[str, int]] = []
-    monkeypatch.setattr(precision._Probe, "_seconds", seconds(times, asked))
+    calls: list[tuple[str, int]] = []
+    monkeypatch.setattr(precision._Probe, "_time_step", seconds(times, calls))
     pace = fastest_precision(model, TrainingConfig("d", "o", context=100))
     assert pace.precision == best
     assert reason in pace.reason
     assert pace.tokens_per_second == pytest.approx(100 / times[best])
     if times["bfloat16"] > 1:
-        assert asked.count(("bfloat16", 1)) == 1
-        assert ("bfloat16", precision.ROWS) not in asked
+        assert calls.count(("bfloat16", 1)) == 1
+        assert ("bfloat16", precision.ROWS) not in calls
 
 
 def test_what_is_asked_for_is_kept(model: RetNet) -> None:
@@ -73,19 +73,19 @@ def test_a_run_says_its_precision_and_its_speed_first_and_goes_on_with_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     slow = {"float32": 0.001, "bfloat16": 0.1}
-    monkeypatch.setattr(precision._Probe, "_seconds", seconds(slow, []))
+    monkeypatch.setattr(precision._Probe, "_time_step", seconds(slow, []))
     words = arguments(stories, tmp_path / "run", precision="auto", steps=2, validate_every=1)
     assert main(words) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert "training in float32: bfloat16 takes 100.0 times as long here; about 24,000 tokens" in (
-        said
+        output
     )
-    assert "to the end" in said
-    kept = json.loads((tmp_path / "run" / "checkpoint" / "training.json").read_text())
-    assert kept["training"]["precision"] == "float32"
+    assert "to the end" in output
+    saved = json.loads((tmp_path / "run" / "checkpoint" / "training.json").read_text())
+    assert saved["training"]["precision"] == "float32"
     # On another machine the run keeps the precision that it began with.
     monkeypatch.setattr(
-        precision._Probe, "_seconds", seconds({"float32": 0.1, "bfloat16": 0.001}, [])
+        precision._Probe, "_time_step", seconds({"float32": 0.1, "bfloat16": 0.001}, [])
     )
     assert main([*words, "--resume"]) == 0
     assert "training in float32;" in capsys.readouterr().out

@@ -14,19 +14,19 @@ from retnet_viz.checkpoints import load
 from retnet_viz.cli import main
 from retnet_viz.model import RetNetConfig
 from retnet_viz.model.observe import listening
-from retnet_viz.training.run import begin
+from retnet_viz.training.run import init_model
 
 SHAPE = {"vocab_size": 60, "d_model": 64, "n_layers": 3}
 
 
-def made(config, *given):
+def make_model(config, *options):
     torch.manual_seed(4)
-    return begin(config, None, *given)
+    return init_model(config, None, *options)
 
 
 @pytest.mark.parametrize("kind", [RetNetConfig, TransformerConfig, MambaConfig])
 def test_matrices_between_layers_are_scaled_and_nothing_else(kind) -> None:
-    plain, scaled = made(kind(**SHAPE)), made(kind(**SHAPE), 3.0)
+    plain, scaled = make_model(kind(**SHAPE)), make_model(kind(**SHAPE), 3.0)
     ratios = {
         name: (scaled.get_parameter(name) / parameter).nan_to_num(1.0)
         for name, parameter in plain.named_parameters()
@@ -39,21 +39,21 @@ def test_matrices_between_layers_are_scaled_and_nothing_else(kind) -> None:
 
 def near_weights(model) -> torch.Tensor:
     """(layers, B, H, T, 3): what each token retains of itself and of the two before it."""
-    heard: list[torch.Tensor] = []
+    published: list[torch.Tensor] = []
     ids = torch.randint(60, (8, 40), generator=torch.Generator().manual_seed(1))
     with (
         torch.no_grad(),
-        listening(lambda name, x: heard.append(x) if name == "retention.weights" else None),
+        listening(lambda name, x: published.append(x) if name == "retention.weights" else None),
     ):
         model(ids)
-    weights = torch.stack(heard)[..., 2:, :]
+    weights = torch.stack(published)[..., 2:, :]
     rows = torch.arange(2, 40)
     return torch.stack([weights[..., rows - 2, rows - lag] for lag in (0, 1, 2)], -1)
 
 
 def test_retention_begins_positive_near_the_diagonal_where_that_is_asked_for() -> None:
     config = RetNetConfig(**SHAPE, angles="half_turn", rotation_base=100.0)
-    free, positive = (near_weights(made(config, 3.0, each)) for each in ("free", "positive"))
+    free, positive = (near_weights(make_model(config, 3.0, each)) for each in ("free", "positive"))
     assert (free[..., 1:] > 0).float().mean() == pytest.approx(0.5, abs=0.06)
     assert (positive[..., 0] > 0).all()
     assert (positive > 0).float().mean() > 0.75
@@ -64,14 +64,14 @@ def test_a_transformer_begins_to_read_what_is_near_in_the_same_way() -> None:
 
     def near(weights: str) -> float:
         """How much of each token's attention is on itself and the two before it, on average."""
-        heard: dict[str, list[torch.Tensor]] = {"attention.q": [], "attention.k": []}
+        published: dict[str, list[torch.Tensor]] = {"attention.q": [], "attention.k": []}
         ids = torch.randint(60, (8, 40), generator=torch.Generator().manual_seed(1))
         with (
             torch.no_grad(),
-            listening(lambda name, x: heard[name].append(x) if name in heard else None),
+            listening(lambda name, x: published[name].append(x) if name in published else None),
         ):
-            made(config, 3.0, weights)(ids)
-        q, k = (torch.stack(each) for each in heard.values())
+            make_model(config, 3.0, weights)(ids)
+        q, k = (torch.stack(each) for each in published.values())
         scores = q @ k.mT / 4  # d_k is 16
         attention = scores.masked_fill(~torch.ones(40, 40).bool().tril(), -math.inf).softmax(-1)
         return attention.triu(-2)[..., 20:, :].sum(-1).mean().item()
@@ -82,7 +82,7 @@ def test_a_transformer_begins_to_read_what_is_near_in_the_same_way() -> None:
 
 def test_a_mamba_has_nothing_to_make_positive() -> None:
     config = MambaConfig(**SHAPE)
-    free, positive = made(config, 1.0, "free"), made(config, 1.0, "positive")
+    free, positive = make_model(config, 1.0, "free"), make_model(config, 1.0, "positive")
     for name, parameter in free.named_parameters():
         assert torch.equal(positive.get_parameter(name), parameter)
 

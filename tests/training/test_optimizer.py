@@ -14,7 +14,7 @@ from retnet_viz.baselines import Mamba, MambaConfig, Transformer, TransformerCon
 from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.cli import main
 from retnet_viz.model import RetNet
-from retnet_viz.training.optimizer import Muon, make_optimizers, orthogonal
+from retnet_viz.training.optimizer import Muon, make_optimizers, orthogonalize
 
 ModelFactory = Callable[..., RetNet]
 
@@ -24,34 +24,37 @@ def test_the_update_has_the_directions_of_the_gradient_and_singular_values_near_
     shape: tuple[int, int],
 ) -> None:
     gradient = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    found = orthogonal(gradient)
-    assert found.dtype == torch.float32
+    actual = orthogonalize(gradient)
+    assert actual.dtype == torch.float32
     u, _, v = torch.linalg.svd(gradient, full_matrices=False)
-    inner = u.T @ found @ v.T  # diagonal, where the directions are the same
+    inner = u.T @ actual @ v.T  # diagonal, where the directions are the same
     assert (inner - inner.diag().diag()).abs().max() < 1e-3
     assert inner.diag().min() > 0.5
     assert inner.diag().max() < 1.4
 
 
-@pytest.mark.parametrize(("precision", "apart"), [("float32", 0.03), ("bfloat16", 0.02)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0.03), ("bfloat16", 0.02)])
 def test_a_step_is_that_of_torch_but_for_the_rounding_of_bfloat16(
-    precision: str, apart: float
+    precision: str, tolerance: float
 ) -> None:
     generator = torch.Generator().manual_seed(2)
     start = torch.randn(12, 20, generator=generator)
-    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    ours, torch_weights = (torch.nn.Parameter(start.clone()) for _ in range(2))
     options = {"lr": 0.02, "weight_decay": 0.1}
     pair = (
-        (ours, Muon([{"params": [ours], "stacked": 1}], precision=precision, **options)),
-        (theirs, torch.optim.Muon([theirs], adjust_lr_fn="match_rms_adamw", **options)),
+        (ours, Muon([{"params": [ours], "n_matrices": 1}], precision=precision, **options)),
+        (
+            torch_weights,
+            torch.optim.Muon([torch_weights], adjust_lr_fn="match_rms_adamw", **options),
+        ),
     )
     for _ in range(4):
         gradient = torch.randn(12, 20, generator=generator)
         for parameter, optimizer in pair:
             parameter.grad = gradient.clone()
             optimizer.step()
-    moved = (theirs - start).norm()
-    assert (ours - theirs).norm() < apart * moved
+    step_norm = (torch_weights - start).norm()
+    assert (ours - torch_weights).norm() < tolerance * step_norm
 
 
 def test_matrices_that_are_stacked_in_one_parameter_are_changed_one_by_one() -> None:
@@ -62,13 +65,13 @@ def test_matrices_that_are_stacked_in_one_parameter_are_changed_one_by_one() -> 
         ([whole], [gradient], 3),
         (parts, gradient.chunk(3), 1),
     ):
-        muon = Muon([{"params": parameters, "stacked": stacked}], 0.02, 0.1, "float32")
+        muon = Muon([{"params": parameters, "n_matrices": stacked}], 0.02, 0.1, "float32")
         for parameter, each in zip(parameters, gradients, strict=True):
             parameter.grad = each.clone()
         muon.step()
     assert torch.equal(whole, torch.cat(parts))
     stacked = {
-        len(group["params"]): group["stacked"]
+        len(group["params"]): group["n_matrices"]
         for model in (
             Transformer(TransformerConfig(vocab_size=40, d_model=8, n_layers=1, n_heads=2)),
         )
@@ -106,10 +109,12 @@ def test_a_run_with_muon_goes_on_bit_for_bit(stories: Path, tmp_path: Path) -> N
     assert main(arguments(stories, parted, steps=4, **short)) == 0
     assert main([*arguments(stories, parted, steps=8, **options), "--resume"]) == 0
     for name in ("model.safetensors", "optimizer.safetensors"):
-        wanted, found = (dict(Weights([run / "checkpoint" / name])) for run in (straight, parted))
-        assert found.keys() == wanted.keys()
-        for key in wanted:
-            assert torch.equal(found[key], wanted[key]), key
+        expected, actual = (
+            dict(Weights([run / "checkpoint" / name])) for run in (straight, parted)
+        )
+        assert actual.keys() == expected.keys()
+        for key in expected:
+            assert torch.equal(actual[key], expected[key]), key
     assert log_of(parted)[-1]["loss"] == log_of(straight)[-1]["loss"]
 
 

@@ -67,16 +67,16 @@ def test_a_model_that_looks_back_recalls_all_and_its_control_nothing(
     tokenizer: Tokenizer, held_out: Tensor
 ) -> None:
     recall = measure_recall(LooksBack(tokenizer), held_out[:4000], samples=3, lags=(16, 64))
-    assert [each.length for each in recall.copies] == list(COPY_LENGTHS)
-    assert all(each.second > 0.97 and each.third == 1 for each in recall.copies)
-    assert [(each.kind, each.lag) for each in recall.words] == [
+    assert [figure.length for figure in recall.copies] == list(COPY_LENGTHS)
+    assert all(figure.second > 0.97 and figure.third == 1 for figure in recall.copies)
+    assert [(figure.kind, figure.lag) for figure in recall.words] == [
         (kind, lag) for kind in PATTERNS for lag in (16, 64)
     ]
     sure = math.exp(9) / (math.exp(9) + tokenizer.vocab_size - 1)
-    for each in recall.words:
-        assert (each.accuracy, each.control_accuracy, each.texts) == (1, 0, 3)
-        assert each.probability == pytest.approx(sure, rel=1e-5)
-        assert each.control_probability < 1e-3
+    for figure in recall.words:
+        assert (figure.accuracy, figure.control_accuracy, figure.texts) == (1, 0, 3)
+        assert figure.probability == pytest.approx(sure, rel=1e-5)
+        assert figure.control_probability < 1e-3
     assert recall.second_reading < -2
     assert recall.late is not None
 
@@ -85,8 +85,8 @@ def test_a_model_that_knows_nothing_recalls_nothing(tokenizer: Tokenizer, held_o
     blank = LooksBack(tokenizer, reach=0)
     recall = measure_recall(blank, held_out[:4000], samples=2, lags=(16,))
     # A model that finds all alike says token 0, which a row may have.
-    assert all(max(each.second, each.third) < 0.1 for each in recall.copies)
-    assert all(each.accuracy == each.control_accuracy == 0 for each in recall.words)
+    assert all(max(figure.second, figure.third) < 0.1 for figure in recall.copies)
+    assert all(figure.accuracy == figure.control_accuracy == 0 for figure in recall.words)
     assert recall.second_reading == pytest.approx(0, abs=1e-5)
     assert recall.late == pytest.approx(0, abs=1e-5)
 
@@ -101,8 +101,8 @@ def test_copying_is_counted_in_its_pass(tokenizer: Tokenizer, held_out: Tensor) 
                 logits[torch.arange(len(ids)), n, ids[:, n - 31]] = 1
             return Output(logits, None)
 
-    found = measure_recall(Echo(tokenizer), held_out[:1200], samples=2, lags=()).copies
-    assert [(each.second < 0.1, each.third) for each in found[1:]] == [(True, 1), (True, 0)]
+    results = measure_recall(Echo(tokenizer), held_out[:1200], samples=2, lags=()).copies
+    assert [(figure.second < 0.1, figure.third) for figure in results[1:]] == [(True, 1), (True, 0)]
 
 
 @pytest.mark.parametrize("kind", PATTERNS)
@@ -111,18 +111,20 @@ def test_a_word_comes_again_exactly_its_lag_later(
     tokenizer: Tokenizer, held_out: Tensor, kind: str, lag: int
 ) -> None:
     words = NAMES if kind == "name" else THINGS
-    asked = list(questions(Story(held_out, tokenizer), kind, lag, 12))
-    assert len(asked) == 12 or lag == 8
-    for each in asked:
-        text, control = tokenizer.decode(each.ids), tokenizer.decode(each.control)
-        assert each.ids[-lag] == each.answer
+    tests = list(questions(Story(held_out, tokenizer), kind, lag, 12))
+    assert len(tests) == 12 or lag == 8
+    for test in tests:
+        text, control = tokenizer.decode(test.ids), tokenizer.decode(test.control)
+        assert test.ids[-lag] == test.answer
         assert any(f" {word}" in text for word in words)
         # What is asked stands word for word before what was told.
-        told = each.ids[: len(each.ids) - lag]
-        asks = next(size for size in range(len(told), 0, -1) if told[-size:] == each.ids[-size:])
-        assert len(tokenizer.decode(each.ids[-asks:]).split()) >= 2
+        opening = test.ids[: len(test.ids) - lag]
+        asks = next(
+            size for size in range(len(opening), 0, -1) if opening[-size:] == test.ids[-size:]
+        )
+        assert len(tokenizer.decode(test.ids[-asks:]).split()) >= 2
         assert text != control
-        same = [a == b for a, b in zip(reversed(each.ids), reversed(each.control), strict=False)]
+        same = [a == b for a, b in zip(reversed(test.ids), reversed(test.control), strict=False)]
         assert all(same[: lag - 8])
 
 
@@ -131,21 +133,21 @@ def test_the_distance_stays_where_less_of_it_is_noise(
     tokenizer: Tokenizer, held_out: Tensor, noise: float
 ) -> None:
     blank = tokenizer.encode("\n")[0]
-    asked = list(questions(Story(held_out, tokenizer), "thing", 64, 6, noise))
-    assert len(asked) == 6
-    for each in asked:
-        assert each.ids[-64] == each.answer
-        between = each.ids[-64:]
+    tests = list(questions(Story(held_out, tokenizer), "thing", 64, 6, noise))
+    assert len(tests) == 6
+    for test in tests:
+        assert test.ids[-64] == test.answer
+        between = test.ids[-64:]
         blanks = sum(a == b == blank for a, b in pairwise(between))
         assert 45 * (1 - noise) - 4 <= blanks <= 60 * (1 - noise) + 2
 
 
 def test_recall_by_noise_asks_at_each_share(tokenizer: Tokenizer, held_out: Tensor) -> None:
-    found = recall_by_noise(LooksBack(tokenizer), held_out[:6000], samples=2)
-    assert [(each.noise, each.lag, each.kind) for each in found] == [
+    results = recall_by_noise(LooksBack(tokenizer), held_out[:6000], samples=2)
+    assert [(figure.noise, figure.lag, figure.kind) for figure in results] == [
         (noise, 64, "thing") for noise in NOISES
     ]
-    assert all((each.accuracy, each.control_accuracy) == (1, 0) for each in found)
+    assert all((figure.accuracy, figure.control_accuracy) == (1, 0) for figure in results)
 
 
 def test_the_stories_that_ship_are_held_out_and_their_names_are_not_asked_for(
@@ -170,7 +172,10 @@ def test_evaluate_prints_a_table_and_the_same_as_json(
         model: RetNet = tiny_model()
         model.tokenizer = tiny_tokenizer
         save(model, tmp_path / name)
-    words = ["evaluate", str(tmp_path / "one"), str(tmp_path / "two"), "--samples", "2"]
+    few = tmp_path / "few.txt"
+    few.write_text(f"\n{END}\n".join([*read_corpus(HELD_OUT).texts[:2], ""]))
+    words = ["evaluate", *(str(tmp_path / name) for name in ("one", "two"))]
+    words += ["--samples", "2", "--data", str(few)]
     assert main(words) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[0].split() == ["one", "two"]
@@ -179,7 +184,7 @@ def test_evaluate_prints_a_table_and_the_same_as_json(
     assert {**one, "name": "two"} == two
     (loss,) = (line for line in table if line.startswith("loss, nats"))
     assert loss.split()[-2:] == [f"{one['evaluation']['loss']:.4f}"] * 2
-    assert [each["length"] for each in one["recall"]["copies"]] == list(COPY_LENGTHS)
+    assert [figure["length"] for figure in one["recall"]["copies"]] == list(COPY_LENGTHS)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from retnet_viz.training import TrainingConfig
 from retnet_viz.training.loop import rows_of_step
 from retnet_viz.training.recall import NAMES
 from retnet_viz.training.recurring import (
+    IGNORE_INDEX,
     KINDS,
     SHORT,
     SPANS,
-    UNCOUNTED,
     RecurringRows,
     invented_name,
 )
@@ -49,17 +49,17 @@ def test_a_row_is_drawn_by_the_seed_and_its_targets_are_the_next_tokens(
 ) -> None:
     inputs, targets = drawn(rows, kind, 3)
     assert inputs.shape == targets.shape == (LENGTH,)
-    counted = targets[:-1] != UNCOUNTED
-    assert torch.equal(inputs[1:][counted], targets[:-1][counted])
-    again = drawn(rows, kind, 3)
-    assert torch.equal(again[0], inputs)
-    assert torch.equal(again[1], targets)
+    is_target = targets[:-1] != IGNORE_INDEX
+    assert torch.equal(inputs[1:][is_target], targets[:-1][is_target])
+    repeated = drawn(rows, kind, 3)
+    assert torch.equal(repeated[0], inputs)
+    assert torch.equal(repeated[1], targets)
     assert not torch.equal(drawn(rows, kind, 4)[0], inputs)
 
 
 def spans(inputs: torch.Tensor) -> list[tuple[int, int]]:
     """(tokens, passes) of the spans of a row, but of the last one or two, which it may cut off."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     row, start = inputs.tolist(), 0
     while start < len(row):
         sizes = range(SPANS[0], (len(row) - start) // 2)
@@ -68,11 +68,11 @@ def spans(inputs: torch.Tensor) -> list[tuple[int, int]]:
         )
         if not size:
             break
-        again = row[start + 2 * size : start + 3 * size]
-        passes = 3 if row[start : start + size] == again else 2
-        found.append((size, passes))
+        repeated = row[start + 2 * size : start + 3 * size]
+        passes = 3 if row[start : start + size] == repeated else 2
+        spans.append((size, passes))
         start += size * passes
-    return found[:-1]
+    return spans[:-1]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_spans_come_two_or_three_times_each(numbered: RecurringRows, kind: str) 
             sizes.add(size)
             all_passes.add(passes)
             # Counted is what the first pass tells, and nothing of that pass itself.
-            is_counted = targets[start : start + size * passes - 1] != UNCOUNTED
+            is_counted = targets[start : start + size * passes - 1] != IGNORE_INDEX
             foretold = torch.arange(size * passes - 1) >= size
             assert torch.equal(is_counted, foretold | (kind == "span"))
             start += size * passes
@@ -102,9 +102,9 @@ def test_spans_come_two_or_three_times_each(numbered: RecurringRows, kind: str) 
 
 
 def test_spans_grow_from_short_ones(numbered: RecurringRows) -> None:
-    def longest(grown: float) -> int:
+    def longest(growth: float) -> int:
         rows = (
-            numbered.draw("random", LENGTH, torch.Generator().manual_seed(seed), grown)[0]
+            numbered.draw("random", LENGTH, torch.Generator().manual_seed(seed), growth)[0]
             for seed in range(25)
         )
         return max(size for row in rows for size, _ in spans(row))
@@ -130,12 +130,12 @@ def test_sentences_come_again_with_the_words_that_replaced_others(
     changed = 0
     for seed in range(20):
         text = tokenizer.decode(drawn(rows, "sentence", seed)[0].tolist())
-        sentences = [each.strip() for each in re.findall(r"[^.]+\.", text)]
-        new = [each for each in sentences[1:] if f"{each} " not in STORY]
-        again = {each for each in new if new.count(each) > 1}
-        changed += len(again)
+        sentences = [sentence.strip() for sentence in re.findall(r"[^.]+\.", text)]
+        new = [sentence for sentence in sentences[1:] if f"{sentence} " not in STORY]
+        repeated = {sentence for sentence in new if new.count(sentence) > 1}
+        changed += len(repeated)
         # The corpus says only three sentences: what is told twice was told twice by the row.
-        assert all(len(each.split()) >= 3 for each in again)
+        assert all(len(sentence.split()) >= 3 for sentence in repeated)
     assert changed > 10
 
 
@@ -147,7 +147,7 @@ def test_a_name_is_replaced_wherever_it_stands(rows: RecurringRows, tokenizer: T
         assert "Peter" not in text
         (name,) = set(re.findall(r"and ([A-Z]\w+) (?:looked|went)", text))
         assert text.count(name) > 5
-        assert (targets != UNCOUNTED).all()
+        assert (targets != IGNORE_INDEX).all()
         names.add(name)
     assert len(names) > 8
 
@@ -162,21 +162,21 @@ def test_a_corpus_without_names_or_sentences_still_gives_rows(tokenizer: Tokeniz
 def test_a_word_is_replaced_wherever_it_stands_and_its_first_place_is_not_counted(
     rows: RecurringRows,
 ) -> None:
-    replaced = 0
+    n_replaced = 0
     for start in range(0, 400, 80):
         story = rows.ids[start : start + 81].long()
         generator = torch.Generator().manual_seed(start)
         rows._window = lambda length, _, story=story: story[:length]  # type: ignore[method-assign]
         inputs, targets = rows.draw("word", 80, generator)
-        row = torch.cat([inputs, torch.where(targets == UNCOUNTED, story[1:], targets)[-1:]])
+        row = torch.cat([inputs, torch.where(targets == IGNORE_INDEX, story[1:], targets)[-1:]])
         for word in story[row != story].unique().tolist():
             at = (story == word).nonzero().flatten()
             assert len(at) > 1
             assert len(row[at].unique()) == 1
-            assert at[0] == 0 or targets[at[0] - 1] == UNCOUNTED
-            replaced += 1
-        assert (targets == UNCOUNTED).sum() <= len(story[row != story].unique())
-    assert replaced
+            assert at[0] == 0 or targets[at[0] - 1] == IGNORE_INDEX
+            n_replaced += 1
+        assert (targets == IGNORE_INDEX).sum() <= len(story[row != story].unique())
+    assert n_replaced
 
 
 def test_names_of_training_are_not_those_that_recall_is_asked_for() -> None:
@@ -205,7 +205,7 @@ def test_the_share_of_recurring_rows_falls_over_its_steps(rows: RecurringRows) -
     def share(step: int) -> float:
         inputs, targets = rows_of_step(rows, config, step)
         assert inputs.shape == targets.shape == (50, 60)
-        return (targets[:, 0] == UNCOUNTED).float().mean().item()
+        return (targets[:, 0] == IGNORE_INDEX).float().mean().item()
 
     early, late = (sum(map(share, steps)) / 10 for steps in (range(20, 30), range(120, 130)))
     assert early == pytest.approx(0.77, abs=0.1)
@@ -220,21 +220,21 @@ def test_the_first_steps_are_for_copying_and_their_spans_grow(rows: RecurringRow
 
     def longest(step: int) -> int:
         inputs, targets = rows_of_step(rows, config, step)
-        assert (targets[:, 0] == UNCOUNTED).all()
+        assert (targets[:, 0] == IGNORE_INDEX).all()
         return max(size for row in inputs for size, _ in spans(row))
 
     assert longest(0) <= SHORT < longest(5) < longest(9) <= SPANS[1]
     _, targets = rows_of_step(rows, config, 10)
-    assert (targets != UNCOUNTED).all()
+    assert (targets != IGNORE_INDEX).all()
 
 
 def test_rows_of_the_corpus_stay_as_they_were_beside_recurring_ones(rows: RecurringRows) -> None:
     plain = TrainingConfig("d", "o", batch_size=30, context=40)
     mixed = TrainingConfig("d", "o", batch_size=30, context=40, recurring=0.5, recurring_end=0.5)
-    wanted, found = rows_of_step(rows, plain, 5), rows_of_step(rows, mixed, 5)
-    same = (wanted[0] == found[0]).all(1)
+    plain_rows, mixed_rows = rows_of_step(rows, plain, 5), rows_of_step(rows, mixed, 5)
+    same = (plain_rows[0] == mixed_rows[0]).all(1)
     assert 5 < int(same.sum()) < 25
-    assert torch.equal(wanted[1][same], found[1][same])
+    assert torch.equal(plain_rows[1][same], mixed_rows[1][same])
     # Inputs and targets of each row belong together, recurring or not.
-    counted = found[1][:, :-1] != UNCOUNTED
-    assert torch.equal(found[0][:, 1:][counted], found[1][:, :-1][counted])
+    is_target = mixed_rows[1][:, :-1] != IGNORE_INDEX
+    assert torch.equal(mixed_rows[0][:, 1:][is_target], mixed_rows[1][:, :-1][is_target])

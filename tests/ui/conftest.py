@@ -6,11 +6,18 @@ import retnet_viz as rv
 
 
 @pytest.fixture
-def explorer(shipped_model):
-    widget = rv.explore(shipped_model, "The old man said to the boy, and the boy said")
-    yield widget
-    widget.stop()
-    widget.close_all()
+def opened():
+    """Keeps each page that it is given, and gives it back; all are ended after the test."""
+    pages = []
+    yield lambda page: pages.append(page) or page
+    for page in pages:
+        page.stop()
+        page.close_all()
+
+
+@pytest.fixture
+def explorer(shipped_model, opened):
+    return opened(rv.explore(shipped_model, "The old man said to the boy, and the boy said"))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from retnet_viz.ui.core.background import Home, LatestJob
+from retnet_viz.ui.core.background import LatestJob, MainThread
 
 WAIT = 60  # seconds, at most, for a thread
 
@@ -40,14 +40,14 @@ def test_a_job_learns_that_it_was_dropped():
     jobs, job = LatestJob(0.0), Job()
     jobs.submit(job)
     assert job.started.wait(WAIT)
-    jobs.drop()
+    jobs.cancel()
     job.go_on.set()
     assert job.done.wait(WAIT)
     assert job.is_newest == [True, False]
 
 
 def test_what_is_handed_over_is_called_at_home_in_its_order():
-    home, called = Home(), []
+    home, called = MainThread(), []
     threads = [
         threading.Thread(target=home.call, args=[lambda n=n: called.append(n)]) for n in "ab"
     ]
@@ -61,7 +61,7 @@ def test_what_is_handed_over_is_called_at_home_in_its_order():
 
 def test_a_home_with_an_event_loop_is_called_by_it():
     async def live():
-        home, called = Home(), asyncio.Event()
+        home, called = MainThread(), asyncio.Event()
         where = []
 
         def note():

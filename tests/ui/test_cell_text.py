@@ -13,43 +13,43 @@ import pytest
 
 import retnet_viz as rv
 from retnet_viz import ui
-from retnet_viz.ui.core.page_state import ExplorerState
-from retnet_viz.ui.export.snapshot import record
+from retnet_viz.ui.core.state.page_state import ExplorerState
+from retnet_viz.ui.export.snapshot.snapshot import record
 from retnet_viz.ui.panels import cell_messages
 
-MODULE = Path(ui.__file__).parent / "export" / "cell_text.js"
+MODULE = Path(ui.__file__).parent / "export" / "snapshot" / "cell_text.js"
 TEXT = 'the "cat" & the {dog}, again'
 LAYER = 1
 
 # The widget's module needs a page; the module that writes the sentence needs none.
 SCRIPT = """
 import {{ readFileSync }} from "node:fs";
-import {{ cellPlace, cellText }} from {module};
+import {{ cellIndex, cellText }} from {module};
 const {{ sentences, tokens, numbers, cells }} = JSON.parse(readFileSync(0, "utf8"));
-const place = (head, n, m) => cellPlace(tokens.length, head, n, m);
-const found = {{
-  score: (head, n, m) => numbers.scores[place(head, n, m)],
-  weight: (head, n, m) => numbers.weights[place(head, n, m)],
+const index = (head, n, m) => cellIndex(tokens.length, head, n, m);
+const numbersOf = {{
+  score: (head, n, m) => numbers.scores[index(head, n, m)],
+  weight: (head, n, m) => numbers.weights[index(head, n, m)],
   decay: (head, n, m) => numbers.decay[head * tokens.length + n - m],
 }};
-const said = cells.map(([plane, cell]) => cellText(sentences, plane, cell, tokens, found));
-process.stdout.write(JSON.stringify(said));
+const texts = cells.map(([plane, cell]) => cellText(sentences, plane, cell, tokens, numbersOf));
+process.stdout.write(JSON.stringify(texts));
 """
 
 
 @pytest.fixture(scope="module")
 def node() -> str:
     beside = Path(sys.executable).parent / "node"  # of the wheel that the tests of JavaScript use
-    found = str(beside) if beside.exists() else shutil.which("node")
-    if found is None:
+    program = str(beside) if beside.exists() else shutil.which("node")
+    if program is None:
         pytest.skip("Node is not installed")
-    return found
+    return program
 
 
 def test_every_cell_says_the_same_with_and_without_a_kernel(shipped_model, node):
     trace = rv.trace(shipped_model, TEXT, "parallel")
-    written = record(trace, ExplorerState(TEXT), "light")
-    stored = written.content["numbers"][LAYER]
+    snapshot = record(trace, ExplorerState(TEXT), "light")
+    stored = snapshot.content["numbers"][LAYER]
     cells = [
         (plane, (head, n, m))
         for plane in ("decay", "retention")
@@ -57,21 +57,21 @@ def test_every_cell_says_the_same_with_and_without_a_kernel(shipped_model, node)
         for n in range(trace.length)
         for m in range(trace.length)
     ]
-    given = {
-        "sentences": written.content["sentences"],
-        "tokens": written.content["tokens"],
-        "numbers": {name: floats(written.buffer, *at["bytes"]) for name, at in stored.items()},
+    job = {
+        "sentences": snapshot.content["sentences"],
+        "tokens": snapshot.content["tokens"],
+        "numbers": {name: floats(snapshot.buffer, *at["bytes"]) for name, at in stored.items()},
         "cells": cells,
     }
-    said = subprocess.run(
+    output = subprocess.run(
         [node, "--input-type=module", "--eval", SCRIPT.format(module=json.dumps(MODULE.as_uri()))],
-        input=json.dumps(given),
+        input=json.dumps(job),
         capture_output=True,
         text=True,
         check=True,
     ).stdout
     expected = [cell_messages.cell(trace, plane, LAYER, cell) for plane, cell in cells]
-    assert json.loads(said) == expected
+    assert json.loads(output) == expected
     assert len({text for text in expected if "later" not in text}) > len(cells) // 3
 
 

@@ -17,7 +17,7 @@ from retnet_viz.figures import state_decay
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.training.data import HELD_OUT, read_held_out
 from retnet_viz.training.recall import measure_recall, recall_by_noise
-from retnet_viz.ui.core.page_state import ExplorerState
+from retnet_viz.ui.core.state.page_state import ExplorerState
 from retnet_viz.ui.pages.compare import Compare
 from retnet_viz.ui.panels import recall_panel
 from retnet_viz.ui.panels.recall_panel import RecallPanel
@@ -36,16 +36,16 @@ def models(tiny_model, tiny_tokenizer):
         for name, parameter in other.eval().named_parameters():
             if parameter.dim() > 1 and "A_log" not in name:
                 nn.init.normal_(parameter, std=0.3)
-    found = dict(
+    loaded = dict(
         zip(
             ("RetNet", "Transformer", "Mamba"),
             (tiny_model(dtype=torch.float32), *others),
             strict=True,
         )
     )
-    for model in found.values():
+    for model in loaded.values():
         model.tokenizer = tiny_tokenizer
-    return found
+    return loaded
 
 
 @pytest.fixture(autouse=True)
@@ -54,19 +54,15 @@ def no_thread_reads_beside_a_test(monkeypatch):
 
 
 @pytest.fixture
-def open_compare(models):
+def open_compare(models, opened):
     """Opens the widget, read to its end; all that were opened are closed after the test."""
-    opened = []
 
-    def make(text=TEXT, **chosen):
-        opened.append(rv.compare(text, models, **chosen))
-        opened[-1].settle()
-        return opened[-1]
+    def make(text=TEXT, **fields):
+        widget = opened(rv.compare(text, models, **fields))
+        widget.settle()
+        return widget
 
-    yield make
-    for widget in opened:
-        widget.stop()
-        widget.close_all()
+    return make
 
 
 def bars(plot):
@@ -76,20 +72,22 @@ def bars(plot):
 def expect_columns(widget, models, text, n):
     """Every column shows what its model reads at token n of the text."""
     for column, model in zip(widget.columns, models.values(), strict=True):
-        found = read(model, text)
+        reading = read(model, text)
         layer, plane = column.layer.value, column.plane.value
-        weights = found.weights(layer)[plane].numpy()
-        assert column.strip.tokens == [visible(piece) for piece in found.pieces(0, found.length)]
-        shown = np.frombuffer(column.strip.weights, np.float32)
-        assert np.allclose(shown, weights[n, : n + 1], atol=1e-5)
+        weights = reading.weights(layer)[plane].numpy()
+        assert column.strip.tokens == [
+            visible(piece) for piece in reading.pieces(0, reading.length)
+        ]
+        strip_weights = np.frombuffer(column.strip.weights, np.float32)
+        assert np.allclose(strip_weights, weights[n, : n + 1], atol=1e-5)
         assert column.strip.selected == column.matrix.selected == n
         cells = np.frombuffer(column.matrix.cells, np.uint8).reshape(weights.shape)
-        assert ((cells > 0) == np.tri(found.length, dtype=bool)).all()
+        assert ((cells > 0) == np.tri(reading.length, dtype=bool)).all()
         largest = np.abs(weights).argmax()
         assert cells.flat[largest] in (1, 255)
-        assert column.matrix.meta["title"] == found.kind.capitalize()
-        wanted = found.logits[n].double().softmax(-1).topk(5).values.tolist()
-        assert bars(column.next) == pytest.approx(wanted, rel=1e-3)
+        assert column.matrix.meta["title"] == reading.kind.capitalize()
+        expected = reading.logits[n].double().softmax(-1).topk(5).values.tolist()
+        assert bars(column.next) == pytest.approx(expected, rel=1e-3)
         assert not column.next.stale
 
 
@@ -154,20 +152,20 @@ def test_places_that_a_model_lacks_become_ones_it_has(open_compare, models, laye
 def test_the_decays_are_those_of_the_state(open_compare, models):
     widget = open_compare()
     lines = {line["name"]: line["y"] for line in widget.decays.figure["data"]}
-    found = read(models["Mamba"], TEXT)
+    reading = read(models["Mamba"], TEXT)
 
     def half_lives(shares):
         return pytest.approx([math.log(0.5) / math.log(share) for share in shares], rel=1e-4)
 
-    median = found.decay(0).median(dim=1).values.tolist()
+    median = reading.decay(0).median(dim=1).values.tolist()
     assert lines["Mamba, median"] == half_lives(median)
     low, high = (
-        found.decay(0).quantile(q, dim=1, interpolation="lower").tolist() for q in (0.1, 0.9)
+        reading.decay(0).quantile(q, dim=1, interpolation="lower").tolist() for q in (0.1, 0.9)
     )
     assert lines["Mamba, 10 %"] == half_lives(low)
     assert lines["Mamba, 10 to 90 % of its state"] == half_lives(high)
     for head, gamma in enumerate(models["RetNet"].config.gammas().tolist()):
-        assert lines[f"RetNet, head {head}"] == half_lives([gamma] * found.length)
+        assert lines[f"RetNet, head {head}"] == half_lives([gamma] * reading.length)
     assert not any("Transformer" in name for name in lines)
     sentence = widget.decays.figure["layout"]["meta"]["sentence"]
     assert "whatever the token" in sentence
@@ -175,13 +173,13 @@ def test_the_decays_are_those_of_the_state(open_compare, models):
 
 
 def test_a_state_that_loses_nothing_or_all_has_no_half_life_to_draw(models):
-    def made(kind, shares):
+    def reading_of(kind, shares):
         ids = torch.tensor([1, 2])
         return TokenReads(models["RetNet"], kind, ("head 0",), ids, None, None, lambda _: shares)
 
     readings = {
-        "RetNet": made("retention", torch.ones(2, 1)),
-        "Mamba": made("hidden attention", torch.tensor([[0.0], [0.5]])),
+        "RetNet": reading_of("retention", torch.ones(2, 1)),
+        "Mamba": reading_of("hidden attention", torch.tensor([[0.0], [0.5]])),
     }
     spec = state_decay.spec(readings, dict.fromkeys(readings, 0))
     lines = {line["name"]: line["y"] for line in spec["data"]}
@@ -241,15 +239,15 @@ def test_recall_is_measured_when_asked_for_and_is_that_of_the_models(models, mon
     ids = read_held_out(HELD_OUT, tokenizer)[0]
     for name, model in models.items():
         recall = measure_recall(model, ids, 1, lags=lags)
-        wanted = [word for word in recall.words if word.kind == "thing"]
-        assert [(w.lag, w.accuracy) for w in panel.found[name]] == [
-            (w.lag, w.accuracy) for w in wanted
+        expected = [word for word in recall.words if word.kind == "thing"]
+        assert [(w.lag, w.accuracy) for w in panel.lag_results[name]] == [
+            (w.lag, w.accuracy) for w in expected
         ]
-        for found, word in zip(panel.found[name], wanted, strict=True):
-            assert found.probability == pytest.approx(word.probability)
-        assert panel.noisy[name] == list(recall_by_noise(model, ids, 1, shares=shares))
-    drawn = panel.by_lag.figure["layout"]["meta"]["sentence"]
-    assert "recalls half" in drawn
+        for result, word in zip(panel.lag_results[name], expected, strict=True):
+            assert result.probability == pytest.approx(word.probability)
+        assert panel.noise_results[name] == list(recall_by_noise(model, ids, 1, shares=shares))
+    sentence = panel.by_lag.figure["layout"]["meta"]["sentence"]
+    assert "recalls half" in sentence
 
 
 def test_a_measurement_can_be_cancelled_and_keeps_what_it_found(models, monkeypatch):
@@ -257,11 +255,11 @@ def test_a_measurement_can_be_cancelled_and_keeps_what_it_found(models, monkeypa
     reached, go_on = threading.Event(), threading.Event()
     ask = recall_panel.word_recall
 
-    def wait_at_the_fourth(*given):
-        if sum(map(len, panel.found.values())) == 3:
+    def wait_at_the_fourth(*arguments):
+        if sum(map(len, panel.lag_results.values())) == 3:
             reached.set()
             go_on.wait(10)
-        return ask(*given)
+        return ask(*arguments)
 
     monkeypatch.setattr(recall_panel, "word_recall", wait_at_the_fourth)
     panel.start()
@@ -269,8 +267,8 @@ def test_a_measurement_can_be_cancelled_and_keeps_what_it_found(models, monkeypa
     panel.run.click()
     go_on.set()
     assert not panel.is_running
-    assert "cancelled" in panel.doing.value
-    assert sum(map(len, panel.found.values())) == 3
+    assert "cancelled" in panel.activity.value
+    assert sum(map(len, panel.lag_results.values())) == 3
 
 
 def test_a_measurement_that_fails_says_so(models, monkeypatch):
@@ -281,7 +279,7 @@ def test_a_measurement_that_fails_says_so(models, monkeypatch):
     panel = RecallPanel(models, lambda: "light", samples=1)
     panel.start()
     panel.settle()
-    assert "out of &lt;memory&gt;" in panel.doing.value
+    assert "out of &lt;memory&gt;" in panel.activity.value
     assert panel.run.description == "Measure"
 
 

@@ -31,9 +31,9 @@ from retnet_viz.experiments.generation_cost import positions
 from retnet_viz.experiments.speed.machine import THIS_MACHINE
 from retnet_viz.figures.base.captions import data_size, number
 from retnet_viz.model import RetNet, RetNetConfig
-from retnet_viz.ui.core import link
-from retnet_viz.ui.core.page_state import ExplorerState
-from retnet_viz.ui.pages.cost_state import CONTEXTS, MOST_ROWS, REACHES, THESE, CostState
+from retnet_viz.ui.core.state import link
+from retnet_viz.ui.core.state.page_state import ExplorerState
+from retnet_viz.ui.pages.cost.cost_state import CONTEXTS, MOST_ROWS, REACHES, THESE, CostState
 
 module = sys.modules[rv.cost.__module__]
 SHAPE = {"vocab_size": 11, "d_model": 8, "n_layers": 1}
@@ -52,18 +52,13 @@ def models():
 
 
 @pytest.fixture
-def open_cost(models):
+def open_cost(models, opened):
     """Opens the widget; all that were opened are closed after the test."""
-    opened = []
 
-    def make(**chosen: Any):
-        opened.append(rv.cost(models, **{"reach": REACH} | chosen))
-        return opened[-1]
+    def make(**fields: Any):
+        return opened(rv.cost(models, **{"reach": REACH} | fields))
 
-    yield make
-    for widget in opened:
-        widget.stop()
-        widget.close_all()
+    return make
 
 
 @pytest.fixture
@@ -75,10 +70,10 @@ def held_back(monkeypatch):
         may, went = threading.Semaphore(0), threading.Semaphore(0)
         ended = threading.Event()
 
-        def release(self, places: int) -> None:
-            for _ in range(places):
+        def release(self, count: int) -> None:
+            for _ in range(count):
                 self.may.release()
-            for _ in range(places):
+            for _ in range(count):
                 assert self.went.acquire(timeout=WAIT)
 
     gate = Gate()
@@ -99,11 +94,11 @@ def held_back(monkeypatch):
 
 def rows_of(table: str) -> dict[str, list[str]]:
     """The rows of an HTML table, by their header."""
-    found = {}
+    rows = {}
     for row in re.findall("<tr>(.*?)</tr>", table):
         name, *cells = [re.sub("<[^>]*>", "", cell) for cell in re.split("</t[hd]>", row)][:-1]
-        found[name] = cells
-    return found
+        rows[name] = cells
+    return rows
 
 
 # -- measuring ----------------------------------------------------------------------------------
@@ -124,7 +119,7 @@ def test_start_measures_every_model_at_every_position(open_cost, models):
     assert widget.is_running
     widget.settle(WAIT)
     assert not widget.is_running
-    assert "measured up to position 1,024" in widget.doing.value
+    assert "measured up to position 1,024" in widget.activity.value
     for name, points in widget.points.items():
         assert [point.position for point in points] == list(positions(REACH))
         precision = precision_of(torch.float32)
@@ -138,10 +133,10 @@ def test_start_measures_every_model_at_every_position(open_cost, models):
     for line in widget.sizes.figure["data"][3:]:
         assert line["y"] == [point.state_bytes for point in widget.points[line["name"]]]
     table = rows_of(widget.now.value)
-    found = widget.points.values()
-    assert table["ms at 32"] == [f"{points[0].milliseconds:.3g}" for points in found]
-    assert table["ms now"] == [f"{points[-1].milliseconds:.3g}" for points in found]
-    assert table["state now"] == [data_size(points[-1].state_bytes) for points in found]
+    series = widget.points.values()
+    assert table["ms at 32"] == [f"{points[0].milliseconds:.3g}" for points in series]
+    assert table["ms now"] == [f"{points[-1].milliseconds:.3g}" for points in series]
+    assert table["state now"] == [data_size(points[-1].state_bytes) for points in series]
     assert table["a token adds"] == ["nothing", data_size(2 * 8 * 4), "nothing"]
     far = [
         state_bytes(model.config, 2**20, precision_of(torch.float32)) for model in models.values()
@@ -165,10 +160,17 @@ def test_cancel_keeps_what_was_measured_and_nothing_is_drawn_after_it(open_cost,
     held_back.release(2)
     widget.run.click()
     assert not widget.is_running
-    assert "cancelled" in widget.doing.value
+    assert "cancelled" in widget.activity.value
     assert [len(line["x"]) for line in widget.times.figure["data"]] == [2, 2, 2]
     changes = []
-    for part in (widget.times, widget.sizes, widget.now, widget.doing, widget.progress, widget.run):
+    for part in (
+        widget.times,
+        widget.sizes,
+        widget.now,
+        widget.activity,
+        widget.progress,
+        widget.run,
+    ):
         part.observe(changes.append)
     assert held_back.ended.wait(WAIT)
     time.sleep(0.05)
@@ -194,7 +196,7 @@ def test_two_pages_do_not_disturb_each_other(open_cost):
     other.stop("cancelled")
     one.settle(WAIT)
     assert [len(points) for points in one.points.values()] == [len(positions(REACH))] * 3
-    assert "cancelled" in other.doing.value
+    assert "cancelled" in other.activity.value
 
 
 def test_what_goes_wrong_while_measuring_is_said(open_cost, monkeypatch):
@@ -208,23 +210,24 @@ def test_what_goes_wrong_while_measuring_is_said(open_cost, monkeypatch):
     widget.settle(WAIT)
     assert not widget.is_running
     assert (
-        "Generating could not be measured (RuntimeError: &lt;no&gt; memory)" in widget.doing.value
+        "Generating could not be measured (RuntimeError: &lt;no&gt; memory)"
+        in widget.activity.value
     )
 
 
 def test_the_reach_is_that_of_the_run_until_the_next_one(open_cost):
     widget = open_cost()
     before = widget.times.figure
-    widget.reaching.value = REACHES[1]
+    widget.reach_buttons.value = REACHES[1]
     assert widget.times.figure == before
     assert widget.state.reach == REACHES[1]
 
 
 def test_the_theme_reaches_every_figure(open_cost):
     widget = open_cost()
-    light = [plot.figure for plot in (widget.times, widget.sizes, widget.held)]
+    light = [plot.figure for plot in (widget.times, widget.sizes, widget.memory)]
     widget.page.shown = "dark"
-    for plot, figure in zip((widget.times, widget.sizes, widget.held), light, strict=True):
+    for plot, figure in zip((widget.times, widget.sizes, widget.memory), light, strict=True):
         assert plot.figure["data"] == figure["data"]
         assert plot.figure["layout"]["template"] != figure["layout"]["template"]
 
@@ -233,13 +236,13 @@ def test_the_theme_reaches_every_figure(open_cost):
 
 
 def test_the_shipped_retnet_meets_models_of_its_size():
-    found = module.shipped_models()
-    assert tuple(found) == KINDS
-    assert found["RetNet"].tokenizer is not None
-    sizes = [model.n_parameters for model in found.values()]
+    models = module.shipped_models()
+    assert tuple(models) == KINDS
+    assert models["RetNet"].tokenizer is not None
+    sizes = [model.n_parameters for model in models.values()]
     assert max(sizes) < 1.05 * min(sizes)
     again = module.shipped_models()
-    for name, model in found.items():
+    for name, model in models.items():
         assert all(map(torch.equal, model.parameters(), again[name].parameters()))
 
 
@@ -255,10 +258,10 @@ def test_it_says_whose_weights_are_random(open_cost, models, tiny_tokenizer):
     assert "RetNet, Transformer and Mamba have random weights" in open_cost().now.value
     models["RetNet"].tokenizer = tiny_tokenizer
     try:
-        said = open_cost().now.value
+        html = open_cost().now.value
     finally:
         models["RetNet"].tokenizer = None
-    assert "RetNet is trained; Transformer and Mamba have random weights" in said
+    assert "RetNet is trained; Transformer and Mamba have random weights" in html
 
 
 @pytest.mark.parametrize("names", [(), ("RWKV",), ("RetNet", "RWKV")])
@@ -272,9 +275,9 @@ def test_one_model_alone_can_be_measured(models, name):
     widget = rv.cost({name: models[name]}, reach=REACH, size=THESE)
     widget.start()
     widget.settle(WAIT)
-    assert "measured up to" in widget.doing.value
-    sentences = [p.figure["layout"]["meta"]["sentence"] for p in (widget.times, widget.held)]
-    assert all(name in said for said in sentences)
+    assert "measured up to" in widget.activity.value
+    sentences = [p.figure["layout"]["meta"]["sentence"] for p in (widget.times, widget.memory)]
+    assert all(name in sentence for sentence in sentences)
     widget.close_all()
 
 
@@ -283,24 +286,24 @@ def test_one_model_alone_can_be_measured(models, name):
 
 def expect_estimates(widget, size, card):
     state = widget.state
-    chosen = (state.context, state.batch, PRECISIONS[state.precision], card)
-    found = [estimate(config, *chosen) for config in size.configs.values()]
+    inputs = (state.context, state.batch, PRECISIONS[state.precision], card)
+    estimates = [estimate(config, *inputs) for config in size.configs.values()]
     table = rows_of(widget.estimates.value)
-    assert table["weights"] == [data_size(each.weight_bytes) for each in found]
-    assert table["state, all rows"] == [data_size(each.state_bytes) for each in found]
-    memory = [data_size(each.held_bytes) + ("" if each.fits else " ✗") for each in found]
+    assert table["weights"] == [data_size(each.weight_bytes) for each in estimates]
+    assert table["state, all rows"] == [data_size(each.state_bytes) for each in estimates]
+    memory = [data_size(each.held_bytes) + ("" if each.fits else " ✗") for each in estimates]
     assert table["memory"] == memory
-    assert table["moved per step"] == [data_size(each.moved_bytes) for each in found]
-    assert table["ms per step"] == [number(1000 * each.seconds) for each in found]
-    assert table["limited by"] == [each.limit for each in found]
-    assert table["tokens / s"] == [number(each.tokens_second) for each in found]
-    context, _, precision, _ = chosen
+    assert table["moved per step"] == [data_size(each.moved_bytes) for each in estimates]
+    assert table["ms per step"] == [number(1000 * each.seconds) for each in estimates]
+    assert table["limited by"] == [each.limit for each in estimates]
+    assert table["tokens / s"] == [number(each.tokens_second) for each in estimates]
+    context, _, precision, _ = inputs
     assert table["largest batch"] == [
         f"{largest_batch(config, context, precision, card):,}" for config in size.configs.values()
     ]
-    line = next(line for line in widget.held.figure["data"] if line["name"] == TRANSFORMER)
+    line = next(line for line in widget.memory.figure["data"] if line["name"] == TRANSFORMER)
     at = line["x"].index(state.context)
-    assert line["y"][at] == found[1].held_bytes
+    assert line["y"][at] == estimates[1].held_bytes
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -381,9 +384,9 @@ STATES = st.builds(
 
 @given(STATES)
 def test_a_link_holds_the_whole_state(state: CostState):
-    found = link.read(state.query())
-    assert CostState().taking(found.given("cost")) == (state, [])
-    assert found.elsewhere("cost") == {}
+    saved_link = link.read_link(state.query())
+    assert CostState().with_fields(saved_link.fields("cost")) == (state, [])
+    assert saved_link.other_parts("cost") == {}
 
 
 def test_the_other_apps_find_their_own_state_in_the_link(open_cost):
@@ -392,9 +395,12 @@ def test_the_other_apps_find_their_own_state_in_the_link(open_cost):
     widget.open_link(theirs.query())
     assert widget.state.theme == "dark"
     widget.batch.value = 5
-    found = link.read(widget.page.query)
-    assert ExplorerState().taking(found.given("explorer"), RetNetConfig()) == (theirs, [])
-    assert CostState().taking(found.given("cost"))[0].batch == 5
+    saved_link = link.read_link(widget.page.query)
+    assert ExplorerState().with_fields(saved_link.fields("explorer"), RetNetConfig()) == (
+        theirs,
+        [],
+    )
+    assert CostState().with_fields(saved_link.fields("cost"))[0].batch == 5
 
 
 @pytest.mark.parametrize(
@@ -409,14 +415,14 @@ def test_what_a_link_cannot_mean_is_left_out_and_told(open_cost, part):
     widget.open_link(link.query_of({"cost": part}))
     assert widget.state == CostState()
     for name in part:
-        assert f"“{name}”" in widget.doing.value
+        assert f"“{name}”" in widget.activity.value
 
 
 def test_a_link_that_is_cut_off_changes_nothing(open_cost):
     widget = open_cost(batch=7)
     widget.open_link(CostState(batch=9).query()[:-4])
     assert widget.state.batch == 7
-    assert "incomplete" in widget.doing.value
+    assert "incomplete" in widget.activity.value
 
 
 @pytest.mark.parametrize(
@@ -433,7 +439,7 @@ def test_an_opened_link_moves_every_control(open_cost):
     widget = open_cost()
     widget.open_link(state.query())
     assert widget.state == state
-    assert (widget.reaching.value, widget.size.value) == (state.reach, state.size)
+    assert (widget.reach_buttons.value, widget.size.value) == (state.reach, state.size)
     assert (widget.context.value, widget.batch.value) == (state.context, state.batch)
     assert (widget.precision.value, widget.card.value) == (state.precision, state.card)
     assert widget.page.theme == widget.theme.value == "dark"

@@ -10,11 +10,11 @@ import retnet_viz as rv
 from retnet_viz.model import MODES
 from retnet_viz.trace.files.text_file import FileText
 from retnet_viz.ui.core import runner
-from retnet_viz.ui.core.link import read
-from retnet_viz.ui.core.page_state import ExplorerState
-from retnet_viz.ui.pages import trace_explorer
-from retnet_viz.ui.pages.explorer import MAX_TOKENS
-from retnet_viz.ui.pages.trace_explorer import TraceExplorer
+from retnet_viz.ui.core.state.link import read_link
+from retnet_viz.ui.core.state.page_state import ExplorerState
+from retnet_viz.ui.pages.explorer import trace_explorer
+from retnet_viz.ui.pages.explorer.explorer import MAX_TOKENS
+from retnet_viz.ui.pages.explorer.trace_explorer import TraceExplorer
 
 T = 23
 WORDS = [f"w{n}" for n in range(T)]
@@ -38,17 +38,8 @@ def recurrence(q, k, v, gamma):
 
 
 @pytest.fixture
-def open_trace():
-    opened = []
-
-    def open_it(trace, **chosen):
-        opened.append(rv.explore(trace, **chosen))
-        return opened[-1]
-
-    yield open_it
-    for widget in opened:
-        widget.stop()
-        widget.close_all()
+def open_trace(opened):
+    return lambda trace, **fields: opened(rv.explore(trace, **fields))
 
 
 @pytest.fixture
@@ -56,7 +47,7 @@ def explorer(open_trace):
     return open_trace(rv.Trace.from_tensors(*tensors(), GAMMAS, WORDS, "chunkwise", 8))
 
 
-def drawn(matrix):
+def cells_of(matrix):
     """The places in the colour table that a matrix of weights shows, (heads, T, T)."""
     length, heads = matrix.meta["length"], len(matrix.meta["heads"])
     return np.frombuffer(matrix.cells, np.uint8).reshape(heads, length, length)
@@ -75,7 +66,7 @@ def test_the_explorer_shows_the_trace_in_its_mode(explorer):
 
 
 def test_the_text_can_be_read_and_not_edited(explorer):
-    shown = explorer.trace
+    trace = explorer.trace
     assert explorer.text.value == " ".join(WORDS)
     assert explorer.text.disabled
     assert NOTE in explorer.notice.value
@@ -83,7 +74,7 @@ def test_the_text_can_be_read_and_not_edited(explorer):
     explorer.text.value = "another"
     assert explorer.text.value == " ".join(WORDS)
     assert explorer.selected == 4
-    assert explorer.trace is shown
+    assert explorer.trace is trace
     placed = [explorer]
     for widget in placed:
         placed += getattr(widget, "children", ())
@@ -103,10 +94,10 @@ def test_the_text_can_be_read_and_not_edited(explorer):
     ],
 )
 def test_the_box_holds_the_tokens_as_a_text(open_trace, tokens, text):
-    shown = open_trace(rv.Trace.from_tensors(*tensors(3), 0.9, tokens))
-    assert shown.text.value == text
-    assert len(shown.strip.tokens) == 3
-    assert "<b>" not in shown.next.figure["layout"]["title"]["text"]
+    explorer = open_trace(rv.Trace.from_tensors(*tensors(3), 0.9, tokens))
+    assert explorer.text.value == text
+    assert len(explorer.strip.tokens) == 3
+    assert "<b>" not in explorer.next.figure["layout"]["title"]["text"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -122,7 +113,7 @@ def test_what_is_drawn_is_what_the_recurrence_gives(explorer, mode):
         assert line["y"] == pytest.approx(recurrence(q[head], k[head], v[head], gamma)[1], rel=1e-4)
     decay = np.where(distance >= 0, np.array(GAMMAS[1])[:, None, None] ** distance.clip(0), 0)
     weights = np.einsum("hnd,hmd->hnm", q, k) * decay
-    places = drawn(explorer.weights).astype(int)
+    places = cells_of(explorer.weights).astype(int)
     causal = distance >= 0
     limit = np.abs(weights[:, causal]).max()
     expected = 1 + np.round((weights / limit + 1) / 2 * 254)
@@ -146,10 +137,10 @@ def test_agreement_and_cost_are_measured(explorer, mode):
     explorer.settle()
     assert explorer.agreement.logits == {}
     assert 0 < explorer.agreement.worst < 1e-12
-    assert f"{explorer.agreement.worst:.1e}" in explorer.agree.value
-    assert "head outputs reach" in explorer.agree.value
-    assert "logits" not in explorer.agree.value
-    assert explorer.cost.figure["data"][0]["x"] == [1, T, 3]
+    assert f"{explorer.agreement.worst:.1e}" in explorer.comparison.agree.value
+    assert "head outputs reach" in explorer.comparison.agree.value
+    assert "logits" not in explorer.comparison.agree.value
+    assert explorer.comparison.cost.figure["data"][0]["x"] == [1, T, 3]
     assert "could not" not in explorer.notice.value
 
 
@@ -181,11 +172,11 @@ def test_chunk_size_heads_and_stage_are_chosen_as_ever(explorer):
 
 
 def test_back_in_its_own_mode_it_is_the_trace_itself(explorer):
-    shown = explorer.trace
+    trace = explorer.trace
     explorer.mode.value = "parallel"
-    assert explorer.trace is not shown
+    assert explorer.trace is not trace
     explorer.mode.value = "chunkwise"
-    assert explorer.trace is shown
+    assert explorer.trace is trace
 
 
 @pytest.mark.parametrize(
@@ -202,7 +193,7 @@ def test_a_link_chooses_all_but_the_text(explorer, state):
     assert explorer.text.value == " ".join(WORDS)
     assert (explorer.trace.mode, explorer.trace.length) == (state.mode, T)
     assert explorer.selected == min(state.token or T, T - 1)
-    assert "text" not in read(explorer.page.query).given("explorer")
+    assert "text" not in read_link(explorer.page.query).fields("explorer")
 
 
 @pytest.mark.parametrize(
@@ -228,8 +219,8 @@ def test_presets_files_and_other_texts_leave_it_as_it_is(explorer):
 
 def test_fields_can_be_chosen_with_the_trace(open_trace):
     trace = rv.Trace.from_tensors(*tensors(), GAMMAS, chunk_size=10**6)
-    shown = open_trace(trace, mode="recurrent", layer=1, token=3, theme="dark")
-    assert (shown.trace.mode, shown.layer.value, shown.selected) == ("recurrent", 1, 3)
+    explorer = open_trace(trace, mode="recurrent", layer=1, token=3, theme="dark")
+    assert (explorer.trace.mode, explorer.layer.value, explorer.selected) == ("recurrent", 1, 3)
     with pytest.raises(ValueError, match=r"layer must lie in 0 \.\. 1"):
         rv.explore(trace, layer=2)
     with pytest.raises(ValueError, match="a trace has its own text"):
@@ -241,48 +232,48 @@ def test_fields_can_be_chosen_with_the_trace(open_trace):
 
 def test_many_tokens_are_run_behind_and_planes_too_large_are_refused(open_trace, monkeypatch):
     monkeypatch.setattr(trace_explorer, "QUICK", 10)
-    shown = open_trace(rv.Trace.from_tensors(*tensors(), GAMMAS, mode="recurrent"))
-    own = shown.trace
-    shown.mode.value = "chunkwise"
-    assert shown.trace is own  # until the other one is there
-    shown.settle()
-    assert shown.trace.mode == "chunkwise"
+    explorer = open_trace(rv.Trace.from_tensors(*tensors(), GAMMAS, mode="recurrent"))
+    trace = explorer.trace
+    explorer.mode.value = "chunkwise"
+    assert explorer.trace is trace  # until the other one is there
+    explorer.settle()
+    assert explorer.trace.mode == "chunkwise"
     monkeypatch.setattr(runner, "MOST_PLANES", 1000)
-    shown.mode.value = "parallel"
-    shown.settle()
-    assert shown.trace.mode == shown.mode.value == "chunkwise"
-    assert "Parallel mode would hold" in shown.notice.value
+    explorer.mode.value = "parallel"
+    explorer.settle()
+    assert explorer.trace.mode == explorer.mode.value == "chunkwise"
+    assert "Parallel mode would hold" in explorer.notice.value
 
 
 def test_a_long_run_is_cancelled_in_the_middle(open_trace, monkeypatch):
     monkeypatch.setattr(trace_explorer, "QUICK", 10)
-    monkeypatch.setattr(trace_explorer, "_OFTEN", 1)
-    shown = open_trace(rv.Trace.from_tensors(*tensors(), GAMMAS))
-    own, told = shown.trace, []
+    monkeypatch.setattr(trace_explorer, "_REPORT_EVERY", 1)
+    explorer = open_trace(rv.Trace.from_tensors(*tensors(), GAMMAS))
+    trace, reports = explorer.trace, []
 
     def tell(done, total):
-        told.append((done, total))
+        reports.append((done, total))
         if done:
-            shown._reader.cancel()
+            explorer._reader.cancel()
 
-    monkeypatch.setattr(shown._reader, "_tell", tell)
-    shown.mode.value = "recurrent"
-    shown._reader.wait()
-    assert told[0] == (0, T)
-    assert told[-1] == (T // 2, T)  # the first of two layers is done; no more was run
-    assert shown.trace is own
+    monkeypatch.setattr(explorer._reader, "_report", tell)
+    explorer.mode.value = "recurrent"
+    explorer._reader.wait()
+    assert reports[0] == (0, T)
+    assert reports[-1] == (T // 2, T)  # the first of two layers is done; no more was run
+    assert explorer.trace is trace
 
 
 def test_tensors_of_more_than_a_thousand_tokens_are_shown(open_trace):
-    shown = open_trace(rv.Trace.from_tensors(*tensors(1500), GAMMAS, mode="chunkwise"))
-    shown.settle()
-    assert shown.weights not in shown._weights_place.children
-    assert "up to 1,024 tokens" in shown.agree.value
-    assert shown.strip.tokens == [str(n) for n in range(1024, 1500)]
-    shown.mode.value = "recurrent"
-    shown.settle()
-    assert shown.trace.mode == "recurrent"
-    assert "could not" not in shown.notice.value
+    explorer = open_trace(rv.Trace.from_tensors(*tensors(1500), GAMMAS, mode="chunkwise"))
+    explorer.settle()
+    assert explorer.weights not in explorer._weights_place.children
+    assert "up to 1,024 tokens" in explorer.comparison.agree.value
+    assert explorer.strip.tokens == [str(n) for n in range(1024, 1500)]
+    explorer.mode.value = "recurrent"
+    explorer.settle()
+    assert explorer.trace.mode == "recurrent"
+    assert "could not" not in explorer.notice.value
 
 
 def test_more_tokens_than_the_explorer_shows_are_refused(monkeypatch):
@@ -297,51 +288,51 @@ def test_more_tokens_than_the_explorer_shows_are_refused(monkeypatch):
 
 def test_a_trace_of_a_model_opens_the_model_with_its_text(shipped_model, open_trace):
     trace = rv.trace(shipped_model, "The old man said", "chunkwise", 4)
-    shown = open_trace(trace, layer=2)
-    assert not isinstance(shown, TraceExplorer)
-    assert (shown.text.value, shown.mode.value, shown.chunk.value) == (
+    explorer = open_trace(trace, layer=2)
+    assert not isinstance(explorer, TraceExplorer)
+    assert (explorer.text.value, explorer.mode.value, explorer.chunk.value) == (
         "The old man said",
         "chunkwise",
         4,
     )
-    assert torch.allclose(shown.trace.logits, trace.logits)
-    shown.text.value += " to"
-    assert shown.trace.length == trace.length + 1
+    assert torch.allclose(explorer.trace.logits, trace.logits)
+    explorer.text.value += " to"
+    assert explorer.trace.length == trace.length + 1
 
 
 def test_ids_that_are_no_text_are_shown_as_they_are(shipped_model, tiny_model, open_trace):
     ids = torch.tensor([7, 200, 7])
-    shown = open_trace(rv.trace(tiny_model(), ids))
-    assert shown.text.value == "7 200 7"
-    assert "token ids are fixed" in shown.notice.value
-    assert shown.next.figure["data"]  # its model predicts
-    shown.settle()
-    assert shown.agreement.logits
+    explorer = open_trace(rv.trace(tiny_model(), ids))
+    assert explorer.text.value == "7 200 7"
+    assert "token ids are fixed" in explorer.notice.value
+    assert explorer.next.figure["data"]  # its model predicts
+    explorer.settle()
+    assert explorer.agreement.logits
     # and where the model reads their text as other tokens
     tokenizer = shipped_model.tokenizer
     apart = [*tokenizer.encode("th"), *tokenizer.encode("e")]
     assert tokenizer.encode("the") != apart
-    shown = open_trace(rv.trace(shipped_model, torch.tensor(apart)))
-    assert shown.trace.ids.tolist() == apart
-    assert isinstance(shown, TraceExplorer)
+    explorer = open_trace(rv.trace(shipped_model, torch.tensor(apart)))
+    assert explorer.trace.ids.tolist() == apart
+    assert isinstance(explorer, TraceExplorer)
 
 
 def test_a_loaded_trace_is_shown_with_what_its_model_said(shipped_model, open_trace, tmp_path):
-    wanted = rv.trace(shipped_model, "The old man said to the boy", "chunkwise", 4)
-    wanted.save(tmp_path / "trace.safetensors")
-    shown = open_trace(rv.Trace.load(tmp_path / "trace.safetensors"))
-    assert "a saved trace without its model: 4 layers, 4 heads" in shown.brand.value
-    assert shown.text.value == "The old man said to the boy"
-    assert NOTE in shown.notice.value
-    top = wanted.logits[-1].double().softmax(-1).topk(10)
-    assert shown.next.figure["data"][0]["x"] == pytest.approx(top.values.tolist())
-    assert shown.next.figure["data"][0]["customdata"][0] == wanted.piece(int(top.indices[0]))
-    shown.settle()
-    assert shown.agreement.logits == {}
-    shown.mode.value = "recurrent"
-    assert shown.next.figure["data"] == []
-    assert np.frombuffer(shown.strip.weights, np.float32) == pytest.approx(
-        wanted.retention(0)[:, -1].mean(0).numpy(), abs=1e-4
+    expected = rv.trace(shipped_model, "The old man said to the boy", "chunkwise", 4)
+    expected.save(tmp_path / "trace.safetensors")
+    explorer = open_trace(rv.Trace.load(tmp_path / "trace.safetensors"))
+    assert "a saved trace without its model: 4 layers, 4 heads" in explorer.brand.value
+    assert explorer.text.value == "The old man said to the boy"
+    assert NOTE in explorer.notice.value
+    top = expected.logits[-1].double().softmax(-1).topk(10)
+    assert explorer.next.figure["data"][0]["x"] == pytest.approx(top.values.tolist())
+    assert explorer.next.figure["data"][0]["customdata"][0] == expected.piece(int(top.indices[0]))
+    explorer.settle()
+    assert explorer.agreement.logits == {}
+    explorer.mode.value = "recurrent"
+    assert explorer.next.figure["data"] == []
+    assert np.frombuffer(explorer.strip.weights, np.float32) == pytest.approx(
+        expected.retention(0)[:, -1].mean(0).numpy(), abs=1e-4
     )
     with_model = open_trace(rv.Trace.load(tmp_path / "trace.safetensors", shipped_model))
     assert not isinstance(with_model, TraceExplorer)

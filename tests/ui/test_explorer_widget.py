@@ -14,14 +14,15 @@ from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.model import MODES
 from retnet_viz.trace.passes.live import Live
-from retnet_viz.ui.core import link
 from retnet_viz.ui.core.app_page import LINK_PAUSE
+from retnet_viz.ui.core.state import link
 from retnet_viz.ui.pages.presets import PRESETS
-from retnet_viz.ui.pages.training_state import TrainingState
+from retnet_viz.ui.pages.training.training_state import TrainingState
 from retnet_viz.ui.panels import view_models
+from tests.support.examples import examples
 
 
-def drawn(matrix):
+def cells_of(matrix):
     """The places in the colour table that a matrix shows, (heads, T, T)."""
     length, heads = matrix.meta["length"], len(matrix.meta["heads"])
     places = np.frombuffer(matrix.cells, np.uint8)
@@ -45,7 +46,7 @@ def test_typing_shows_the_trace_of_the_new_text(explorer, shipped_model):
     assert explorer.strip.tokens == [visible(token) for token in expected.tokens]
     assert torch.equal(explorer.trace.logits, expected.logits)
     assert explorer.strip.selected == expected.length - 1
-    assert drawn(explorer.weights).shape == (4, expected.length, expected.length)
+    assert cells_of(explorer.weights).shape == (4, expected.length, expected.length)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -65,7 +66,7 @@ def test_what_is_drawn_is_what_the_trace_holds(explorer, mode):
     explorer.mode.value = mode
     explorer.layer.value = 2
     trace = explorer.trace
-    places = drawn(explorer.weights).astype(int)
+    places = cells_of(explorer.weights).astype(int)
     weights = trace.retention(2).numpy()
     causal = np.tri(trace.length, dtype=bool)
     assert (places[:, ~causal] == 0).all()
@@ -73,7 +74,7 @@ def test_what_is_drawn_is_what_the_trace_holds(explorer, mode):
     expected = 1 + np.round((weights / limit + 1) / 2 * 254)
     assert np.abs(places - expected)[:, causal].max() <= 1
     decay = 1 + np.round(trace.decay(2).numpy() * 254)
-    assert np.array_equal(drawn(explorer.decay), np.where(causal, decay, 0))
+    assert np.array_equal(cells_of(explorer.decay), np.where(causal, decay, 0))
     lines = explorer.norms.figure["data"]
     assert len(lines) == trace.n_heads
     for head, line in enumerate(lines):
@@ -85,8 +86,8 @@ def test_what_is_drawn_is_what_the_trace_holds(explorer, mode):
 def test_the_readout_of_a_cell_has_the_numbers_of_that_cell(explorer):
     trace = explorer.trace
     cell = trace.cell(0, 1, 7, 3)
-    said = ask(explorer.weights, 1, 7, 3)
-    assert f"q·k {cell.score:.3g} × γ⁴ {cell.decay:.3g} = {cell.weight:.3g}" in said
+    text = ask(explorer.weights, 1, 7, 3)
+    assert f"q·k {cell.score:.3g} × γ⁴ {cell.decay:.3g} = {cell.weight:.3g}" in text
     assert cell.score * cell.decay == pytest.approx(cell.weight, rel=1e-5)
     assert "cannot read" in ask(explorer.weights, 1, 3, 7)
     assert f"= {cell.decay:.4g}" in ask(explorer.decay, 1, 7, 3)
@@ -143,9 +144,9 @@ def test_heads_can_be_hidden_but_not_all(explorer):
 
 
 def test_a_log_scale_spreads_a_slow_decay_over_all_colours(explorer):
-    flat = drawn(explorer.decay)[3]
+    flat = cells_of(explorer.decay)[3]
     explorer.scale.value = "log"
-    spread = drawn(explorer.decay)[3]
+    spread = cells_of(explorer.decay)[3]
     causal = np.tri(explorer.trace.length, dtype=bool)
     assert np.ptp(spread[causal].astype(int)) > 2 * np.ptp(flat[causal].astype(int))
 
@@ -160,27 +161,27 @@ def test_zero_is_white_on_the_signed_scale(explorer):
 
 def test_agreement_and_cost_are_measured_on_the_shown_text(explorer):
     explorer.mode.value = "chunkwise"
-    assert explorer.cost.stale
+    assert explorer.comparison.cost.stale
     explorer.settle()
-    assert not explorer.cost.stale
+    assert not explorer.comparison.cost.stale
     assert explorer.agreement == explorer.trace.agreement()
-    assert f"{explorer.agreement.worst:.1e}" in explorer.agree.value
-    steps = explorer.cost.figure["data"][0]
+    assert f"{explorer.agreement.worst:.1e}" in explorer.comparison.agree.value
+    steps = explorer.comparison.cost.figure["data"][0]
     assert steps["x"] == [1, explorer.trace.length, -(-explorer.trace.length // 8)]
 
 
 @pytest.mark.parametrize("questions", [0, 1, 5])
 def test_an_outdated_comparison_gives_way_at_once(explorer, questions):
-    asked = []
+    calls = []
 
     def current():
-        asked.append(True)
-        return len(asked) <= questions
+        calls.append(True)
+        return len(calls) <= questions
 
     explorer._run_work(current)
-    assert len(asked) == questions + 1  # it did not go on once it was told
+    assert len(calls) == questions + 1  # it did not go on once it was told
     assert explorer.agreement is None
-    assert explorer.cost.stale
+    assert explorer.comparison.cost.stale
 
 
 def test_the_gammas_are_told_with_half_life_and_horizon(explorer):
@@ -227,11 +228,11 @@ def test_any_text_is_shown_as_text(explorer, text):
     explorer.text.value = text
     explorer.settle()
     explorer.strip.selected = 0
-    said = [explorer.notice.value, explorer.agree.value, explorer.gammas.value]
+    texts = [explorer.notice.value, explorer.comparison.agree.value, explorer.gammas.value]
     titles = [explorer.next.figure["layout"]["title"]["text"]]
-    assert not any("<script" in part or "<img" in part for part in said + titles)
-    for shown in explorer.strip.tokens:
-        assert not re.search(r"[\x00-\x1f\u202a-\u202e\u2066-\u2069]", shown)
+    assert not any("<script" in part or "<img" in part for part in texts + titles)
+    for piece in explorer.strip.tokens:
+        assert not re.search(r"[\x00-\x1f\u202a-\u202e\u2066-\u2069]", piece)
 
 
 @given(
@@ -250,7 +251,7 @@ def test_any_text_is_shown_as_text(explorer, text):
         max_size=6,
     )
 )
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 def test_any_order_of_actions_leaves_a_state_that_fits_what_is_shown(actions):
     explorer = rv.explore(MODEL, "one two three")
     for control, value in actions:
@@ -300,13 +301,13 @@ def test_a_link_keeps_what_the_other_apps_hold(explorer):
     assert explorer.text.value == text  # the link had none
     assert explorer.theme.value == "dark"
     explorer.layer.value = 1
-    kept = link.read(explorer.page.query)
-    assert TrainingState().taking(kept.given("training")) == (theirs, [])
-    assert kept.given("explorer")["layer"] == 1
+    saved_link = link.read_link(explorer.page.query)
+    assert TrainingState().with_fields(saved_link.fields("training")) == (theirs, [])
+    assert saved_link.fields("explorer")["layer"] == 1
 
 
 @pytest.mark.parametrize(
-    ("chosen", "named"),
+    ("fields", "name"),
     [
         ({"chunk_size": 0}, "chunk_size"),
         ({"chunk_size": -3}, "chunk_size"),
@@ -318,9 +319,9 @@ def test_a_link_keeps_what_the_other_apps_hold(explorer):
         ({"theme": "pink"}, "theme"),
     ],
 )
-def test_the_api_refuses_what_no_control_can_choose(shipped_model, chosen, named):
-    with pytest.raises(ValueError, match=named):
-        rv.explore(shipped_model, "text", **chosen)
+def test_the_api_refuses_what_no_control_can_choose(shipped_model, fields, name):
+    with pytest.raises(ValueError, match=name):
+        rv.explore(shipped_model, "text", **fields)
 
 
 @pytest.mark.parametrize("value", [0, -1, 10**6])
@@ -440,12 +441,12 @@ def test_the_decay_is_drawn_where_gamma_or_the_length_is_new_and_not_at_each_key
 
 
 def test_the_link_is_made_once_for_keys_that_follow_fast(shipped_model, monkeypatch):
-    made = []
+    calls = []
     query_of = link.query_of
 
-    def counted(held):
-        made.append(held)
-        return query_of(held)
+    def counted(parts):
+        calls.append(parts)
+        return query_of(parts)
 
     monkeypatch.setattr(link, "query_of", counted)
 
@@ -453,16 +454,16 @@ def test_the_link_is_made_once_for_keys_that_follow_fast(shipped_model, monkeypa
         explorer = rv.explore(shipped_model, "a")
         for letter in "word":
             explorer.text.value += letter
-        assert made == []
+        assert calls == []
         await asyncio.sleep(LINK_PAUSE + 0.2)
-        assert len(made) == 1
-        first = link.read(explorer.page.query).given("explorer")["text"]
+        assert len(calls) == 1
+        first = link.read_link(explorer.page.query).fields("explorer")["text"]
         explorer.text.value += "s"
         explorer.page._handle_custom_msg({"do": "opened"}, [])  # now, for a page that opens
-        assert len(made) == 2
-        second = link.read(explorer.page.query).given("explorer")["text"]
+        assert len(calls) == 2
+        second = link.read_link(explorer.page.query).fields("explorer")["text"]
         await asyncio.sleep(LINK_PAUSE + 0.2)
-        assert len(made) == 2
+        assert len(calls) == 2
         explorer.stop()
         explorer.close_all()
         return first, second

@@ -11,10 +11,12 @@ import time
 
 import numpy as np
 import pytest
+from plotly.offline import get_plotlyjs
 
 import retnet_viz as rv
-from retnet_viz.ui.core import questions, state_file
-from retnet_viz.ui.core.page_state import ExplorerState
+from retnet_viz.ui.core import questions
+from retnet_viz.ui.core.state import state_file
+from retnet_viz.ui.core.state.page_state import ExplorerState
 from retnet_viz.ui.export import PANELS, exports
 from retnet_viz.ui.export.export_menu import ExportMenu
 from retnet_viz.ui.export.exports import FORMATS, KINDS, File, export, make_file
@@ -38,9 +40,9 @@ class Heard:
 
 @pytest.fixture
 def explorer(shipped_model):
-    made = rv.explore(shipped_model, TEXT, mode="recurrent", layer=1, heads=(2,))
-    yield made
-    made.stop()
+    widget = rv.explore(shipped_model, TEXT, mode="recurrent", layer=1, heads=(2,))
+    yield widget
+    widget.stop()
 
 
 def question(saver: ExportMenu, name: str, about: object = None) -> None:
@@ -77,16 +79,18 @@ def test_the_state_that_is_saved_opens_again(explorer, monkeypatch):
     ask(explorer.saver, heard, "state", "json")
     content = heard.buffers[0]
     assert state_file.is_state(content)
-    given = state_file.decode(content, "state.json", len(content)).given("explorer")
-    assert (given["text"], given["mode"], given["layer"]) == (TEXT, "recurrent", 1)
+    fields = state_file.decode(content, "state.json", len(content)).fields("explorer")
+    assert (fields["text"], fields["mode"], fields["layer"]) == (TEXT, "recurrent", 1)
 
 
 def test_a_picture_is_drawn_by_the_browser_from_the_same_figure(explorer, monkeypatch):
     heard = Heard(explorer.saver, monkeypatch)
     (message,) = ask(explorer.saver, heard, "retention", "svg")
     (figure,) = message["draw"]
-    shown = rv.figures.retention(explorer.trace, 1, heads=[2])
-    assert json.loads(figure)["layout"]["title"] == json.loads(shown.to_json())["layout"]["title"]
+    expected = rv.figures.retention(explorer.trace, 1, heads=[2])
+    assert (
+        json.loads(figure)["layout"]["title"] == json.loads(expected.to_json())["layout"]["title"]
+    )
     (message,) = ask(explorer.saver, heard, "page", "png")
     assert len(message["draw"]) == len(PANELS)
 
@@ -97,10 +101,10 @@ def test_an_edit_while_a_file_is_made_does_not_reach_it(shipped_model, monkeypat
     begun, edited = threading.Event(), threading.Event()
     record = exports.make_file
 
-    def slow(trace, *rest):
+    def slow(trace, *options):
         begun.set()
         assert edited.wait(30)
-        return record(trace, *rest)
+        return record(trace, *options)
 
     monkeypatch.setattr(exports, "make_file", slow)
     question(explorer.saver, "file", {"what": "state_norm", "as": "csv"})
@@ -150,7 +154,7 @@ def test_a_file_that_there_is_not_is_refused(monkeypatch, about):
 
 
 def test_work_that_fails_is_said_and_long_work_gives_signs_of_life(monkeypatch, caplog):
-    monkeypatch.setattr(questions, "SIGN_OF_LIFE", 0.01)
+    monkeypatch.setattr(questions, "HEARTBEAT", 0.01)
     heard = None
 
     def make(what, kind, tell):
@@ -176,32 +180,68 @@ def test_nothing_is_saved_of_an_empty_text(shipped_model):
 
 def test_export_writes_every_file_of_the_formats_and_no_other(shipped_model, tmp_path):
     trace = rv.trace(shipped_model, TEXT, "chunkwise", 4)
-    seen = []
+    reports = []
     formats = ("html", "csv", "npz", "safetensors", "json")
-    paths = export(trace, tmp_path, formats, tell=lambda *told: seen.append(told))
+    paths = export(trace, tmp_path, formats, tell=lambda *report: reports.append(report))
     expected = {
         f"{what.replace('_', '-')}.{kind}"
         for what, kinds in KINDS.items()
         for kind in kinds
         if kind in formats
-    }
+    } | {"plotly.min.js"}
     assert {path.name for path in paths} == expected == {path.name for path in tmp_path.iterdir()}
-    assert [done for _, done, _ in seen] == list(range(len(paths)))
+    assert [done for _, done, _ in reports] == list(range(len(paths)))
     loaded = rv.Trace.load(tmp_path / "trace.safetensors")
     assert loaded.tokens == trace.tokens
     assert loaded.retention(2).equal(trace.retention(2))
 
 
+def test_plotly_is_written_once_beside_the_panels_and_is_in_the_page(shipped_model, tmp_path):
+    trace = rv.trace(shipped_model, TEXT)
+    script, *pages = export(trace, tmp_path, "html")
+    plotly = get_plotlyjs()
+    assert script.name == "plotly.min.js"
+    assert script.read_text(encoding="utf-8") == plotly
+    assert {path.stem.replace("-", "_") for path in pages} == {"page", *PANELS}
+    for path in pages:
+        content = path.read_text(encoding="utf-8")
+        if path.stem == "page":
+            assert plotly in content
+            assert "plotly.min.js" not in content.replace(plotly, "")
+        else:
+            assert 'src="plotly.min.js"' in content
+            assert len(content) < 200_000
+
+
+def test_plotly_is_written_only_where_a_page_needs_it(shipped_model, tmp_path):
+    trace = rv.trace(shipped_model, TEXT)
+    assert [path.name for path in export(trace, tmp_path, "html", ())] == ["page.html"]
+    (path,) = export(trace, tmp_path, "csv", "decay")
+    assert {each.name for each in tmp_path.iterdir()} == {"page.html", path.name}
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_that_is_downloaded_alone_holds_all_that_it_needs(explorer, monkeypatch, panel):
+    heard = Heard(explorer.saver, monkeypatch)
+    ask(explorer.saver, heard, panel, "html")
+    plotly = get_plotlyjs()
+    content = heard.buffers[0].decode()
+    assert content.count(plotly) == 1
+    assert 'src="' not in content.replace(plotly, "")
+
+
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"formats": ["pdf"]}, "unknown format 'pdf'; there are html"),
         ({"panels": ["nothing"]}, "unknown panel 'nothing'; there are tokens"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_anything_is(shipped_model, tmp_path, options, said):
+def test_what_cannot_be_written_is_told_before_anything_is(
+    shipped_model, tmp_path, options, message
+):
     trace = rv.trace(shipped_model, TEXT)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         export(trace, tmp_path / "new", **options)
     assert not (tmp_path / "new").exists()
 
@@ -215,10 +255,10 @@ def test_some_panels_alone(shipped_model, tmp_path):
 
 def test_a_long_text_says_what_else_there_is(shipped_model):
     trace = rv.trace(shipped_model, "a b c d " * 600, "chunkwise", 64)
-    for what, kind, said in (
+    for what, kind, message in (
         ("page", "html", "up to 256 tokens"),
         ("decay", "svg", "csv or npz"),
         ("trace", "npz", "safetensors"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             make_file(trace, ExplorerState(), what, kind)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retnet_viz.ui.core.history import MOST_STEPS, PAUSE, History
+from retnet_viz.ui.core.state.history import MOST_STEPS, PAUSE, History
 
 GESTURES = st.sampled_from(["", "text", "layer"])
 EDITS = st.lists(st.tuples(st.integers(0, 3), GESTURES, st.floats(0, 2 * PAUSE)), max_size=40)
@@ -33,10 +33,10 @@ def edited(edits, start=0):
 
 def steps(history, move, can):
     """The states that one comes by, going one way to the end."""
-    seen = []
+    shown_states = []
     while getattr(history, can):
-        seen.append(getattr(history, move)())
-    return seen
+        shown_states.append(getattr(history, move)())
+    return shown_states
 
 
 @given(EDITS)
@@ -54,11 +54,11 @@ def test_all_that_was_done_can_be_taken_back_and_done_again(edits):
 @given(EDITS.map(lambda edits: [(state, "", seconds) for state, _, seconds in edits]))
 def test_without_gestures_every_change_is_a_step_unless_it_undoes_itself(edits):
     history = edited(edits)
-    shown = [0]
+    states = [0]
     for state, _, _ in edits:
-        if state != shown[-1]:
-            shown.append(state)
-    assert steps(history, "undo", "can_undo") == shown[-2::-1]
+        if state != states[-1]:
+            states.append(state)
+    assert steps(history, "undo", "can_undo") == states[-2::-1]
 
 
 @given(EDITS, st.integers(0, 40), st.integers(4, 9))
@@ -66,10 +66,10 @@ def test_a_new_choice_ends_what_could_be_redone(edits, back, new):
     history = edited(edits)
     for _ in range(back):
         history.undo()
-    shown = history.current
+    state = history.current
     history.record(new)
     assert not history.can_redo
-    assert history.undo() == shown
+    assert history.undo() == state
 
 
 def test_changes_of_one_gesture_are_one_step_until_a_pause():
@@ -79,6 +79,17 @@ def test_changes_of_one_gesture_are_one_step_until_a_pause():
         start="",
     )
     assert steps(history, "undo", "can_undo") == ["abc", ""]
+
+
+def test_the_pause_begins_when_the_last_change_is_done():
+    clock = Clock()
+    history = History("", clock)
+    for text, pause in (("a", 0), ("ab", PAUSE / 2), ("abc", 2 * PAUSE)):
+        clock.now += pause
+        history.record(text, "text")
+        clock.now += 10 * PAUSE  # the page works on it
+        history.begin_pause()
+    assert steps(history, "undo", "can_undo") == ["ab", ""]
 
 
 def test_another_gesture_or_an_undo_begins_a_step():

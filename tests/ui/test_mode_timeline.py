@@ -12,8 +12,8 @@ import retnet_viz as rv
 from retnet_viz.figures.base.theme import MODE_COLORS
 from retnet_viz.model import MODES
 from retnet_viz.model.retention import retain
-from retnet_viz.trace.views.cost import measure
-from retnet_viz.ui.panels.mode_timeline import ModeTimeline, run_of, sentence
+from retnet_viz.trace.views.pass_cost import measure
+from retnet_viz.ui.panels.timeline.mode_timeline import ModeTimeline, run_of, sentence
 
 LENGTH, CHUNK = 11, 4
 STEPS = {"parallel": 1, "recurrent": 11, "chunkwise": 3}
@@ -44,7 +44,7 @@ def timed(runs):
     }
 
 
-def shown(runs, length=LENGTH):
+def timeline_of(runs, length=LENGTH):
     race = ModeTimeline()
     race.show(runs, length)
     return race
@@ -88,7 +88,7 @@ def test_as_many_times_as_steps(traces):
 
 
 def test_the_page_gets_the_modes_in_the_order_of_their_colours(timed):
-    race = shown({mode: timed[mode] for mode in reversed(MODES)})
+    race = timeline_of({mode: timed[mode] for mode in reversed(MODES)})
     sent = json.loads(json.dumps(race.race))
     assert [run["mode"] for run in sent["runs"]] == list(MODE_COLORS)
     assert [run["color"] for run in sent["runs"]] == list(MODE_COLORS.values())
@@ -99,17 +99,17 @@ def test_the_page_gets_the_modes_in_the_order_of_their_colours(timed):
 
 
 def test_the_sentence_has_the_totals(runs, timed):
-    said = sentence(timed)
-    steps, held, computed, needed = said.rstrip(".").split("; ")
+    text = sentence(timed)
+    steps, memory, computed, needed = text.rstrip(".").split("; ")
     assert steps == "Parallel takes 1 step, recurrent 11, chunkwise 3"
     assert needed == "parallel needs 5 ms, recurrent 11 ms, chunkwise 3 ms"
     for part, unit, totals in (
-        (held, "kB", [max(run.held_bytes) / 1e3 for run in runs.values()]),
+        (memory, "kB", [max(run.held_bytes) / 1e3 for run in runs.values()]),
         (computed, "MFLOP", [sum(run.flops) / 1e6 for run in runs.values()]),
     ):
         numbers = [float(n) for n in re.findall(rf"([\d.]+) {unit}", part)]
         assert numbers == pytest.approx(totals, rel=0.01)
-    assert held.endswith(" at most")
+    assert memory.endswith(" at most")
     assert "ms" not in sentence(runs)  # not measured yet
     assert sentence({}) == ""
 
@@ -131,7 +131,7 @@ def test_a_large_text_is_told_in_large_units(runs):
 
 
 def test_a_new_race_shows_its_end_and_an_end_stays_one(runs, timed):
-    race = shown(runs)
+    race = timeline_of(runs)
     assert race.position == race.ticks == 11
     assert race.duration == race.elapsed == 0
     race.show(timed, LENGTH)
@@ -140,7 +140,7 @@ def test_a_new_race_shows_its_end_and_an_end_stays_one(runs, timed):
 
 
 def test_a_moment_in_the_middle_stays_and_never_lies_beyond_the_end(traces, timed):
-    race = shown(timed)
+    race = timeline_of(timed)
     race.position, race.elapsed = 6, 6.5
     race.show(timed, LENGTH)
     assert (race.position, race.elapsed) == (6, 6.5)
@@ -150,7 +150,7 @@ def test_a_moment_in_the_middle_stays_and_never_lies_beyond_the_end(traces, time
 
 
 def test_an_empty_text_is_an_empty_race(timed):
-    race = shown(timed)
+    race = timeline_of(timed)
     race.show({}, 0)
     assert race.race["runs"] == []
     assert (race.position, race.elapsed, race.ticks) == (0, 0, 0)
@@ -159,7 +159,7 @@ def test_an_empty_text_is_an_empty_race(timed):
 
 
 def test_a_run_of_another_text_is_refused_and_what_is_shown_stays(runs):
-    race = shown(runs)
+    race = timeline_of(runs)
     before = race.race
     with pytest.raises(ValueError, match=r"do not give tokens 0 \.\. 11 in order"):
         race.show(runs, LENGTH + 1)
@@ -170,7 +170,7 @@ def test_a_run_of_another_text_is_refused_and_what_is_shown_stays(runs):
 
 
 def test_only_the_two_clocks(runs):
-    race = shown(runs)
+    race = timeline_of(runs)
     race.clock = "measured time"
     with pytest.raises(traitlets.TraitError):
         race.clock = "sundial"

@@ -9,10 +9,11 @@ from plotly.offline import get_plotlyjs
 
 from retnet_viz import ui
 from retnet_viz.figures.base.theme import INK, MUTED, PAGE_COLORS, PAPER, THEMES, template
+from retnet_viz.server import plotly_file
 from retnet_viz.ui.core.assets import module, page_colors, page_style, style
 from retnet_viz.ui.core.host_bridge import HostBridge
 from retnet_viz.ui.panels.heatmap import Heatmap
-from retnet_viz.ui.panels.plot import Plot
+from retnet_viz.ui.panels.plots.plot import Plot
 
 FOLDER = Path(ui.__file__).parent
 PAGES = ("explorer", "modes", "compare", "cost", "training")
@@ -53,6 +54,14 @@ def test_a_plot_gives_plotly_to_the_page_that_asks():
     assert "error" in answers(plot, {"question": "b", "ask": "numpy"})[0]
 
 
+def test_a_plot_knows_whether_its_server_has_plotly(monkeypatch):
+    monkeypatch.setenv(plotly_file.VARIABLE, "")
+    assert Plot().library == ""
+    plotly_file.tell_kernels()
+    assert Plot().library == "retnet-viz/plotly.js"
+    assert plotly_file.source() == get_plotlyjs().encode()
+
+
 def test_a_matrix_gives_its_tables_when_it_is_asked():
     calls = []
     matrix = Heatmap(lambda cell: f"cell {cell}", lambda: calls.append(1) or [TABLE])
@@ -61,8 +70,8 @@ def test_a_matrix_gives_its_tables_when_it_is_asked():
     assert answers(matrix, {"question": "a-1", "ask": "tables"}) == [
         {"answers": "a-1", "tables": [TABLE]}
     ]
-    asked = {"question": "a-2", "ask": "cell", "about": [0, 2, 1]}
-    assert answers(matrix, asked) == [{"answers": "a-2", "text": "cell (0, 2, 1)"}]
+    question = {"question": "a-2", "ask": "cell", "about": [0, 2, 1]}
+    assert answers(matrix, question) == [{"answers": "a-2", "text": "cell (0, 2, 1)"}]
     assert calls == [1]
 
 
@@ -103,11 +112,13 @@ def test_any_other_message_is_harmless(message):
 
 def test_a_module_stands_behind_all_that_it_imports():
     joined = module("panels/heatmap.js")
-    own = (FOLDER / "panels" / "heatmap.js").read_text(encoding="utf-8")
-    end = own[own.index('  model.on("change:cells') :]
+    source = (FOLDER / "panels" / "heatmap.js").read_text(encoding="utf-8")
+    end = source[source.index('  model.on("change:cells') :]
     assert joined.endswith(end)
     assert "function paint(cells, length, palette, signed, limit) {" in joined
-    assert "Where several cells share a pixel" in own  # what gives types is for those who read it
+    assert (
+        "Where several cells share a pixel" in source
+    )  # what gives types is for those who read it
     assert "Where several cells share a pixel" not in joined
     assert "@param" not in joined
     # multiples.js, which heatmap.js imports, needs common.js, which both import: once, and first.
@@ -122,8 +133,8 @@ def test_a_module_stands_behind_all_that_it_imports():
 
 WIDGETS = sorted(
     path.relative_to(FOLDER).as_posix()
-    for path in FOLDER.glob("*/*.js")
-    if "export default" in path.read_text(encoding="utf-8")
+    for path in FOLDER.rglob("*.js")
+    if "export default {" in path.read_text(encoding="utf-8")
 )
 
 
@@ -154,15 +165,18 @@ def custom_properties(sheet, theme):
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_a_page_has_the_colours_of_the_figures_in_it(theme):
-    found = custom_properties(page_colors(), theme)
-    assert found == {name: color[theme] for name, color in PAGE_COLORS.items()}
-    assert (found["paper"], found["ink"], found["muted"]) == (
+    properties = custom_properties(page_colors(), theme)
+    assert properties == {name: color[theme] for name, color in PAGE_COLORS.items()}
+    assert (properties["paper"], properties["ink"], properties["muted"]) == (
         PAPER[theme],
         INK[theme],
         MUTED[theme],
     )
     layout = template(theme)["layout"]
-    assert (layout["paper_bgcolor"], layout["font"]["color"]) == (found["paper"], found["ink"])
+    assert (layout["paper_bgcolor"], layout["font"]["color"]) == (
+        properties["paper"],
+        properties["ink"],
+    )
     assert str(HostBridge._css).startswith(page_colors())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 import retnet_viz as rv
 from retnet_viz.model import RetNet
 from retnet_viz.trace import Trace
-from retnet_viz.ui.core.page_state import ExplorerState
+from retnet_viz.ui.core.state.page_state import ExplorerState
 from retnet_viz.ui.pages.presets import PRESETS, START
 
 
@@ -32,10 +32,10 @@ class Prediction:
 
 
 PREDICTIONS = {
-    "Near copy": Prediction(" dog", 0.5, 5, "dog", "bird"),
-    "Far repetition": Prediction(" V", 0.7, 55, "Vosko", "Pellow"),
-    "A list": Prediction(" w", 0.25, 7, "wolf", "lamp"),
-    "Dialogue": Prediction(" woman", 0.6, 23, "woman", "man"),
+    "Near copy": Prediction(" dog", 0.8, 5, "dog", "bird"),
+    "Far repetition": Prediction(" V", 0.2, 55, "Vosko", "Pellow"),
+    "A list": Prediction(" w", 0.8, 7, "wolf", "lamp"),
+    "Dialogue": Prediction(" woman", 0.5, 23, "woman", "man"),
 }
 BY_NAME = {preset.name: preset for preset in PRESETS}
 
@@ -48,8 +48,8 @@ def next_token(model: RetNet, state: ExplorerState) -> Tensor:
 
 
 def token(model: RetNet, text: str) -> int:
-    (found,) = model.tokenizer.encode(text)
-    return int(found)
+    (token_id,) = model.tokenizer.encode(text)
+    return int(token_id)
 
 
 def without_head(model: RetNet, layer: int, head: int) -> RetNet:

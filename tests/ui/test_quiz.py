@@ -75,6 +75,11 @@ def test_a_number_is_right_within_its_tolerance():
     assert answered(question, 40)["text"] == "Not quite: 21.8, not 40."
 
 
+def test_a_number_at_the_limit_of_its_tolerance_is_right():
+    question = Question("How many?", range(1, 61), lambda: 22, within=2)
+    assert [n for n in range(1, 61) if answered(question, n)["right"]] == [20, 21, 22, 23, 24]
+
+
 def test_a_whole_number_is_right_only_itself():
     question = Question("How many steps?", range(1, 23), lambda: 3)
     assert [n for n in range(1, 23) if answered(question, n)["right"]] == [3]
@@ -100,12 +105,12 @@ def test_an_answer_that_is_no_option_is_said_beside_the_question(wrong):
 
 def test_a_failure_is_said_beside_the_question_again_and_again():
     question = Question("Which?", ["a", "b"], lambda: 1 / 0)
-    told = []
-    question.observe(lambda change: told.append(change["new"].get("text", "")), "result")
+    calls = []
+    question.observe(lambda change: calls.append(change["new"].get("text", "")), "result")
     answered(question, 0)
     answered(question, 1)
-    said = "The answer could not be computed (ZeroDivisionError: division by zero)."
-    assert told == [said, "", said]  # emptied between, so that the page hears of both
+    message = "The answer could not be computed (ZeroDivisionError: division by zero)."
+    assert calls == [message, "", message]  # emptied between, so that the page hears of both
 
 
 def test_a_choice_can_be_taken_back():
@@ -122,9 +127,9 @@ def test_an_exercise_without_an_answer_computes_nothing(capsys):
     assert printed(capsys) == "Exercise 1: not answered yet."
 
 
-@pytest.mark.parametrize("found", [torch.tensor([1.0, 2.0]).double(), [1, 2], (1.0, 2.0 + 1e-12)])
-def test_a_right_answer(capsys, found):
-    check("Exercise 1", found, lambda: torch.tensor([1.0, 2.0]))
+@pytest.mark.parametrize("answer", [torch.tensor([1.0, 2.0]).double(), [1, 2], (1.0, 2.0 + 1e-12)])
+def test_a_right_answer(capsys, answer):
+    check("Exercise 1", answer, lambda: torch.tensor([1.0, 2.0]))
     assert printed(capsys).startswith("Exercise 1: right!")
 
 
@@ -137,11 +142,11 @@ def test_a_number_is_an_answer(capsys):
 
 
 def test_a_wrong_answer_is_told_where_it_is_worst(capsys):
-    wanted = torch.arange(6.0).reshape(2, 3)
-    found = wanted.clone()
-    found[0, 1] += 1e-3
-    found[1, 2] = 0.25
-    check("Exercise 3", found, lambda: wanted, "Think.")
+    expected = torch.arange(6.0).reshape(2, 3)
+    answer = expected.clone()
+    answer[0, 1] += 1e-3
+    answer[1, 2] = 0.25
+    check("Exercise 3", answer, lambda: expected, "Think.")
     assert printed(capsys) == "Exercise 3: not yet. It gives 0.25, not 5 at [1, 2]. Think."
 
 
@@ -158,10 +163,10 @@ def test_what_is_not_a_number_is_not_right(capsys):
     assert printed(capsys) == "Exercise 5: not yet. It gives nan, not 1 at [1]."
 
 
-@pytest.mark.parametrize("found", ["53", print, {"a": 1}])
-def test_another_kind_of_thing_is_named(capsys, found):
-    check("Exercise 6", found, lambda: 53)
-    kind = type(found).__name__
+@pytest.mark.parametrize("answer", ["53", print, {"a": 1}])
+def test_another_kind_of_thing_is_named(capsys, answer):
+    check("Exercise 6", answer, lambda: 53)
+    kind = type(answer).__name__
     assert printed(capsys) == f"Exercise 6: a tensor or a number is asked for, not a {kind}."
 
 

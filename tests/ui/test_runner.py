@@ -12,26 +12,27 @@ from retnet_viz.model import RetNet
 from retnet_viz.trace.passes.budget import NotEnoughMemory
 from retnet_viz.trace.passes.live import Live
 from retnet_viz.ui.core import runner as module
-from retnet_viz.ui.core.background import Home, OutdatedError
+from retnet_viz.ui.core.background import MainThread, OutdatedError
 from retnet_viz.ui.core.runner import LiveText, Request, Runner
+from tests.support.examples import examples
 
 
 class Page:
-    """A reader, and what it told."""
+    """A reader, and what it reported."""
 
     def __init__(self, model, max_tokens=10_000, quick=200):
-        self.readings, self.errors, self.told = [], [], []
+        self.readings, self.errors, self.reports = [], [], []
         self.threads = set()
         self.model = model
-        self.reader = Runner(LiveText(model, max_tokens, quick), self.tell, Home())
+        self.reader = Runner(LiveText(model, max_tokens, quick), self.report, MainThread())
 
-    def tell(self, done, total):
-        self.told.append((done, total))
+    def report(self, done, total):
+        self.reports.append((done, total))
         self.threads.add(threading.current_thread())
 
     def read(self, text, mode="chunkwise", chunk_size=8):
-        wanted = Request(text, mode, chunk_size, self.readings.append, self.errors.append)
-        return self.reader.read(wanted)
+        request = Request(text, mode, chunk_size, self.readings.append, self.errors.append)
+        return self.reader.read(request)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_a_short_text_is_read_at_once(page):
     (reading,) = page.readings
     assert reading.trace.length == reading.recomputed.tokens == reading.recomputed.of
     assert reading.dropped == 0
-    assert page.told == []
+    assert page.reports == []
     assert not page.reader.is_busy
 
 
@@ -57,7 +58,7 @@ def test_a_long_text_is_read_behind_and_tells_how_far(page):
     assert not page.read(LONG)
     page.reader.wait()
     (reading,) = page.readings
-    assert page.told[-1] == (reading.trace.length, reading.trace.length)
+    assert page.reports[-1] == (reading.trace.length, reading.trace.length)
     assert threading.current_thread() not in page.threads
 
 
@@ -81,7 +82,7 @@ def test_an_edit_at_the_end_of_a_long_text_is_quick_and_recomputes_little(page, 
     assert torch.allclose(after.trace.logits, fresh.logits, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(texts=st.lists(st.text("the fox\n", max_size=400), min_size=1, max_size=5))
 def test_of_texts_that_follow_fast_the_last_one_is_shown(tiny_model, tiny_tokenizer, texts):
     model = tiny_model()
@@ -91,9 +92,9 @@ def test_of_texts_that_follow_fast_the_last_one_is_shown(tiny_model, tiny_tokeni
         page.read(text)
     page.reader.wait()
     assert not page.errors
-    shown = page.readings[-1].trace
+    trace = page.readings[-1].trace
     ids = model.tokenizer.encode(texts[-1])
-    assert (shown.ids.tolist() if shown else []) == ids
+    assert (trace.ids.tolist() if trace else []) == ids
     quick = sum(len(text) <= 100 for text in texts)
     assert len(page.readings) <= quick + 1 + sum(len(text) > 100 for text in texts[:-1])
 
@@ -141,7 +142,7 @@ def test_a_cancelled_text_changes_nothing(page, monkeypatch):
 def test_a_text_of_too_many_tokens_is_cut(tiny_model, tiny_tokenizer, monkeypatch):
     model = tiny_model()
     model.tokenizer = tiny_tokenizer
-    monkeypatch.setattr(module, "_STRETCH", 40)
+    monkeypatch.setattr(module, "_TOKENIZED_AT_ONCE", 40)
     page = Page(model, max_tokens=100, quick=50)
     page.read(LONG)
     page.reader.wait()
@@ -205,20 +206,20 @@ def passes(monkeypatch):
 
 def test_a_mode_that_was_run_already_is_not_run_again(page, passes):
     source = LiveText(page.model, 100)
-    reader = Runner(source, page.tell, Home())
-    wanted = ["the old fox", "parallel", 8, page.readings.append, page.errors.append]
-    reader.read(Request(*wanted))
+    reader = Runner(source, page.report, MainThread())
+    request = ["the old fox", "parallel", 8, page.readings.append, page.errors.append]
+    reader.read(Request(*request))
     (first,) = page.readings
     others = {mode: source.other_mode(first.trace, mode) for mode in ("recurrent", "chunkwise")}
     assert passes == ["parallel", "recurrent", "chunkwise"]
     assert source.other_mode(first.trace, "chunkwise") is others["chunkwise"]
     for mode in ("chunkwise", "parallel", "recurrent"):
-        wanted[1] = mode
-        reader.read(Request(*wanted))
+        request[1] = mode
+        reader.read(Request(*request))
         assert page.readings[-1].recomputed.tokens == 0
         assert page.readings[-1].trace is {**others, "parallel": first.trace}[mode]
     assert passes == ["parallel", "recurrent", "chunkwise"]
-    reader.read(Request("the old fox ran", *wanted[1:]))  # from where the recurrent pass was
+    reader.read(Request("the old fox ran", *request[1:]))  # from where the recurrent pass was
     assert page.readings[-1].recomputed.tokens < page.readings[-1].recomputed.of
     again = rv.trace(page.model, "the old fox ran", "recurrent", 8)
     assert torch.allclose(page.readings[-1].trace.logits, again.logits, rtol=1e-9)
@@ -227,21 +228,21 @@ def test_a_mode_that_was_run_already_is_not_run_again(page, passes):
 
 def test_a_pass_over_another_text_or_in_other_chunks_is_not_taken(page, passes):
     source = LiveText(page.model, 100)
-    reader = Runner(source, page.tell, Home())
+    reader = Runner(source, page.report, MainThread())
 
     def read(text, mode, chunk_size):
         reader.read(Request(text, mode, chunk_size, page.readings.append, page.errors.append))
         return page.readings[-1].trace
 
-    shown = read("the old fox", "parallel", 8)
-    assert source.other_mode(shown, "chunkwise").chunk_size == 8
-    shown = read("the old fox", "parallel", 3)
-    assert source.other_mode(shown, "chunkwise").chunk_size == 3
+    trace = read("the old fox", "parallel", 8)
+    assert source.other_mode(trace, "chunkwise").chunk_size == 8
+    trace = read("the old fox", "parallel", 3)
+    assert source.other_mode(trace, "chunkwise").chunk_size == 3
     edited = read("a boat", "parallel", 3)
     other = source.other_mode(edited, "chunkwise")
     assert other.ids.tolist() == edited.ids.tolist()
     with pytest.raises(RuntimeError):
-        shown.ids  # noqa: B018 - it is of an earlier text
+        trace.ids  # noqa: B018 - it is of an earlier text
     read("", "parallel", 3)
     with pytest.raises(OutdatedError):
         source.other_mode(other, "recurrent")
@@ -250,8 +251,8 @@ def test_a_pass_over_another_text_or_in_other_chunks_is_not_taken(page, passes):
 def test_of_a_long_text_one_pass_is_kept(page, monkeypatch):
     monkeypatch.setattr(module, "SHORT", 5)
     source = LiveText(page.model, 100)
-    reader = Runner(source, page.tell, Home())
+    reader = Runner(source, page.report, MainThread())
     for mode in ("parallel", "recurrent"):
-        wanted = Request("the old fox ran to a boat", mode, 8, page.readings.append, print)
-        reader.read(wanted)
+        request = Request("the old fox ran to a boat", mode, 8, page.readings.append, print)
+        reader.read(request)
     assert len(source._lives) == 1

@@ -9,14 +9,15 @@ from ipywidgets import Widget
 
 import retnet_viz as rv
 from retnet_viz.ui import ExplorerState
-from retnet_viz.ui.core import link, undo
-from retnet_viz.ui.core.history import PAUSE
-from retnet_viz.ui.core.link import LinkError
-from retnet_viz.ui.core.page_layout import PageLayout
-from retnet_viz.ui.pages.explorer import Explorer
-from retnet_viz.ui.pages.modes import Modes
+from retnet_viz.ui.core.state import link, undo
+from retnet_viz.ui.core.state.history import PAUSE
+from retnet_viz.ui.core.state.link import LinkError
+from retnet_viz.ui.core.state.page_layout import PageLayout
+from retnet_viz.ui.pages.explorer.explorer import Explorer
+from retnet_viz.ui.pages.modes.modes import Modes
 from retnet_viz.ui.pages.presets import PRESETS
 from retnet_viz.ui.pages.text_page import TextPage
+from tests.support.examples import examples
 
 MODEL = rv.load()
 TEXT = "The old man said to the boy"
@@ -71,12 +72,12 @@ def test_undo_goes_back_step_by_step_and_redo_on(board, clock):
     board.strip.selected = 2
     board.strip.selected = 1
     end = board.state
-    seen = []
+    states = []
     while not board.history.back.disabled:
         board.history.back.click()
-        seen.append((board.state.text, board.state.layer, board.state.mode, board.state.token))
+        states.append((board.state.text, board.state.layer, board.state.mode, board.state.token))
     typed = "The old man sat"
-    assert seen == [
+    assert states == [
         (typed, 3, "recurrent", 2),
         (typed, 3, "recurrent", None),
         (typed, 3, "parallel", None),
@@ -118,11 +119,26 @@ def test_what_the_stage_plays_is_one_step(board, clock):
     assert board.state.mode == "recurrent"
 
 
+def test_letters_that_wait_for_a_slow_reading_are_one_step(board, clock, monkeypatch):
+    """On a busy machine a letter comes to the page long after it was typed."""
+    read = board._read_text
+
+    def read_slowly():
+        read()
+        clock[0] += 3 * PAUSE
+
+    monkeypatch.setattr(board, "_read_text", read_slowly)
+    for letters in ("A", "A k", "A king"):
+        board.text.value = letters
+    press(board, "undo")
+    assert board.state.text == TEXT
+
+
 def test_a_preset_and_a_file_are_steps(board):
     board.preset.value = 2
     assert PRESETS[2].point.split(",")[0] in board.notice.value
     content = b"A text of a file"
-    board._file_taken("a.txt", len(content), content)
+    board._on_file("a.txt", len(content), content)
     press(board, "undo")
     assert board.text.value == PRESETS[2].state.text
     press(board, "undo")
@@ -136,13 +152,13 @@ def test_a_mode_that_was_refused_is_no_step(board, monkeypatch):
     board.mode.value = "recurrent"
     real = board._reader.read
 
-    def refuse(wanted):
-        if wanted.mode == "parallel":
+    def refuse(request):
+        if request.mode == "parallel":
             from retnet_viz.trace.passes.budget import NotEnoughMemory
 
-            wanted.failed(NotEnoughMemory("too much"))
+            request.on_failure(NotEnoughMemory("too much"))
             return True
-        return real(wanted)
+        return real(request)
 
     monkeypatch.setattr(board._reader, "read", refuse)
     board.mode.value = "parallel"
@@ -170,7 +186,7 @@ ACTIONS = st.one_of(
 
 
 @given(st.lists(ACTIONS, max_size=8))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 def test_after_any_actions_all_can_be_undone_and_redone_and_shared(actions):
     page = rv.explore(MODEL, "one two three")
     start = page.state
@@ -208,7 +224,7 @@ def test_an_empty_text_is_shared_as_one(board):
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("s=2.anything", "newer version"),
         ("s=0.anything", "older version"),
@@ -217,22 +233,22 @@ def test_an_empty_text_is_shared_as_one(board):
         (ExplorerState("A fox").query()[:-5] + "&hide=cost&present=1", "incomplete"),
     ],
 )
-def test_a_link_that_cannot_be_read_is_told_and_nothing_changes(board, query, said):
+def test_a_link_that_cannot_be_read_is_told_and_nothing_changes(board, query, message):
     board.layer.value = 2
     board.arrange(["next"])
     before, look, cells = board.state, board.look, board.weights.cells
     board.open_link(query)
-    assert said in board.notice.value
+    assert message in board.notice.value
     assert 'role="alert"' in board.notice.value
     assert (board.state, board.look, board.weights.cells) == (before, look, cells)
     assert not board.history.back.disabled
     board.text.value = "It works on"
-    assert said not in board.notice.value
+    assert message not in board.notice.value
 
 
 def test_what_a_link_cannot_name_is_left_out_and_named(board):
-    held = {"explorer": {"text": "A fox", "layer": 7, "heads": [9], "<i>path": "/etc/passwd"}}
-    board.open_link(f"{link.query_of(held)}&hide=cost,kitchen")
+    parts = {"explorer": {"text": "A fox", "layer": 7, "heads": [9], "<i>path": "/etc/passwd"}}
+    board.open_link(f"{link.query_of(parts)}&hide=cost,kitchen")
     assert board.state == ExplorerState("A fox")
     assert board.look == PageLayout(("cost",))
     assert "“layer”, “heads”, “&lt;i&gt;path”, “kitchen”" in board.notice.value
@@ -249,7 +265,7 @@ def test_a_text_too_long_for_a_link_goes_as_a_file(board):
     name, content = ask_for_file(board)
     assert name.endswith(".json")
     again = rv.explore(MODEL, "before")
-    again._file_taken(name, len(content), content)
+    again._on_file(name, len(content), content)
     assert again.state == board.state
     assert again.look == board.look
     assert again.trace.ids.tolist() == MODEL.tokenizer.encode(LONG)
@@ -268,13 +284,13 @@ def test_a_text_too_long_for_a_link_goes_as_a_file(board):
 def test_a_state_file_that_cannot_be_read_changes_nothing(board, change):
     before = board.state
     content = change(ask_for_file(board)[1])
-    board._file_taken("<b>.json", len(content), content)
+    board._on_file("<b>.json", len(content), content)
     assert board.state == before
     assert "&lt;b&gt;.json" in board.notice.value
 
 
 def test_a_link_is_never_longer_than_it_may_be(board, monkeypatch):
-    monkeypatch.setattr(board._reader, "read", lambda wanted: True)
+    monkeypatch.setattr(board._reader, "read", lambda request: True)
     for length in range(400, len(LONG), 50):
         board.text.value = LONG[:length]
         assert len(board.shared_link()[0]) <= link.MOST_SHARED
@@ -284,9 +300,9 @@ def test_a_link_is_never_longer_than_it_may_be(board, monkeypatch):
 def test_the_page_of_costs_is_shared_without_a_long_text():
     page = rv.cost(batch=3)
     page.open_link(ExplorerState(LONG).query())
-    assert link.read(page.shared_link()[0]).given("cost") == {"batch": 3}
-    assert "explorer" not in link.read(page.shared_link()[0]).parts
-    assert link.read(page.page.query).parts["explorer"]["text"] == LONG
+    assert link.read_link(page.shared_link()[0]).fields("cost") == {"batch": 3}
+    assert "explorer" not in link.read_link(page.shared_link()[0]).parts
+    assert link.read_link(page.page.query).parts["explorer"]["text"] == LONG
     page.stop()
     page.close_all()
 
@@ -325,16 +341,16 @@ def test_panels_are_hidden_and_shown_again(make, panels):
 
 
 def test_a_page_that_has_opened_is_told_again_what_is_shown(board, monkeypatch):
-    told = {}
-    monkeypatch.setattr(Widget, "send_state", lambda widget, key=None: told.update({widget: key}))
+    sent = {}
+    monkeypatch.setattr(Widget, "send_state", lambda widget, key=None: sent.update({widget: key}))
     press(board, "opened")
-    assert "figure" in told[board.cost]
-    assert "value" in told[board.agree]
-    assert {"value", "max"} <= told[board.reading.bar]
-    assert told[board.reading.layout] == "display"
-    assert told[board.page] == "query"
+    assert "figure" in sent[board.comparison.cost]
+    assert "value" in sent[board.comparison.agree]
+    assert {"value", "max"} <= sent[board.reading.bar]
+    assert sent[board.reading.layout] == "display"
+    assert sent[board.page] == "query"
     # Not what a person may be changing at that moment.
-    assert not {board.text, board.layer, board.mode} & told.keys()
+    assert not {board.text, board.layer, board.mode} & sent.keys()
 
 
 @pytest.mark.parametrize("make", [rv.explore, rv.modes, rv.compare, rv.cost])
@@ -358,7 +374,7 @@ def test_the_other_pages_are_presented_too(make):
     page = make(present=True)
     assert "rv-present" in page._dom_classes
     page.open_link("present=1&hide=cost")
-    assert "“cost”" in page.doing.value if make is rv.cost else page.notice.value
+    assert "“cost”" in page.activity.value if make is rv.cost else page.notice.value
     assert page.look == PageLayout(present=True)
     page.stop()
     page.close_all()
@@ -385,7 +401,7 @@ def test_a_look_alone_changes_no_state(board):
     assert board.state.layer == 1
     assert board.look.present
     with pytest.raises(LinkError):
-        link.read("s=")
+        link.read_link("s=")
 
 
 def test_a_link_without_a_layer_is_of_the_first_wherever_the_page_starts(shipped_model):

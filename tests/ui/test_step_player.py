@@ -16,9 +16,9 @@ from retnet_viz.figures.base.theme import DIVERGING, SEQUENTIAL, color_table, he
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.figures.steps.formula import formula, number
 from retnet_viz.trace import ParallelTerms, RecurrentTerms
-from retnet_viz.ui.core import link
+from retnet_viz.ui.core.state import link
 from retnet_viz.ui.pages.text_page import TextPage
-from retnet_viz.ui.panels.step_player import StepPlayer
+from retnet_viz.ui.panels.steps.step_player import StepPlayer
 
 TEXT = "The fox had a red kite, and the kite had a long tail. The owl sat in the tree."
 CASES = [("parallel", 8), ("recurrent", 8), ("chunkwise", 1), ("chunkwise", 5), ("chunkwise", 500)]
@@ -95,7 +95,7 @@ class Page:
         return content["scene"], np.frombuffer(places, np.uint8).astype(int)
 
 
-def shown(trace, layer=0, head=0, scale="linear", token=0):
+def page_of(trace, layer=0, head=0, scale="linear", token=0):
     stage = StepPlayer(trace.n_heads if trace else 2)
     stage.show(trace, layer, head, scale, token=token)
     return Page(stage)
@@ -128,7 +128,7 @@ def expected_places(values, limit, scale, *, smallest=None):
     return 1 + 254 * share
 
 
-def whole(terms, trace, layer, head):
+def values_of_text(terms, trace, layer, head):
     """term -> (values, number of the first row, of the first column), whole as the mode has it."""
     n = terms.n
     if isinstance(terms, ParallelTerms):
@@ -147,22 +147,22 @@ def whole(terms, trace, layer, head):
             "output": (terms.output[None], n, 0),
         }
     if isinstance(terms, RecurrentTerms):
-        named = {name: (getattr(terms, name), 0, 0) for name in STATES}
-        return named | {"q": (terms.q[None], n, 0), "output": (terms.output[None], n, 0)}
+        values = {name: (getattr(terms, name), 0, 0) for name in STATES}
+        return values | {"q": (terms.q[None], n, 0), "output": (terms.output[None], n, 0)}
     first = terms.tokens.start
-    named = {name: (getattr(terms, name), 0, 0) for name in ("before", "state")}
-    named |= {name: (getattr(terms, name), first, 0) for name in OUTPUTS}
-    return named | {"weights": (terms.weights, first, first)}
+    values = {name: (getattr(terms, name), 0, 0) for name in ("before", "state")}
+    values |= {name: (getattr(terms, name), first, 0) for name in OUTPUTS}
+    return values | {"weights": (terms.weights, first, first)}
 
 
 def window_of(part, values, first_row, first_column):
     """What of `values` a picture shows."""
-    top, left = part["rowStart"] - first_row, part["colStart"] - first_column
-    assert top >= 0
-    assert left >= 0
-    seen = values[top : top + part["height"], left : left + part["width"]].double().numpy()
-    assert seen.shape == (part["height"], part["width"])
-    return seen
+    row, column = part["rowStart"] - first_row, part["colStart"] - first_column
+    assert row >= 0
+    assert column >= 0
+    window = values[row : row + part["height"], column : column + part["width"]].double().numpy()
+    assert window.shape == (part["height"], part["width"])
+    return window
 
 
 def check_scene(page, trace, layer, head, n, scale="linear"):
@@ -174,21 +174,21 @@ def check_scene(page, trace, layer, head, n, scale="linear"):
     smallest = trace.gamma(layer)[head].item() ** (trace.length - 1)
     limits = page.stage.scene(n).limits
     assert scene["limits"] == {name: number(limit) for name, limit in limits.items()}
-    expected = whole(terms, trace, layer, head)
-    drawn = pictures(scene)
-    assert drawn.keys() == expected.keys()
-    used = 0
-    for term, part in drawn.items():
+    expected = values_of_text(terms, trace, layer, head)
+    parts = pictures(scene)
+    assert parts.keys() == expected.keys()
+    n_places = 0
+    for term, part in parts.items():
         values = window_of(part, *expected[term])
         signed = term != "decay"
         assert (part["scale"], part["signed"]) == (SCALE_OF[term], signed)
         assert part["norm"] == number(float(np.linalg.norm(values)))
         floor = None if signed else smallest
-        wanted = expected_places(values, limits[part["scale"]], scale, smallest=floor)
-        found = matrix(places, part)
-        assert found.min() >= 1  # 0 is "nothing here"
-        assert np.abs(found - wanted).max() <= 1, term
-        used += found.size
+        expected_pixels = expected_places(values, limits[part["scale"]], scale, smallest=floor)
+        pixels = matrix(places, part)
+        assert pixels.min() >= 1  # 0 is "nothing here"
+        assert np.abs(pixels - expected_pixels).max() <= 1, term
+        n_places += pixels.size
     check_plane(scene["plane"], places, trace, layer, head, n, step, limits, scale)
     check_bars(scene["bars"], trace, terms, scene["plane"])
     assert (scene["step"], scene["steps"]) == (step.index, len(schedule))
@@ -198,7 +198,7 @@ def check_scene(page, trace, layer, head, n, scale="linear"):
     window = slice(scene["plane"]["first"], scene["plane"]["last"])
     assert scene["tokens"] == [visible(token) for token in trace.tokens[window]]
     if trace.mode == "recurrent":
-        assert used == len(places)  # no bytes that nothing shows
+        assert n_places == len(places)  # no bytes that nothing shows
     return scene
 
 
@@ -219,9 +219,9 @@ def check_plane(plane, places, trace, layer, head, n, step, limits, scale):
     rows = slice(max(first, tokens.start), min(last, tokens.stop))
     block = trace.retention(layer, rows, rows)[head].double().numpy()
     assert plane["cells"] == list(block.shape)
-    found = places[plane["at"] :][: block.size].reshape(block.shape)
-    wanted = expected_places(block, limits["weights"], scale)
-    assert np.abs(found - wanted).max() <= 1
+    pixels = places[plane["at"] :][: block.size].reshape(block.shape)
+    expected = expected_places(block, limits["weights"], scale)
+    assert np.abs(pixels - expected).max() <= 1
 
 
 def check_bars(bars, trace, terms, plane):
@@ -231,11 +231,11 @@ def check_bars(bars, trace, terms, plane):
     recurrent = isinstance(terms, RecurrentTerms)
     start, values = (0, terms.contributions) if recurrent else (terms.tokens.start, terms.share)
     stop = start + len(values)
-    read = range(max(start, plane["first"]), min(stop, plane["last"]))
-    assert bars["first"] == read.start
-    wanted = values[read.start - start : read.stop - start].tolist()
-    assert bars["values"] == pytest.approx(wanted, rel=1e-4, abs=1e-30)
-    assert bars["labels"] == [visible(trace.tokens[m]) for m in read]
+    window = range(max(start, plane["first"]), min(stop, plane["last"]))
+    assert bars["first"] == window.start
+    expected = values[window.start - start : window.stop - start].tolist()
+    assert bars["values"] == pytest.approx(expected, rel=1e-4, abs=1e-30)
+    assert bars["labels"] == [visible(trace.tokens[m]) for m in window]
     assert max(bars["values"]) <= bars["limit"] * (1 + 1e-4)
     assert bars["slots"] >= len(bars["values"])
 
@@ -245,7 +245,7 @@ def test_a_scene_shows_the_terms_of_the_trace(traces, case):
     trace = traces[case]
     last = trace.length - 1
     for layer, head, tokens in ((0, 0, (0, 7, last)), (1, 1, (0, 4, 5, last - 1)), (0, 1, (last,))):
-        page = shown(trace, layer, head)
+        page = page_of(trace, layer, head)
         for n in tokens:
             check_scene(page, trace, layer, head, n)
 
@@ -253,18 +253,18 @@ def test_a_scene_shows_the_terms_of_the_trace(traces, case):
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[3]])
 def test_a_scene_is_coloured_by_the_chosen_scale(traces, case, scale):
-    check_scene(shown(traces[case], 1, 0, scale), traces[case], 1, 0, 9, scale)
+    check_scene(page_of(traces[case], 1, 0, scale), traces[case], 1, 0, 9, scale)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_limit_of_a_scale_is_the_largest_value_that_any_step_shows(traces, case):
     trace = traces[case]
-    stage = shown(trace, 1, 1).stage
+    stage = page_of(trace, 1, 1).stage
     largest = {"decay": 1.0} if trace.mode == "parallel" else {}
     for n in range(trace.length):
-        for term, (values, _, _) in whole(rv.terms(trace, 1, 1, n), trace, 1, 1).items():
-            found = values.abs().max().item()
-            largest[SCALE_OF[term]] = max(largest.get(SCALE_OF[term], 0.0), found)
+        for term, (values, _, _) in values_of_text(rv.terms(trace, 1, 1, n), trace, 1, 1).items():
+            maximum = values.abs().max().item()
+            largest[SCALE_OF[term]] = max(largest.get(SCALE_OF[term], 0.0), maximum)
         assert stage.scene(n).limits == stage.scene(0).limits
     for name, limit in stage.scene(0).limits.items():
         assert limit == pytest.approx(largest.get(name, limit), rel=1e-5)
@@ -278,7 +278,7 @@ def test_the_limit_of_a_scale_is_the_largest_value_that_any_step_shows(traces, c
 def test_a_text_of_2048_tokens_is_shown_by_a_window(reader, mode, chunk):
     ids = torch.arange(2048) % 300
     trace = rv.trace(reader, ids, mode, chunk)
-    page = shown(trace, 1, 1)
+    page = page_of(trace, 1, 1)
     for n in (0, 1000, 2047):
         scene = check_scene(page, trace, 1, 1, n)
         assert "of 2,048 are shown" in scene["sentence"]
@@ -289,9 +289,9 @@ def test_a_text_of_2048_tokens_is_shown_by_a_window(reader, mode, chunk):
 @pytest.mark.parametrize("case", CASES)
 def test_pointing_at_an_entry_tells_its_exact_number(traces, case):
     trace, n = traces[case], 11
-    page = shown(trace, 1, 0)
+    page = page_of(trace, 1, 0)
     scene, _ = page.scene(n)
-    tensors = whole(rv.terms(trace, 1, 0, n), trace, 1, 0)
+    tensors = values_of_text(rv.terms(trace, 1, 0, n), trace, 1, 0)
     values = {term: window_of(part, *tensors[term]) for term, part in pictures(scene).items()}
     sums = {
         "state": ("faded", "+", "added"),
@@ -334,7 +334,7 @@ def test_pointing_at_an_entry_tells_its_exact_number(traces, case):
 )
 def test_pointing_at_the_plane_tells_the_weight_and_when_it_is_computed(traces, case, cell, when):
     trace = traces[case]
-    content, _ = shown(trace, 1, 1).ask("probe", 11, at=["plane", *cell])
+    content, _ = page_of(trace, 1, 1).ask("probe", 11, at=["plane", *cell])
     assert content["text"].endswith(when)
     assert "head 1" in content["text"]
     if cell[1] < cell[0]:
@@ -346,21 +346,21 @@ def test_pointing_at_the_plane_tells_the_weight_and_when_it_is_computed(traces, 
 @pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[3]])
 def test_the_tables_hold_the_numbers_of_the_scene(traces, case):
     trace, n = traces[case], 12
-    page = shown(trace, 0, 1)
+    page = page_of(trace, 0, 1)
     content, _ = page.ask("tables", n)
     (_, _, terms), (_, header, rows) = content["tables"]
     scene, _ = page.scene(n)
     assert [row[2] for row in terms] == [part["norm"] for part in pictures(scene).values()]
     assert [row[0] for row in terms] == [part["label"] for part in pictures(scene).values()]
-    found = rv.terms(trace, 0, 1, n)
+    kept_terms = rv.terms(trace, 0, 1, n)
     first = 0
-    if isinstance(found, ParallelTerms):
-        columns = [found.scores, found.decay, found.weights]
-    elif isinstance(found, RecurrentTerms):
-        columns = [found.contributions]
+    if isinstance(kept_terms, ParallelTerms):
+        columns = [kept_terms.scores, kept_terms.decay, kept_terms.weights]
+    elif isinstance(kept_terms, RecurrentTerms):
+        columns = [kept_terms.contributions]
     else:
-        first = found.tokens.start
-        columns = [found.inner.norm(dim=1), found.cross.norm(dim=1), found.share]
+        first = kept_terms.tokens.start
+        columns = [kept_terms.inner.norm(dim=1), kept_terms.cross.norm(dim=1), kept_terms.share]
     assert len(header) == 2 + len(columns)
     assert [list(row) for row in rows] == [
         [str(first + i), visible(trace.tokens[first + i]), *map(number, values)]
@@ -370,7 +370,7 @@ def test_the_tables_hold_the_numbers_of_the_scene(traces, case):
 
 def test_more_scenes_than_are_kept_are_still_answered(traces):
     trace = traces["recurrent", 8]
-    page = shown(trace, 0, 0)
+    page = page_of(trace, 0, 0)
     before = page.scene(0)
     for n in range(trace.length):
         page.scene(n)
@@ -380,7 +380,7 @@ def test_more_scenes_than_are_kept_are_still_answered(traces):
 
 
 def test_the_colours_are_a_signed_table_and_one_of_magnitudes(traces):
-    stage = shown(traces["parallel", 8]).stage
+    stage = page_of(traces["parallel", 8]).stage
     tables = np.frombuffer(stage.colors, np.uint8).reshape(2, 256, 3)
     assert np.array_equal(tables[0], color_table(DIVERGING))
     assert np.array_equal(tables[1], color_table(SEQUENTIAL))
@@ -390,7 +390,7 @@ def test_the_colours_are_a_signed_table_and_one_of_magnitudes(traces):
 @pytest.mark.parametrize("case", CASES)
 def test_the_page_counts_the_steps_of_the_schedule(traces, case):
     trace = traces[case]
-    meta = shown(trace, 1, 0).stage.meta
+    meta = page_of(trace, 1, 0).stage.meta
     schedule = rv.schedule(trace, 1, 0)
     assert (meta["length"], meta["mode"], meta["layer"]) == (trace.length, trace.mode, 1)
     assert math.ceil(meta["length"] / meta["stride"]) == len(schedule)
@@ -402,7 +402,7 @@ def test_the_page_counts_the_steps_of_the_schedule(traces, case):
 
 
 def test_what_was_asked_before_an_edit_is_refused(traces):
-    page = shown(traces["recurrent", 8])
+    page = page_of(traces["recurrent", 8])
     old = page.stage.version
     assert "scene" in page.ask("scene", 3)[0]
     page.stage.show(traces["chunkwise", 5], 1, 1, "log", token=2)
@@ -414,11 +414,11 @@ def test_what_was_asked_before_an_edit_is_refused(traces):
 
 @pytest.mark.parametrize("kind", ["scene", "tables", "probe"])
 def test_an_empty_text_has_nothing_to_answer(kind):
-    page = shown(None, token=-1)
+    page = page_of(None, token=-1)
     assert page.stage.meta["length"] == 0
     for token in (-1, 0, 1):
-        asked = {"version": page.stage.version, "token": token, "at": ["q", 0, 0]}
-        assert page.refusal(kind, asked) == "There is no such step."
+        about = {"version": page.stage.version, "token": token, "at": ["q", 0, 0]}
+        assert page.refusal(kind, about) == "There is no such step."
 
 
 LENGTH = 24
@@ -428,9 +428,9 @@ BAD_TOKENS = [-1, LENGTH * 9, 10**40, -(10**40), 2.0, float("nan"), "3", None, [
 @pytest.mark.parametrize("token", BAD_TOKENS, ids=repr)
 @pytest.mark.parametrize("kind", ["scene", "tables", "probe"])
 def test_a_question_about_no_token_is_refused(traces, kind, token):
-    page = shown(traces["recurrent", 8])
-    asked = {"version": page.stage.version, "token": token, "at": ["state", 0, 0]}
-    assert page.refusal(kind, asked) == "There is no such step."
+    page = page_of(traces["recurrent", 8])
+    about = {"version": page.stage.version, "token": token, "at": ["state", 0, 0]}
+    assert page.refusal(kind, about) == "There is no such step."
 
 
 @pytest.mark.parametrize(
@@ -454,14 +454,14 @@ def test_a_question_about_no_token_is_refused(traces, kind, token):
     ids=repr,
 )
 def test_a_question_that_means_nothing_is_refused(traces, name, about):
-    page = shown(traces["parallel", 8])
+    page = page_of(traces["parallel", 8])
     assert page.stage.version == 1
     assert page.refusal(name, about)
 
 
 @pytest.mark.parametrize("message", [None, [], "scene", 7, {}, {"ask": "scene"}], ids=repr)
 def test_a_message_that_is_no_question_is_ignored(traces, message):
-    assert shown(traces["parallel", 8]).tell(message) == []
+    assert page_of(traces["parallel", 8]).tell(message) == []
 
 
 ODD = st.one_of(
@@ -479,7 +479,7 @@ ODD = st.one_of(
 @example(case=("recurrent", 8), at=["state", True, 0])
 @example(case=("recurrent", 8), at=["plane", 3, False])
 def test_pointing_at_no_entry_says_nothing(traces, case, at):
-    page = shown(traces[case], 1, 1)
+    page = page_of(traces[case], 1, 1)
     content, _ = page.ask("probe", 8, at=at)
     assert isinstance(content["text"], str)
     place = [*at, 0, 0, 0][:3]
@@ -565,7 +565,7 @@ def test_a_new_text_is_read_to_its_end(board):
     board.strip.selected = 2
     board.text.value += " The fox ran."
     assert board.state.token is None
-    assert "token" not in link.read(board.page.query).given("explorer")
+    assert "token" not in link.read_link(board.page.query).fields("explorer")
     assert board.stage.token == board.selected == board.trace.length - 1
     board.text.value = ""
     assert board.state.token is None

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from retnet_viz.figures.base.scale import SCALES, ColorScale, color_scale, raster
 from retnet_viz.trace.tiles.pictures import KINDS, RESOLUTION, Plane, View
-from retnet_viz.ui.panels import tiled_heatmap
-from retnet_viz.ui.panels.tiled_captions import at_least, note
-from retnet_viz.ui.panels.tiled_heatmap import OVERVIEW, TABLE, TiledHeatmap
+from retnet_viz.ui.panels.tiled import drawing
+from retnet_viz.ui.panels.tiled.tiled_captions import at_least, note
+from retnet_viz.ui.panels.tiled.tiled_heatmap import MOST_TABLE, OVERVIEW_SIDE, TiledHeatmap
 
 LENGTH, HEADS, WIDTH = 300, 3, 4
 GAMMAS = (0.8, 0.95, 0.99)
@@ -46,14 +46,14 @@ def pieces(start, stop):
     return [f" <{token}>" for token in range(start, stop)]
 
 
-def described(cell):
+def describe_cell(cell):
     return "head {}: {} reads {}".format(*cell)
 
 
 class Page:
     """A TiledHeatmap and what it sends to its page."""
 
-    def __init__(self, describe=described):
+    def __init__(self, describe=describe_cell):
         self.widget = TiledHeatmap(describe)
         self.sent = []
         self.widget.send = lambda content, buffers=(): self.sent.append((content, list(buffers)))
@@ -75,8 +75,8 @@ class Page:
         return answer, buffers
 
     def window(self, rows, cols, side, overview=False):
-        asked = {"rows": rows, "cols": cols, "side": side, "overview": overview}
-        answer, buffers = self.asks("pictures", asked)
+        request = {"rows": rows, "cols": cols, "side": side, "overview": overview}
+        answer, buffers = self.asks("pictures", request)
         return answer["pictures"], buffers
 
     def read(self, *spot):
@@ -102,11 +102,11 @@ def places_of(picture, buffer):
 )
 def test_single_cells_have_the_colours_that_the_whole_plane_gives_them(data, kind, scale, heads):
     plane = plane_of(kind)
-    whole = dense(plane)
-    shown = ~np.isnan(whole[heads])
+    full = dense(plane)
+    causal = ~np.isnan(full[heads])
     limit = 1.0 if kind == "decay" else None
-    colors = color_scale(whole[heads][shown], scale, signed=kind != "decay", limit=limit)
-    expected = raster(whole[heads], colors, shown=shown)
+    colors = color_scale(full[heads][causal], scale, signed=kind != "decay", limit=limit)
+    expected = raster(full[heads], colors, mask=causal)
     page = Page()
     page.show(plane, heads, scale=scale)
     assert page.widget.meta["ticks"] == colors.ticks()
@@ -115,13 +115,13 @@ def test_single_cells_have_the_colours_that_the_whole_plane_gives_them(data, kin
         (picture,), (buffer,) = page.window([rows[0], rows[1] + 1], [cols[0], cols[1] + 1], 400)
         assert picture["pixel"] == 1
         assert picture["heads"] == heads
-        found = places_of(picture, buffer).astype(int)
-        wanted = expected[:, slice(*picture["rows"]), slice(*picture["cols"])].astype(int)
-        assert found.shape == wanted.shape
-        assert ((found == 0) == (wanted == 0)).all()
+        pixels = places_of(picture, buffer).astype(int)
+        expected_colors = expected[:, slice(*picture["rows"]), slice(*picture["cols"])].astype(int)
+        assert pixels.shape == expected_colors.shape
+        assert ((pixels == 0) == (expected_colors == 0)).all()
         # Between two colours the rounding of float32 decides.
-        assert np.abs(found - wanted).max() <= 1
-        assert (found != wanted).mean() < 0.02
+        assert np.abs(pixels - expected_colors).max() <= 1
+        assert (pixels != expected_colors).mean() < 0.02
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -129,7 +129,7 @@ def test_what_is_left_out_has_the_colour_of_zero(scale):
     colors = ColorScale(scale, 7.0, True)
     page = Page()
     page.show(plane_of(), [0], scale=scale)
-    share = page.widget._shown.resolution
+    share = page.widget._drawing.resolution
     values = 7.0 * share * np.array([0.999, -0.999, 1.01, -1.01])
     zero = raster(np.zeros(1), colors)[0]
     assert list(raster(values, colors) == zero) == [True, True, False, False]
@@ -143,11 +143,11 @@ def test_pixels_show_the_largest_of_their_cells(page):
     p = picture["pixel"]
     assert p == 8
     places = places_of(picture, buffer)
-    colors = page.widget._shown.colors
+    colors = page.widget._drawing.colors
     for i, head in enumerate([1, 2]):
-        whole = dense(plane)[head]
+        full = dense(plane)[head]
         for row, col in ((0, 0), (20, 20), (20, 19), (37, 36), (10, 20)):
-            cells = whole[row * p : row * p + p, col * p : col * p + p]
+            cells = full[row * p : row * p + p, col * p : col * p + p]
             cells = cells[~np.isnan(cells)]
             if not cells.size:
                 assert places[i, row, col] == 0
@@ -161,7 +161,7 @@ def test_moving_the_window_changes_no_colour_and_no_tokens_per_pixel(data, lengt
     page = Page()
     page.show(plane_of(length=length), [0, 1])
     tokens = data.draw(st.integers(1, length))
-    seen = {}
+    colors_of = {}
     for _ in range(4):
         n, m = (data.draw(st.integers(0, length - tokens)) for _ in "nm")
         (picture,), (buffer,) = page.window([n, n + tokens], [m, m + tokens], 50)
@@ -173,7 +173,7 @@ def test_moving_the_window_changes_no_colour_and_no_tokens_per_pixel(data, lengt
                     picture["cols"][0] // picture["pixel"] + j,
                 )
                 colors = (picture["pixel"], *places[:, i, j])
-                assert seen.setdefault(spot, colors) == colors
+                assert colors_of.setdefault(spot, colors) == colors
 
 
 def test_the_whole_triangle_comes_with_a_window_where_it_is_asked_for(page):
@@ -181,7 +181,7 @@ def test_the_whole_triangle_comes_with_a_window_where_it_is_asked_for(page):
     (picture, overview), (_, buffer) = page.window([10, 30], [5, 25], 40, overview=True)
     assert picture["rows"] == [10, 30]
     assert overview["rows"] == overview["cols"] == [0, LENGTH]
-    assert overview["height"] <= OVERVIEW + 1
+    assert overview["height"] <= OVERVIEW_SIDE + 1
     assert places_of(overview, buffer).any()
     assert "30" not in page.read(0, 12, 8)  # the window is pointed at, not the overview
     assert page.read(0, 12, 8) == "head 0: 12 reads 8"
@@ -194,16 +194,16 @@ def test_a_request_outside_the_text_or_of_any_size_is_answered(page):
         assert 0 <= picture["rows"][0] < picture["rows"][1] <= LENGTH
         assert len(buffer) == 3 * picture["height"] * picture["width"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiled_heatmap, "PIXELS", 3 * 20**2)
+        patch.setattr(drawing, "MOST_PIXELS", 3 * 20**2)
         (picture,), _ = page.window([0, LENGTH], [0, LENGTH], 300)
         assert picture["height"] <= 21
 
 
 def test_what_fails_is_answered_with_a_sentence(page, caplog):
     page.show(plane_of(), [0])
-    for asked in ({}, {"rows": "x", "cols": [0, 1], "side": 3}):
+    for request in ({}, {"rows": "x", "cols": [0, 1], "side": 3}):
         with caplog.at_level(logging.CRITICAL):
-            answer, buffers = page.asks("pictures", asked)
+            answer, buffers = page.asks("pictures", request)
         assert buffers == []
         assert "could not be computed" in answer["error"]
     page.window([0, 9], [0, 9], 9)
@@ -229,27 +229,27 @@ def test_tokens_come_as_text_where_they_can_be_written(page):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pixel_is_read_by_its_largest_cell(page, kind):
     plane = plane_of(kind)
-    whole = dense(plane)
+    full = dense(plane)
     page.show(plane, [0, 1, 2])
     (picture,), _ = page.window([0, LENGTH], [0, LENGTH], 40)
     p = picture["pixel"]
     for head, n, m in ((2, 100, 95), (1, 299, 299), (0, 8, 8), (2, 64, 40)):
-        said = page.read(head, n, m)
+        text = page.read(head, n, m)
         i, j = n // p * p, m // p * p
-        spans = re.findall(r"[nm] (\d+)–(\d+)", said)
+        spans = re.findall(r"[nm] (\d+)–(\d+)", text)
         assert spans[0] == (str(i), str(min(i + p, LENGTH) - 1))
         assert spans[1] == (str(j), str(min(j + p, LENGTH) - 1))
-        cells = np.nan_to_num(whole[head, i : i + p, j : j + p])
+        cells = np.nan_to_num(full[head, i : i + p, j : j + p])
         place = np.unravel_index(np.abs(cells).argmax(), cells.shape)
-        assert said.endswith(described((head, i + place[0], j + place[1])))
-        value = float(re.search(r"is (-?[\d.e+-]+)\. ", said)[1].replace(",", ""))
+        assert text.endswith(describe_cell((head, i + place[0], j + place[1])))
+        value = float(re.search(r"is (-?[\d.e+-]+)\. ", text)[1].replace(",", ""))
         assert value == pytest.approx(cells[place], rel=0.01)
     assert "cannot read" in page.read(1, 0, 299)
     if kind == "retention":  # beyond the reach of the fastest head
         bound = page.widget._views[0].bound
-        said = page.read(0, 299, 0)
-        told = float(re.search(r"at most ([\d.e-]+) in magnitude", said)[1])
-        assert bound <= told <= 1.2 * bound
+        text = page.read(0, 299, 0)
+        limit = float(re.search(r"at most ([\d.e-]+) in magnitude", text)[1])
+        assert bound <= limit <= 1.2 * bound
 
 
 def test_a_click_pins_the_largest_cell_of_a_pixel_and_selects_its_token(page):
@@ -264,7 +264,7 @@ def test_a_click_pins_the_largest_cell_of_a_pixel_and_selects_its_token(page):
     n, m = plane.largest(1, range(96, 104), range(96, 104))
     assert page.widget.cell == [1, n, m]
     assert page.widget.selected == n
-    assert page.widget.readout == described((1, n, m))
+    assert page.widget.readout == describe_cell((1, n, m))
     assert changes == [([1, n, m], n)]  # never one without the other
     page.window([90, 110], [90, 110], 40)
     page.says(pin=[0, 100, 95])
@@ -278,12 +278,12 @@ def test_a_click_pins_the_largest_cell_of_a_pixel_and_selects_its_token(page):
 
 
 def test_a_pinned_cell_stays_while_it_is_drawn():
-    said = ["first"]
-    page = Page(lambda cell: f"{said[0]} {cell}")
+    texts = ["first"]
+    page = Page(lambda cell: f"{texts[0]} {cell}")
     page.show(plane_of(), [0, 1])
     page.widget.cell = [1, 200, 100]
     assert page.widget.readout == "first (1, 200, 100)"
-    said[0] = "second"
+    texts[0] = "second"
     page.show(plane_of(seed=1), [0, 1])
     assert page.widget.readout == "second (1, 200, 100)"
     page.show(plane_of(length=200), [0, 1])
@@ -298,13 +298,13 @@ def test_a_picture_of_an_older_plane_is_not_read(page):
     page.window([0, LENGTH], [0, LENGTH], 40)
     assert "largest" in page.read(1, 50, 49)
     page.show(plane_of(seed=1), [0, 1])
-    assert page.read(1, 50, 49) == described((1, 50, 49))
+    assert page.read(1, 50, 49) == describe_cell((1, 50, 49))
     assert page.asks("tables")[0] == {"tables": []}
 
 
 def test_tables_have_the_numbers_of_the_window(page):
     plane = plane_of()
-    whole = dense(plane)
+    full = dense(plane)
     page.show(plane, [0, 2], pieces=pieces)
     page.window([90, 110], [80, 100], 40)
     tables = page.asks("tables")[0]["tables"]
@@ -317,13 +317,13 @@ def test_tables_have_the_numbers_of_the_window(page):
                 if m > n:
                     assert text == ""
                 elif text == "≈ 0":
-                    assert abs(whole[head, n, m]) <= page.widget._views[head].bound
+                    assert abs(full[head, n, m]) <= page.widget._views[head].bound
                 else:
-                    assert float(text) == pytest.approx(whole[head, n, m], rel=0.01)
+                    assert float(text) == pytest.approx(full[head, n, m], rel=0.01)
     page.window([0, LENGTH], [0, LENGTH], 400)
     for _, header, rows in page.asks("tables")[0]["tables"]:
-        assert len(rows) <= TABLE
-        assert len(header) <= TABLE + 1
+        assert len(rows) <= MOST_TABLE
+        assert len(header) <= MOST_TABLE + 1
         assert rows[0][0] == "0–7"
         assert rows[-1][0] == "296–299"
 
@@ -337,8 +337,8 @@ def view(pixel=1, reach=None, bound=0.0, exact=True):
 
 def test_the_note_has_the_numbers_of_the_views():
     assert note("retention", {0: view()}) == "Each square is one weight."
-    said = note("retention", {0: view(128, 1402, 0.000391)})
-    assert said == (
+    text = note("retention", {0: view(128, 1402, 0.000391)})
+    assert text == (
         "128 tokens per pixel: each pixel shows the largest of 128 × 128 weights, with its sign. "
         "From 1,402 tokens back on γⁿ⁻ᵐ leaves at most 0.0004, under half a colour step: not "
         "computed."
@@ -352,10 +352,10 @@ def test_the_note_has_the_numbers_of_the_views():
 
 def test_the_note_names_the_heads_of_which_only_bounds_are_known():
     bound = view(8, 500, 1e-3, exact=False)
-    said = note("retention", {0: view(8), 2: bound, 5: bound})
-    assert said.startswith("8 tokens per pixel: each pixel shows the largest")
-    assert "Heads 2 and 5 are grey" in said
-    assert "upper bound" in said
+    text = note("retention", {0: view(8), 2: bound, 5: bound})
+    assert text.startswith("8 tokens per pixel: each pixel shows the largest")
+    assert "Heads 2 and 5 are grey" in text
+    assert "upper bound" in text
     alone = note("scores", {1: view(8, exact=False)})
     assert alone.startswith("Head 1 is grey")
     assert "γ" not in alone
@@ -364,8 +364,8 @@ def test_the_note_names_the_heads_of_which_only_bounds_are_known():
 
 @given(st.floats(1e-12, 1e12))
 def test_a_bound_is_never_told_as_less_than_it_is(value):
-    told = float(at_least(value).replace(",", ""))
-    assert value * (1 - 1e-6) <= told <= 1.11 * value
+    limit = float(at_least(value).replace(",", ""))
+    assert value * (1 - 1e-6) <= limit <= 1.11 * value
 
 
 def test_what_has_only_bounds_is_marked_and_read_as_such(page):
@@ -374,9 +374,9 @@ def test_what_has_only_bounds_is_marked_and_read_as_such(page):
     (picture,), _ = page.window([0, LENGTH], [0, LENGTH], 40)
     assert picture["bounds"] == [0, 1]
     assert "upper bound" in picture["note"]
-    said = page.read(1, 200, 100)
-    told = float(re.search(r"larger in magnitude than ([\d.]+)", said)[1])
-    assert told >= np.abs(dense(plane)[1, 200:208, 96:104]).max()
+    text = page.read(1, 200, 100)
+    limit = float(re.search(r"larger in magnitude than ([\d.]+)", text)[1])
+    assert limit >= np.abs(dense(plane)[1, 200:208, 96:104]).max()
     page.says(pin=[1, 200, 100])
     assert page.widget.cell == [1, 200, 100]
 
@@ -516,8 +516,8 @@ def test_errors_leave_what_is_shown(page):
 
 def test_a_mark_made_while_the_thread_tells_something_reaches_the_page():
     """`hold_sync` of two threads at once loses what one set between the other's send and clear."""
-    told = threading.Event()
-    page = Page(lambda cell: f"read {told.wait(5)}")  # holds the mark up once it set its token
+    reported = threading.Event()
+    page = Page(lambda cell: f"read {reported.wait(5)}")  # holds the mark up once it set its token
     page.show(plane_of(), [0])
     marker = threading.Thread(target=page.widget.mark, args=(7, (0, 7, 3), "seven reads three"))
     arrived = {}
@@ -532,8 +532,8 @@ def test_a_mark_made_while_the_thread_tells_something_reaches_the_page():
             marker.join(0.3)
 
     page.widget.send_state = record
-    page.widget._tell(page.widget._shown, ready=[])
-    told.set()
+    page.widget._set_traits(page.widget._drawing, ready=[])
+    reported.set()
     marker.join()
     assert arrived["selected"] == 7
     assert arrived["readout"] == "seven reads three"

@@ -13,26 +13,21 @@ from retnet_viz.experiments import TASKS
 from retnet_viz.experiments.learning.tiny_training import HALF_LIVES, HEADS, TinyTraining, gamma_of
 from retnet_viz.figures.experiments import learning
 from retnet_viz.ui import ExplorerState, TrainingState
-from retnet_viz.ui.core import link
-from retnet_viz.ui.pages.gamma_controls import SCHEDULES
-from retnet_viz.ui.pages.training_state import MAPS
+from retnet_viz.ui.core.state import link
+from retnet_viz.ui.pages.training.gamma_controls import SCHEDULES
+from retnet_viz.ui.pages.training.training_state import MAPS
 
 WAIT = 120  # seconds, at most, for a thread
 
 
 @pytest.fixture
-def open_training():
+def open_training(opened):
     """Opens the widget; all that were opened are stopped and closed after the test."""
-    opened = []
 
-    def make(task="copy", seed=0, **chosen):
-        opened.append(rv.practice(task, seed, **chosen))
-        return opened[-1]
+    def make(task="copy", seed=0, **fields):
+        return opened(rv.practice(task, seed, **fields))
 
-    yield make
-    for widget in opened:
-        widget.stop()
-        widget.close_all()
+    return make
 
 
 def until(condition, widget):
@@ -101,11 +96,11 @@ def test_pausing_waits_for_no_more_than_the_step_that_runs(open_training):
 def test_nothing_is_drawn_after_a_stop(open_training):
     widget = open_training()
     widget.play()
-    until(lambda: widget._trainer._waits, Quiet)  # a report is on its way, not yet drawn
-    drawn = widget.curve.figure
+    until(lambda: widget._trainer._report_waits, Quiet)  # a report is on its way, not yet drawn
+    figure = widget.curve.figure
     widget.stop()
     widget.settle()
-    assert widget.curve.figure is drawn
+    assert widget.curve.figure is figure
 
 
 class Quiet:
@@ -120,7 +115,7 @@ def test_reports_do_not_queue_while_nobody_draws(open_training):
     widget = open_training()
     widget.play()
     until(lambda: widget.practice.step_count >= 40, Quiet)
-    assert widget._home._waiting.qsize() <= 1
+    assert widget._main_thread._waiting.qsize() <= 1
 
 
 def test_a_step_is_one_step(open_training):
@@ -206,7 +201,7 @@ def test_what_goes_wrong_otherwise_is_told_too(open_training, monkeypatch):
 
 
 def test_a_page_that_gives_no_sign_of_life_trains_no_more(open_training, monkeypatch):
-    monkeypatch.setattr("retnet_viz.ui.pages.training._SILENCE", 0.0)
+    monkeypatch.setattr("retnet_viz.ui.pages.training.training._SILENCE", 0.0)
     widget = open_training()
     widget.page._receive(widget.page, {"ping": 1}, [])
     widget.play()
@@ -227,9 +222,9 @@ def test_a_dragged_half_life_is_that_of_the_running_model(open_training):
     assert "γ 0.7071" in widget.gammas.gammas[3].value
     assert widget.report.half_lives == pytest.approx((2, 8, 32, 2))
     assert bars(widget) == pytest.approx(widget.report.by_group, rel=1e-4)
-    compared = widget.lags.figure["data"][-1]
-    assert compared["name"] == "before γ was changed"
-    assert compared["y"] == pytest.approx(before, rel=1e-4)
+    line = widget.lags.figure["data"][-1]
+    assert line["name"] == "before γ was changed"
+    assert line["y"] == pytest.approx(before, rel=1e-4)
     widget.gammas.half_lives[3].value = 4.0  # the same gesture
     assert widget.lags.figure["data"][-1]["y"] == pytest.approx(before, rel=1e-4)
 
@@ -249,8 +244,8 @@ def test_a_schedule_sets_every_head(open_training, name):
     widget.gammas.schedules[name].click()
     assert widget.practice.half_lives == pytest.approx(SCHEDULES[name])
     assert [slider.value for slider in widget.gammas.half_lives] == pytest.approx(SCHEDULES[name])
-    left = [line["y"][1] for line in widget.gammas.fading.figure["data"]]
-    assert left == pytest.approx([gamma_of(value) for value in SCHEDULES[name]], rel=1e-4)
+    shares = [line["y"][1] for line in widget.gammas.fading.figure["data"]]
+    assert shares == pytest.approx([gamma_of(value) for value in SCHEDULES[name]], rel=1e-4)
 
 
 def test_a_head_that_is_not_frozen_learns_its_half_life(open_training):
@@ -279,8 +274,8 @@ def test_the_map_shows_what_is_read_or_what_is_lost(open_training):
     assert widget.heads.figure["data"][0]["zmin"] == 0
     widget.shown.value = learning.WITHOUT
     cells = torch.tensor(widget.heads.figure["data"][0]["z"])
-    wanted = widget.practice.without_heads().flatten(0, 1)
-    assert torch.allclose(cells, wanted, atol=1e-3)
+    expected = widget.practice.without_heads().flatten(0, 1)
+    assert torch.allclose(cells, expected, atol=1e-3)
     widget.play()
     until(lambda: widget.report.step > 2, widget)
     assert widget.heads.figure["data"][0]["zmin"] == -1
@@ -292,7 +287,7 @@ def test_the_map_shows_what_is_read_or_what_is_lost(open_training):
 def test_the_example_says_what_is_asked_and_what_the_model_answers(open_training):
     widget = open_training()
     example, task = widget.practice.example, widget.practice.task
-    n = int(example.asked[0].nonzero().flatten()[3])
+    n = int(example.is_query[0].nonzero().flatten()[3])
     widget.example.strip.selected = n
     lag = int(example.lags[0, n])
     assert f"n = {n} “?{lag}” asks for “{task.symbols[example.targets[0, n]]}”" in (
@@ -302,7 +297,7 @@ def test_the_example_says_what_is_asked_and_what_the_model_answers(open_training
     best = task.symbols[int(widget.report.answers[n].argmax())]
     assert f"says “{best}”" in widget.example.question.value
     assert widget.example.matrix.selected == n
-    quiet = int((~example.asked[0]).nonzero()[1])
+    quiet = int((~example.is_query[0]).nonzero()[1])
     widget.example.matrix.selected = quiet
     assert widget.example.strip.selected == quiet
     assert "asks for nothing" in widget.example.question.value
@@ -322,8 +317,8 @@ def test_the_matrix_and_its_tables_are_the_models_weights(open_training):
     assert widget.example._describe((9, 4, 1)) == ""
     ((_, header, rows),) = widget.example._tables()
     assert header[2:] == [f"head {head}" for head in range(HEADS)]
-    wanted = widget.report.weights[1, 2, widget.example.strip.selected].tolist()
-    assert [float(row[4]) for row in rows] == pytest.approx(wanted[: len(rows)], rel=1e-3)
+    expected = widget.report.weights[1, 2, widget.example.strip.selected].tolist()
+    assert [float(row[4]) for row in rows] == pytest.approx(expected[: len(rows)], rel=1e-3)
 
 
 def test_a_theme_is_that_of_every_figure(open_training):
@@ -338,14 +333,14 @@ def test_a_theme_is_that_of_every_figure(open_training):
 
 def test_a_link_opens_the_same_page(open_training):
     widget = open_training()
-    chosen = TrainingState(
+    state = TrainingState(
         "brackets", 12, (1.0, 2.0, 3.0, 4.0), (2,), layer=1, shown=MAPS[1], theme="dark"
     )
-    widget.apply_state(chosen)
+    widget.apply_state(state)
     again = open_training()
     again.open_link(widget.page.query)
-    assert again.state == chosen
-    assert again.practice.half_lives == pytest.approx(chosen.half_lives)
+    assert again.state == state
+    assert again.practice.half_lives == pytest.approx(state.half_lives)
     assert again.practice.free == {2}
     assert again.theme.value == again.page.theme == "dark"
 
@@ -354,9 +349,9 @@ def test_a_link_keeps_what_the_other_apps_hold(open_training):
     widget = open_training()
     widget.open_link(ExplorerState("A fox", layer=2).query())
     widget.task.value = "recall"
-    kept = link.read(widget.page.query)
-    assert kept.given("explorer") == {"text": "A fox", "layer": 2}
-    assert kept.given("training") == {"task": "recall"}
+    saved_link = link.read_link(widget.page.query)
+    assert saved_link.fields("explorer") == {"text": "A fox", "layer": 2}
+    assert saved_link.fields("training") == {"task": "recall"}
 
 
 @pytest.mark.parametrize(
@@ -384,7 +379,7 @@ def test_a_link_that_is_cut_off_changes_nothing(open_training):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"task": "sorting"}, "task must be one of"),
         ({"seed": 10_000}, "seed must lie in"),
@@ -394,6 +389,6 @@ def test_a_link_that_is_cut_off_changes_nothing(open_training):
         ({"shown": "all"}, "shown must be one of"),
     ],
 )
-def test_what_cannot_be_shown_is_told(wrong, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_shown_is_told(wrong, message):
+    with pytest.raises(ValueError, match=message):
         rv.practice(**wrong)

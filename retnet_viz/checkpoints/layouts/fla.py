@@ -15,40 +15,40 @@ from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.model import RetNetConfig, Variant
 
 
-def _recognises(fields: Mapping[str, Any]) -> bool:
+def _matches(fields: Mapping[str, Any]) -> bool:
     return fields.get("model_type") == "retnet" and "hidden_size" in fields
 
 
-def _config_of(fields: Fields, _weights: Weights) -> RetNetConfig:
+def _read_config(fields: Fields, _weights: Weights) -> RetNetConfig:
     for name in ("attn", "feature_map", "attnres_block_size"):
         fields.refuse(name)
     fields.refuse("use_short_conv", False)
     fields.choice("hidden_act", "swish", {"swish": "swish", "silu": "swish"})
-    width, heads = fields.whole("hidden_size", 2048), fields.whole("num_heads", 8)
-    shared = fields.whole("num_kv_heads", heads)
+    width, heads = fields.integer("hidden_size", 2048), fields.integer("num_heads", 8)
+    kv_heads = fields.integer("num_kv_heads", heads)
     keys, values = fields.number("expand_k", 1.0), fields.number("expand_v", 2.0)
     if not (keys > 0 and values > 0):
         raise fields.error(f"expand_k and expand_v must be above 0, not {keys:g} and {values:g}")
     return RetNetConfig(
-        vocab_size=fields.whole("vocab_size", 32000),
+        vocab_size=fields.integer("vocab_size", 32000),
         d_model=width,
-        n_layers=fields.whole("num_hidden_layers", 24),
+        n_layers=fields.integer("num_hidden_layers", 24),
         n_heads=heads,
         value_factor=values / keys,
         ffn_factor=_inner_width(fields, width) / width,
         rotation="half",
         angles="rope",
         head_norm="rms",
-        gate="swish" if fields.switch("use_output_gate", True) else "none",
+        gate="swish" if fields.boolean("use_output_gate", True) else "none",
         norm_eps=fields.number("norm_eps", 1e-6),
-        tie_embeddings=fields.switch("tie_word_embeddings", False),
+        tie_embeddings=fields.boolean("tie_word_embeddings", False),
         variant=Variant(
             norm="rms",
             key_factor=keys,
-            n_kv_heads=None if shared == heads else shared,
+            n_kv_heads=None if kv_heads == heads else kv_heads,
             scaled="q",
-            # True where nothing is said; the code's layer takes a null for false.
-            head_norm_weights=fields.switch(
+            # True by default; the code's layer takes a null for false.
+            head_norm_weights=fields.boolean(
                 "elementwise_affine", "elementwise_affine" not in fields
             ),
             feed_forward="swiglu",
@@ -58,15 +58,15 @@ def _config_of(fields: Fields, _weights: Weights) -> RetNetConfig:
 
 def _inner_width(fields: Fields, width: int) -> int:
     """`intermediate_size`, or two thirds of `hidden_ratio` widths, up to a multiple of 256."""
-    # The code's config has 2 where nothing is said, and its layer takes 4 for a null.
-    ratio = fields.whole("hidden_ratio", 4 if "hidden_ratio" in fields else 2)
-    return fields.whole("intermediate_size", 256 * -(-int(width * ratio * 2 / 3) // 256))
+    # The code's config defaults to 2, and its layer takes 4 for a null.
+    ratio = fields.integer("hidden_ratio", 4 if "hidden_ratio" in fields else 2)
+    return fields.integer("intermediate_size", 256 * -(-int(width * ratio * 2 / 3) // 256))
 
 
 LAYOUT = Layout(
     name="fla",
-    recognises=_recognises,
-    config_of=_config_of,
+    matches=_matches,
+    read_config=_read_config,
     names={
         "embedding.weight": "model.embeddings.weight",
         "blocks.{i}.retention_norm.weight": "model.layers.{i}.attn_norm.weight",

@@ -19,19 +19,19 @@ from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.model import RetNetConfig
 
 
-def _recognises(fields: Mapping[str, Any]) -> bool:
+def _matches(fields: Mapping[str, Any]) -> bool:
     return fields.get("model_type") == "retnet" and "decoder_embed_dim" in fields
 
 
-def _config_of(fields: Fields, weights: Weights) -> RetNetConfig:
-    tied = fields.switch("tie_word_embeddings", False)
+def _read_config(fields: Fields, weights: Weights) -> RetNetConfig:
+    tied = fields.boolean("tie_word_embeddings", False)
     return decoder_config(fields, weights, "model.", "swish", tied)
 
 
 LAYOUT = Layout(
     name="syncdoth",
-    recognises=_recognises,
-    config_of=_config_of,
+    matches=_matches,
+    read_config=_read_config,
     names=decoder_names("model.", "lm_head.weight"),
     ignored=decoder_ignored("model."),
 )

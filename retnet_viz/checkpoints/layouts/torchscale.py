@@ -19,20 +19,20 @@ from retnet_viz.checkpoints.layouts.layout import Fields, Layout
 from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.model import ConfigError, RetNetConfig, Variant
 from retnet_viz.model.position import rotation_angles
-from retnet_viz.model.variant import GATED
+from retnet_viz.model.variant import GATE_ACTIVATIONS
 
 ACTIVATIONS = {"swish": "swish", "silu": "swish", "gelu": "gelu", "relu": "relu"}
 
 
-def _recognises(fields: Mapping[str, Any]) -> bool:
+def _matches(fields: Mapping[str, Any]) -> bool:
     return "decoder_embed_dim" in fields and "model_type" not in fields
 
 
-def _config_of(fields: Fields, weights: Weights) -> RetNetConfig:
+def _read_config(fields: Fields, weights: Weights) -> RetNetConfig:
     for name in ("multiway", "no_output_layer", "xpos_rel_pos"):
         fields.refuse(name, False)
     fields.refuse("moe_freq", 0)
-    tied = fields.switch("share_decoder_input_output_embed", False)
+    tied = fields.boolean("share_decoder_input_output_embed", False)
     return decoder_config(fields, weights, "", "gelu", tied)
 
 
@@ -40,36 +40,36 @@ def decoder_config(
     fields: Fields, weights: Weights, prefix: str, activation: str, tied: bool
 ) -> RetNetConfig:
     """The config of a decoder in this code, whose tensors' names begin with `prefix`."""
-    width = fields.whole("decoder_embed_dim", 768)
-    heads = fields.whole("decoder_retention_heads", 3)
-    layers = fields.whole("decoder_layers", 12)
+    width = fields.integer("decoder_embed_dim", 768)
+    heads = fields.integer("decoder_retention_heads", 3)
+    layers = fields.integer("decoder_layers", 12)
     # As the code's own config does: each of the two decides where the norms stand.
-    is_deep = fields.switch("deepnorm", False)
-    has_inner_norm = fields.switch("subln", True) and not is_deep
+    is_deep = fields.boolean("deepnorm", False)
+    has_inner_norm = fields.boolean("subln", True) and not is_deep
     is_pre_norm = has_inner_norm or (
-        fields.switch("decoder_normalize_before", True) and not is_deep
+        fields.boolean("decoder_normalize_before", True) and not is_deep
     )
-    first = f"{prefix}layers.0."
-    has_biases = f"{first}retention_layer_norm.bias" in weights
+    first_layer = f"{prefix}layers.0."
+    has_biases = f"{first_layer}retention_layer_norm.bias" in weights
     norm = "layer" if has_biases else "rms"
-    is_gated = f"{first}ffn.gate.weight" in weights
-    if "use_glu" in fields and fields.switch("use_glu", True) != is_gated:
+    is_gated = f"{first_layer}ffn.gate.weight" in weights
+    if "use_glu" in fields and fields.boolean("use_glu", True) != is_gated:
         raise fields.error(
             f"use_glu is {'false' if is_gated else 'true'}, but the weights "
-            f"{'have' if is_gated else 'lack'} {first}ffn.gate.weight"
+            f"{'have' if is_gated else 'lack'} {first_layer}ffn.gate.weight"
         )
-    active = fields.choice("activation_fn", activation, ACTIVATIONS)
-    gated = next(name for name, inside in GATED.items() if inside == active)
-    inner_norm = "layer" if f"{first}ffn.ffn_layernorm.bias" in weights else "rms"
+    activation = fields.choice("activation_fn", activation, ACTIVATIONS)
+    gated_ffn = next(name for name, gate in GATE_ACTIVATIONS.items() if gate == activation)
+    inner_norm = "layer" if f"{first_layer}ffn.ffn_layernorm.bias" in weights else "rms"
     return RetNetConfig(
-        vocab_size=fields.whole("vocab_size", 50257)
+        vocab_size=fields.integer("vocab_size", 50257)
         if "vocab_size" in fields
         else weights.shapes.get(f"{prefix}embed_tokens.weight", (0,))[0],
         d_model=width,
         n_layers=layers,
         n_heads=heads,
-        value_factor=fields.whole("decoder_value_embed_dim", 1280) / width,
-        ffn_factor=fields.whole("decoder_ffn_embed_dim", 1280) / width,
+        value_factor=fields.integer("decoder_value_embed_dim", 1280) / width,
+        ffn_factor=fields.integer("decoder_ffn_embed_dim", 1280) / width,
         decay=_decay(fields, weights, f"{prefix}retnet_rel_pos.decay", heads),
         rotation="interleaved",
         head_norm=norm,
@@ -80,24 +80,24 @@ def decoder_config(
             norm_place="before" if is_pre_norm else "after",
             residual_scale=(2.0 * layers) ** 0.25 if is_deep else 1.0,
             decay_norm=True,
-            feed_forward=gated if is_gated else active,
+            feed_forward=gated_ffn if is_gated else activation,
             ffn_bias=not is_gated,
             ffn_norm=inner_norm if has_inner_norm and not is_gated else "none",
-            embedding_scale=1.0 if fields.switch("no_scale_embedding", True) else math.sqrt(width),
-            embedding_norm=fields.switch("layernorm_embedding", False),
+            embedding_scale=1.0 if fields.boolean("no_scale_embedding", True) else math.sqrt(width),
+            embedding_norm=fields.boolean("layernorm_embedding", False),
         ),
     )
 
 
 def _decay(fields: Fields, weights: Weights, name: str, heads: int) -> str | tuple[float, ...]:
-    """The schedule that the config names, or the gammas of the file where it has others."""
-    schedule = "torchscale" if fields.switch("use_lm_decay", False) else "paper"
+    """The schedule that the config names, or the gammas in the file where they differ."""
+    schedule = "torchscale" if fields.boolean("use_lm_decay", False) else "paper"
     _check_angles(weights, name.removesuffix("decay") + "angle")
     if name not in weights:
         return schedule
     stored = weights[name].flatten()
     try:
-        usual = RetNetConfig(d_model=2 * heads, n_heads=heads, decay=schedule).gammas()
+        expected = RetNetConfig(d_model=2 * heads, n_heads=heads, decay=schedule).gammas()
     except ConfigError as error:
         raise fields.error(str(error)) from error
     if len(stored) != heads:
@@ -106,13 +106,13 @@ def _decay(fields: Fields, weights: Weights, name: str, heads: int) -> str | tup
         )
     # The code makes them in float32, whose 1 - γ is off by up to 6e-8; 16 bits round visibly.
     is_exact = stored.dtype in (torch.float32, torch.float64)
-    if is_exact and torch.allclose(stored.double(), usual.log(), rtol=0, atol=2e-7):
+    if is_exact and torch.allclose(stored.double(), expected.log(), rtol=0, atol=2e-7):
         return schedule
     return tuple(stored.double().exp().tolist())
 
 
 def _check_angles(weights: Weights, name: str) -> None:
-    """Refuse angles other than those that the code makes, which are what is computed with here."""
+    """Refuse angles other than those that the code makes: this package computes with those."""
     if name not in weights:
         return
     stored = weights[name].flatten()
@@ -120,8 +120,8 @@ def _check_angles(weights: Weights, name: str) -> None:
     if length < 2 or length % 2:
         raise CheckpointError(f"{weights.path_of(name)}: {name} has {length} angles")
     cos, sin = rotation_angles(length, 1, 1, 10000.0)
-    usual = torch.atan2(sin, cos)[0].repeat_interleave(2)
-    if not torch.allclose(stored.double(), usual, rtol=8 * torch.finfo(stored.dtype).eps):
+    expected = torch.atan2(sin, cos)[0].repeat_interleave(2)
+    if not torch.allclose(stored.double(), expected, rtol=8 * torch.finfo(stored.dtype).eps):
         raise CheckpointError(
             f"{weights.path_of(name)}: {name} are not the angles 10000**linspace(0, -1)"
         )
@@ -167,8 +167,8 @@ def decoder_ignored(prefix: str) -> dict[str, str]:
 
 LAYOUT = Layout(
     name="torchscale",
-    recognises=_recognises,
-    config_of=_config_of,
+    matches=_matches,
+    read_config=_read_config,
     names=decoder_names("", "output_projection.weight"),
     ignored=decoder_ignored(""),
 )

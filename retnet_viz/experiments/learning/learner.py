@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from retnet_viz.experiments.learning.tasks import UNASKED, Batch
+from retnet_viz.experiments.learning.tasks import IGNORE_INDEX, Batch
 from retnet_viz.model import LanguageModel
 
 LEARNED = 0.95  # the accuracy from which on a task counts as learned
-MOST_RECORDS = 400
+MAX_RECORDS = 400
 _WARMUP, _CLIP = 20, 1.0
 
 
@@ -26,12 +26,12 @@ class TinyTrainingError(RuntimeError):
 class Record:
     """A point of the learning curve.
 
-    `trained` is the mean loss of the steps since the record before, NaN where there was none;
+    `train_loss` is the mean loss of the steps since the last record, NaN where there was none;
     `loss` and `accuracy` are on the held-out sequences. Losses in nats per answer.
     """
 
     step: int
-    trained: float
+    train_loss: float
     loss: float
     accuracy: float
 
@@ -58,7 +58,7 @@ class Learner:
     def step(self, batch: Batch) -> float:
         """Learn from a batch; the loss before it, in nats per answer.
 
-        Raises PracticeError where the loss is not a finite number; the model is as before then.
+        Raises TinyTrainingError where the loss is not a finite number; the model is as before then.
         """
         loss = loss_of(self.model(batch.ids).logits, batch)
         value = loss.item()
@@ -78,16 +78,16 @@ class Learner:
         return value
 
     def record(self, logits: Tensor, held_out: Batch, seconds: float) -> None:
-        """Add a point to the learning curve: what the model says of sequences never trained on."""
-        right = logits.argmax(-1) == held_out.targets
-        accuracy = right[held_out.asked].float().mean().item()
-        trained = sum(self._losses) / len(self._losses) if self._losses else math.nan
+        """Add a point to the learning curve, from the logits of sequences never trained on."""
+        is_correct = logits.argmax(-1) == held_out.targets
+        accuracy = is_correct[held_out.is_query].float().mean().item()
+        train_loss = sum(self._losses) / len(self._losses) if self._losses else math.nan
         self._losses = []
         if self.records and self.records[-1].step == self.step_count:
-            trained = self.records.pop().trained  # no step since, but gamma may be another
+            train_loss = self.records.pop().train_loss  # no step since, but gamma may be another
         loss = loss_of(logits, held_out).item()
-        self.records.append(Record(self.step_count, trained, loss, accuracy))
-        if len(self.records) > MOST_RECORDS:  # the first and the last stay
+        self.records.append(Record(self.step_count, train_loss, loss, accuracy))
+        if len(self.records) > MAX_RECORDS:  # the first and the last stay
             self.records = [*self.records[:-1:2], self.records[-1]]
         if self.learned_at is None and accuracy >= LEARNED:
             self.learned_at = (self.step_count, seconds)
@@ -95,4 +95,4 @@ class Learner:
 
 def loss_of(logits: Tensor, batch: Batch) -> Tensor:
     """Mean cross entropy of the answers, nats."""
-    return F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=UNASKED)
+    return F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE_INDEX)

@@ -1,4 +1,4 @@
-"""Small tasks that ask how far back a model can look: each answer has a source, some lag away.
+"""Small tasks that test how far back a model can look: each answer has a source, some lag away.
 
 Shapes: B sequences, T tokens. Everything is drawn from a torch.Generator, so a seed gives the same
 batch on every machine.
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-UNASKED = -100  # a target that no loss counts, as torch's cross-entropy has it
+IGNORE_INDEX = -100  # a target that no loss counts, as torch's cross-entropy has it
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 
 
@@ -32,9 +32,9 @@ class Batch:
     """Sequences with questions in them.
 
     ids      (B, T) long
-    targets  (B, T) long: the answer at each position that asks for one, else UNASKED
-    lags     (B, T) long: how many tokens before the asking position its answer's source stands, 0
-             for the position itself; -1 where nothing is asked
+    targets  (B, T) long: the answer at each query, else IGNORE_INDEX
+    lags     (B, T) long: how many tokens before a query the source of its answer is, 0 for the
+             position itself; -1 where there is no query
     """
 
     ids: Tensor
@@ -42,9 +42,9 @@ class Batch:
     lags: Tensor
 
     @property
-    def asked(self) -> Tensor:
-        """(B, T) bool: the positions that count."""
-        return self.targets != UNASKED
+    def is_query(self) -> Tensor:
+        """(B, T) bool: the positions that ask for an answer; only they count in the loss."""
+        return self.targets != IGNORE_INDEX
 
     def __getitem__(self, rows: slice) -> Batch:
         return Batch(self.ids[rows], self.targets[rows], self.lags[rows])
@@ -56,12 +56,12 @@ class Task:
 
     rule      what is asked, in a sentence
     symbols   what each token id is written as
-    answers   the ids that can be answers; guessing is right once in so many
+    answers   the ids that can be answers; a guess is right once in so many
     length    T
     groups    which lags are looked at together
     shape     fields of RetNetConfig in which the model for this task differs from the usual one
     rate      learning rate
-    mamba     fields of MambaConfig, where a Mamba learns from the same rows beside the RetNet
+    mamba     fields of MambaConfig, where a Mamba learns from the same rows as the RetNet
     """
 
     name: str
@@ -82,7 +82,7 @@ class Task:
         return 1 / len(self.answers)
 
     def group_of(self, lags: Tensor) -> Tensor:
-        """The place in `groups` of each of `lags`, -1 where none holds it."""
+        """The index in `groups` of each of `lags`, -1 where no group has it."""
         places = torch.full_like(lags, -1)
         for place, group in enumerate(self.groups):
             places[(lags >= group.start) & (lags < group.stop)] = place
@@ -94,8 +94,8 @@ def group_name(group: range) -> str:
     return f"{group.start}" if len(group) == 1 else f"{group.start}–{group.stop - 1}"
 
 
-def _unasked(ids: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.full_like(ids, UNASKED), torch.full_like(ids, -1)
+def _empty_targets(ids: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.full_like(ids, IGNORE_INDEX), torch.full_like(ids, -1)
 
 
 def _shuffled(count: int, of: int, generator: Generator) -> Tensor:
@@ -108,26 +108,26 @@ def _shuffled(count: int, of: int, generator: Generator) -> Tensor:
 COPY_LAGS = (1, 2, 4, 8, 16, 32)
 _COPY_LETTERS = 8
 _COPY_LENGTH = 56
-_ASKING = 0.4  # of the tokens
+_QUERY_SHARE = 0.4  # of the tokens
 
 
 def _copy(count: int, generator: Generator) -> Batch:
     shape = (count, _COPY_LENGTH)
     ids = torch.randint(_COPY_LETTERS, shape, generator=generator)
-    asks = torch.rand(shape, generator=generator) < _ASKING
-    asks[:, 0] = False
+    is_query = torch.rand(shape, generator=generator) < _QUERY_SHARE
+    is_query[:, 0] = False
     lags = torch.tensor(COPY_LAGS)
     sources = torch.arange(_COPY_LENGTH)[:, None] - lags  # (T, lags)
-    reachable = (sources >= 0) & ~asks[:, sources.clamp(min=0)]  # (B, T, lags)
-    asks &= reachable.any(-1)
+    reachable = (sources >= 0) & ~is_query[:, sources.clamp(min=0)]  # (B, T, lags)
+    is_query &= reachable.any(-1)
     # Among the lags that end at a letter, each is as likely as another.
     choice = (torch.rand(reachable.shape, generator=generator) * reachable).argmax(-1)
     source = sources.expand(count, -1, -1).gather(-1, choice[..., None])[..., 0].clamp(min=0)
-    targets, asked = _unasked(ids)
-    targets[asks] = ids.gather(1, source)[asks]
-    asked[asks] = lags[choice][asks]
-    ids[asks] = _COPY_LETTERS + choice[asks]
-    return Batch(ids, targets, asked)
+    targets, query_lags = _empty_targets(ids)
+    targets[is_query] = ids.gather(1, source)[is_query]
+    query_lags[is_query] = lags[choice][is_query]
+    ids[is_query] = _COPY_LETTERS + choice[is_query]
+    return Batch(ids, targets, query_lags)
 
 
 COPY = Task(
@@ -138,10 +138,10 @@ COPY = Task(
     answers=range(_COPY_LETTERS),
     length=_COPY_LENGTH,
     groups=tuple(range(lag, lag + 1) for lag in COPY_LAGS),
-    # What is read is a distance: the angles reach from 1 to nearly pi a token, so that even
-    # neighbours are told apart.
+    # The source is at a distance: the angles reach from 1 to nearly pi a token, so that the model
+    # can tell even neighbours apart.
     shape={"d_model": 64, "n_layers": 1, "value_factor": 1.0, "rotation_base": 0.35},
-    rate=4e-4,  # it would be learned before one sees it with more
+    rate=4e-4,  # with more it would be learned before one sees it
     draw=_copy,
 )
 
@@ -153,21 +153,21 @@ _VALUES = 5
 
 
 def _recall(count: int, generator: Generator) -> Batch:
-    # Sequences with few keys, which come again soon, are what the others are learned from.
-    given = torch.randint(_VALUES, (count, _KEYS), generator=generator)
-    used = torch.randint(2, _KEYS + 1, (count, 1), generator=generator)
-    among = (torch.rand(count, _PAIRS, generator=generator) * used).long()
-    keys = _shuffled(count, _KEYS, generator).gather(1, among)
-    values = _KEYS + given.gather(1, keys)
+    # Sequences with few keys, which recur soon, are easier: the model learns from them first.
+    value_of_key = torch.randint(_VALUES, (count, _KEYS), generator=generator)
+    n_keys = torch.randint(2, _KEYS + 1, (count, 1), generator=generator)
+    key_index = (torch.rand(count, _PAIRS, generator=generator) * n_keys).long()
+    keys = _shuffled(count, _KEYS, generator).gather(1, key_index)
+    values = _KEYS + value_of_key.gather(1, keys)
     ids = torch.stack((keys, values), -1).flatten(1)
-    targets, lags = _unasked(ids)
+    targets, lags = _empty_targets(ids)
     pair = torch.arange(_PAIRS)
-    same = keys[:, :, None] == keys[:, None, :]  # (B, pairs, earlier pairs)
-    earlier = same & (pair[None, :] < pair[:, None])
-    last = torch.where(earlier, pair, -1).amax(-1)
-    seen = last >= 0
-    targets[:, ::2][seen] = values[seen]
-    lags[:, ::2][seen] = (2 * pair - (2 * last + 1))[seen]
+    is_same_key = keys[:, :, None] == keys[:, None, :]  # (B, pairs, earlier pairs)
+    is_earlier = is_same_key & (pair[None, :] < pair[:, None])
+    last_pair = torch.where(is_earlier, pair, -1).amax(-1)
+    has_earlier = last_pair >= 0
+    targets[:, ::2][has_earlier] = values[has_earlier]
+    lags[:, ::2][has_earlier] = (2 * pair - (2 * last_pair + 1))[has_earlier]
     return Batch(ids, targets, lags)
 
 
@@ -195,22 +195,22 @@ def _brackets(count: int, generator: Generator) -> Batch:
     kinds = len(BRACKETS)
     ids = torch.empty(count, _BRACKETS_LENGTH + 1, dtype=torch.long)
     source = torch.empty_like(ids)  # of each closing bracket, where its pair was opened
-    opened = torch.zeros(count, _DEPTH + 1, dtype=torch.long)  # positions, by depth
+    open_positions = torch.zeros(count, _DEPTH + 1, dtype=torch.long)  # positions, by depth
     depth = torch.zeros(count, dtype=torch.long)
     rows = torch.arange(count)
     kind = torch.randint(kinds, ids.shape, generator=generator)
-    wants = torch.rand(ids.shape, generator=generator) < 0.5
+    may_close = torch.rand(ids.shape, generator=generator) < 0.5
     for n in range(ids.shape[1]):
-        closes = (depth > 0) & (wants[:, n] | (depth == _DEPTH))
+        closes = (depth > 0) & (may_close[:, n] | (depth == _DEPTH))
         depth = depth - closes.long()
-        source[:, n] = opened[rows, depth]
+        source[:, n] = open_positions[rows, depth]
         ids[:, n] = torch.where(closes, kinds + ids[rows, source[:, n]], kind[:, n])
-        opened[rows[~closes], depth[~closes]] = n
+        open_positions[rows[~closes], depth[~closes]] = n
         depth = depth + (~closes).long()
-    targets, lags = _unasked(ids[:, 1:])
-    closing = ids[:, 1:] >= kinds
-    targets[closing] = ids[:, 1:][closing]
-    lags[closing] = (torch.arange(_BRACKETS_LENGTH) - source[:, 1:])[closing]
+    targets, lags = _empty_targets(ids[:, 1:])
+    is_closing = ids[:, 1:] >= kinds
+    targets[is_closing] = ids[:, 1:][is_closing]
+    lags[is_closing] = (torch.arange(_BRACKETS_LENGTH) - source[:, 1:])[is_closing]
     return Batch(ids[:, :-1], targets, lags)
 
 
@@ -239,10 +239,10 @@ def _induction(count: int, generator: Generator) -> Batch:
     row = _shuffled(count, _INDUCTION_LETTERS, generator)
     position = torch.arange(_INDUCTION_LENGTH + 1)
     ids = row.gather(1, position % periods)
-    targets, lags = _unasked(ids[:, 1:])
-    asked = position[:-1] >= periods
-    targets[asked] = ids[:, 1:][asked]
-    lags[asked] = (periods - 1).expand(lags.shape)[asked]
+    targets, lags = _empty_targets(ids[:, 1:])
+    is_query = position[:-1] >= periods
+    targets[is_query] = ids[:, 1:][is_query]
+    lags[is_query] = (periods - 1).expand(lags.shape)[is_query]
     return Batch(ids[:, :-1], targets, lags)
 
 
@@ -261,21 +261,21 @@ INDUCTION = Task(
 
 # -- selective copying --------------------------------------------------------------------------
 
-_MARKED = 4  # letters to remember
-_MARKED_LETTERS = 8
-_AMONG = 28  # tokens, with the noise
+_COPIED_LETTERS = 4  # letters to remember
+_SELECTIVE_LETTERS = 8
+_NOISE_LENGTH = 28  # tokens, with the noise
 NOISE, ASK = "·", "?"
 
 
 def _selective(count: int, generator: Generator) -> Batch:
-    places = _shuffled(count, _AMONG, generator)[:, :_MARKED].sort(-1).values
-    letters = torch.randint(_MARKED_LETTERS, (count, _MARKED), generator=generator)
-    ids = torch.full((count, _AMONG + _MARKED), _MARKED_LETTERS)
+    places = _shuffled(count, _NOISE_LENGTH, generator)[:, :_COPIED_LETTERS].sort(-1).values
+    letters = torch.randint(_SELECTIVE_LETTERS, (count, _COPIED_LETTERS), generator=generator)
+    ids = torch.full((count, _NOISE_LENGTH + _COPIED_LETTERS), _SELECTIVE_LETTERS)
     ids.scatter_(1, places, letters)
-    ids[:, _AMONG:] = _MARKED_LETTERS + 1
-    targets, lags = _unasked(ids)
-    targets[:, _AMONG:] = letters
-    lags[:, _AMONG:] = _AMONG + torch.arange(_MARKED) - places
+    ids[:, _NOISE_LENGTH:] = _SELECTIVE_LETTERS + 1
+    targets, lags = _empty_targets(ids)
+    targets[:, _NOISE_LENGTH:] = letters
+    lags[:, _NOISE_LENGTH:] = _NOISE_LENGTH + torch.arange(_COPIED_LETTERS) - places
     return Batch(ids, targets, lags)
 
 
@@ -283,12 +283,12 @@ SELECTIVE = Task(
     name="selective",
     title="Selective copying",
     rule="Letters stand in noise; each ? asks for the next one.",
-    symbols=(*LETTERS[:_MARKED_LETTERS], NOISE, ASK),
-    answers=range(_MARKED_LETTERS),
-    length=_AMONG + _MARKED,
-    groups=(range(1, 9), range(9, 15), range(15, 21), range(21, _AMONG + _MARKED)),
-    # The nth letter is to be told from the others by what stands before it, near or far: angles of
-    # every size.
+    symbols=(*LETTERS[:_SELECTIVE_LETTERS], NOISE, ASK),
+    answers=range(_SELECTIVE_LETTERS),
+    length=_NOISE_LENGTH + _COPIED_LETTERS,
+    groups=(range(1, 9), range(9, 15), range(15, 21), range(21, _NOISE_LENGTH + _COPIED_LETTERS)),
+    # Only the tokens before it, near or far, tell the nth letter from the others: angles of every
+    # size.
     shape={"d_model": 32, "n_layers": 2, "value_factor": 2.0, "rotation_base": 100.0},
     rate=4e-3,
     draw=_selective,

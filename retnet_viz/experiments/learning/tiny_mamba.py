@@ -1,8 +1,8 @@
 """A tiny Mamba that learns a task from the same rows as the tiny RetNet beside it.
 
-RetNet's decay is the same for every token. Mamba's is made from the token (its selection): it may
-let a token pass without a trace, or hold what stands before it. Shapes: T tokens, S numbers of a
-layer's state, G groups of lags.
+RetNet's decay is the same for every token. Mamba computes it from the token (its selection): it may
+ignore a token, or keep the state before it. Shapes: T tokens, S numbers of a layer's state, G
+groups of lags.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from retnet_viz.experiments.token_reads import read
 class TinyMambaReport:
     """What the Mamba did on the held-out sequences.
 
-    records, learned_at, by_group, answers  as in `practice.Report`
+    records, learned_at, by_group, answers  as in `tiny_training.Report`
     seconds       of training, without those of the RetNet
-    n_parameters  numbers that are learned
-    decay         (layers, T, S): the share that each token of the example leaves of each number of
-                  the state before it
+    n_parameters  trainable parameters
+    decay         (layers, T, S): the factor of each number of the state at each token of the
+                  example
     """
 
     seconds: float
@@ -65,18 +65,18 @@ class TinyMamba:
         self.seconds += time.perf_counter() - start
         return loss
 
-    def report(self, held_out: Batch, inside: Sequence[Tensor]) -> TinyMambaReport:
+    def report(self, held_out: Batch, masks: Sequence[Tensor]) -> TinyMambaReport:
         """Read the held-out sequences; `inside` (B, T) bool says where each group of lags is."""
         logits = self.model(held_out.ids).logits
         self._learner.record(logits, held_out, self.seconds)
-        right = logits.argmax(-1) == held_out.targets
+        is_correct = logits.argmax(-1) == held_out.targets
         example = read(self.model, held_out.ids[0])
         return TinyMambaReport(
             seconds=self.seconds,
             n_parameters=self.model.n_parameters,
             records=tuple(self._learner.records),
             learned_at=self._learner.learned_at,
-            by_group=tuple(right[each].float().mean().item() for each in inside),
+            by_group=tuple(is_correct[mask].float().mean().item() for mask in masks),
             answers=logits[0].softmax(-1),
             decay=torch.stack([example.decay(layer) for layer in range(example.n_layers)]),
         )

@@ -1,9 +1,9 @@
-"""A tiny RetNet that learns one of the tasks, step by step, and what can be seen of it meanwhile.
+"""A tiny RetNet that learns one of the tasks, step by step, and reports on the way.
 
 Shapes: L layers, H heads, T tokens, G groups of lags (see `tasks.Task.groups`).
 
 RetNet fixes gamma (section 2.4 of the paper). Here it may be set while the model trains, in all
-layers at once, and a head that is freed learns its half-life with the weights.
+layers at once, and a free head learns its half-life with the weights.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _HELD_OUT_SEED = 2**32  # added to the seed: no training batch is drawn from it
 
 @dataclass(frozen=True)
 class Report:
-    """What a model under training did on the held-out sequences after so many steps.
+    """What a model in training did on the held-out sequences after so many steps.
 
     step, tokens, seconds  what the training took; tokens are those read, answers among them
     records      the learning curve so far, this report's record last
     learned_at   (step, seconds) when the accuracy first reached LEARNED, None before
     by_group     accuracy for each group of lags, NaN where nothing is asked
-    counts       how many answers each is of
+    counts       number of answers in each group
     reads        (L, H, G) share of the magnitudes of a head's retention weights, at the positions
                  that ask, that lies on the source of the answer; mean over them
     half_lives   tokens, by head
     weights      (L, H, T, T) retention weights of the example, the first held-out sequence
     answers      (T, V) probabilities that the model gives for the example
-    beside       the same of the Mamba that learns from the same rows, where the task has one
+    mamba        the report of the Mamba that learns from the same rows, where the task has one
     """
 
     step: int
@@ -64,7 +64,7 @@ class Report:
     half_lives: tuple[float, ...]
     weights: Tensor
     answers: Tensor
-    beside: TinyMambaReport | None = None
+    mamba: TinyMambaReport | None = None
 
     @property
     def loss(self) -> float:
@@ -107,7 +107,7 @@ class TinyTraining:
         self.seed = seed
         self.seconds = 0.0
         self._lock = threading.RLock()
-        self._chance = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(seed)
         self.held_out = self.task.draw(
             _HELD_OUT, torch.Generator().manual_seed(_HELD_OUT_SEED + seed)
         )
@@ -124,12 +124,12 @@ class TinyTraining:
             self.model = RetNet(config)
         self._retentions = [m for m in self.model.modules() if isinstance(m, MultiScaleRetention)]
         self._octaves = torch.tensor(
-            [math.log2(_checked(value)) for value in half_lives], dtype=torch.float64
+            [math.log2(_check_half_life(value)) for value in half_lives], dtype=torch.float64
         ).requires_grad_()
         self._free: frozenset[int] = frozenset()
         self._use_gammas()
         self._learner = Learner(self.model, self.task.rate)
-        self.beside = None if self.task.mamba is None else TinyMamba(self.task, seed)
+        self.mamba = None if self.task.mamba is None else TinyMamba(self.task, seed)
         self._gamma_optimizer = torch.optim.Adam([self._octaves], lr=_GAMMA_RATE)
 
     # -- the decay --------------------------------------------------------------------------
@@ -150,13 +150,13 @@ class TinyTraining:
         return self._free
 
     def set_half_life(self, head: int, tokens: float) -> None:
-        """Let a head forget half in so many tokens, in all layers, from the next step on.
+        """Set the half-life of a head in tokens, in all layers, from the next step on.
 
-        Raises ValueError outside SHORTEST .. LONGEST, IndexError on a head that there is not.
+        Raises ValueError outside SHORTEST .. LONGEST, IndexError on a head that does not exist.
         """
         if not 0 <= head < HEADS:
             raise IndexError(f"head {head} is outside 0 .. {HEADS - 1}")
-        octave = math.log2(_checked(tokens))
+        octave = math.log2(_check_half_life(tokens))
         with self._lock, torch.no_grad():
             self._octaves[head] = octave
             self._use_gammas()
@@ -184,17 +184,17 @@ class TinyTraining:
     def step(self) -> float:
         """Take one training step on a new batch; the loss before it, in nats per answer.
 
-        Raises PracticeError where the loss is not a finite number; the model is as before then.
+        Raises TinyTrainingError where the loss is not a finite number; the model is as before then.
         """
         with self._lock, torch.enable_grad():
             start = time.perf_counter()
-            batch = self.task.draw(_BATCH, self._chance)
+            batch = self.task.draw(_BATCH, self._generator)
             self._use_gammas()  # a graph of its own for every backward pass
             value = self._learner.step(batch)
             self._learn_gammas()
             self.seconds += time.perf_counter() - start
-            if self.beside is not None:
-                self.beside.step(batch)
+            if self.mamba is not None:
+                self.mamba.step(batch)
             return value
 
     def _learn_gammas(self) -> None:
@@ -202,11 +202,11 @@ class TinyTraining:
         if gradient is None:
             return
         with torch.no_grad():
-            kept = self._octaves.clone()
+            previous = self._octaves.clone()
             self._gamma_optimizer.step()
             for head in range(HEADS):  # Adam's momentum would move a frozen head too
                 if head not in self._free:
-                    self._octaves[head] = kept[head]
+                    self._octaves[head] = previous[head]
             self._octaves.clamp_(math.log2(SHORTEST), math.log2(LONGEST))
         self._gamma_optimizer.zero_grad(set_to_none=True)
         self._use_gammas()
@@ -229,23 +229,23 @@ class TinyTraining:
 
             with listening(keep):
                 logits = self.model(self.held_out.ids).logits
-            right = self._right(logits, self.held_out)
+            is_correct = self._is_correct(logits, self.held_out)
             self._learner.record(logits, self.held_out, self.seconds)
             groups = range(len(self.task.groups))
-            inside = [self._groups == group for group in groups]
+            masks = [self._groups == group for group in groups]
             return Report(
                 step=self.step_count,
                 tokens=self.step_count * _BATCH * self.task.length,
                 seconds=self.seconds,
                 records=tuple(self._learner.records),
                 learned_at=self._learner.learned_at,
-                by_group=tuple(right[each].float().mean().item() for each in inside),
-                counts=tuple(int(each.sum()) for each in inside),
-                reads=torch.stack([self._reads(layer, inside) for layer in weights]),
+                by_group=tuple(is_correct[mask].float().mean().item() for mask in masks),
+                counts=tuple(int(mask.sum()) for mask in masks),
+                reads=torch.stack([self._source_shares(layer, masks) for layer in weights]),
                 half_lives=self.half_lives,
                 weights=torch.stack([layer[0] for layer in weights]),
                 answers=logits[0].softmax(-1),
-                beside=None if self.beside is None else self.beside.report(self.held_out, inside),
+                mamba=None if self.mamba is None else self.mamba.report(self.held_out, masks),
             )
 
     def without_heads(self, current: Callable[[], bool] = lambda: True) -> Tensor | None:
@@ -255,26 +255,26 @@ class TinyTraining:
         anew. None once `current()` is false, which is asked between two passes.
         """
         batch, groups = self.held_out[:_ABLATED], self._groups[:_ABLATED]
-        inside = [groups == group for group in range(len(self.task.groups))]
+        masks = [groups == group for group in range(len(self.task.groups))]
 
         def accuracies(silent: tuple[int, int] | None) -> Tensor:
-            with self._lock, torch.no_grad(), self._silenced(silent) as weights:
+            with self._lock, torch.no_grad(), self._without_head(silent) as weights:
                 logits = functional_call(self.model, weights, (batch.ids,)).logits
-            right = self._right(logits, batch)
-            return torch.stack([right[each].float().mean() for each in inside])
+            is_correct = self._is_correct(logits, batch)
+            return torch.stack([is_correct[mask].float().mean() for mask in masks])
 
-        whole = accuracies(None)
+        baseline = accuracies(None)
         differences = []
         for layer in range(len(self._retentions)):
             for head in range(HEADS):
                 if not current():
                     return None
-                differences.append(accuracies((layer, head)) - whole)
-        lost: Tensor = torch.stack(differences).unflatten(0, (-1, HEADS))
-        return lost
+                differences.append(accuracies((layer, head)) - baseline)
+        changes: Tensor = torch.stack(differences).unflatten(0, (-1, HEADS))
+        return changes
 
     @contextmanager
-    def _silenced(self, silent: tuple[int, int] | None) -> Iterator[dict[str, Tensor]]:
+    def _without_head(self, silent: tuple[int, int] | None) -> Iterator[dict[str, Tensor]]:
         """Weights in place of the model's, in which a head (layer, head) writes nothing."""
         if silent is None:
             yield {}
@@ -286,11 +286,11 @@ class TinyTraining:
         weight[:, head * width : (head + 1) * width] = 0
         yield {name: weight}
 
-    def _right(self, logits: Tensor, batch: Batch) -> Tensor:
+    def _is_correct(self, logits: Tensor, batch: Batch) -> Tensor:
         """(B, T) bool: where the likeliest token is the answer."""
         return logits.argmax(-1) == batch.targets
 
-    def _reads(self, weights: Tensor, inside: list[Tensor]) -> Tensor:
+    def _source_shares(self, weights: Tensor, masks: list[Tensor]) -> Tensor:
         """(H, G) of one layer's retention weights (B, H, T, T)."""
         magnitude = weights.abs()
         share = magnitude / magnitude.sum(-1, keepdim=True).clamp(min=1e-30)
@@ -298,10 +298,10 @@ class TinyTraining:
         source = (position - self.held_out.lags.clamp(min=0)).clamp(min=0)  # (B, T)
         index = source[:, None, :, None].expand(-1, HEADS, -1, 1)
         on_source = share.gather(-1, index)[..., 0]  # (B, H, T)
-        return torch.stack([on_source.transpose(1, 2)[each].mean(0) for each in inside], -1)
+        return torch.stack([on_source.transpose(1, 2)[mask].mean(0) for mask in masks], -1)
 
 
-def _checked(half_life: float) -> float:
+def _check_half_life(half_life: float) -> float:
     if not SHORTEST <= half_life <= LONGEST:
         raise ValueError(
             f"a half-life must lie in {SHORTEST:g} .. {LONGEST:g} tokens, not {half_life!r}"

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-WHOLE = "retnet"  # the run that every ablation is held against
-SEEDS = (WHOLE, "retnet-seed-1", "retnet-seed-2")  # the same model from other random numbers
+REFERENCE = "retnet"  # the run that every ablation is compared with
+SEEDS = (REFERENCE, "retnet-seed-1", "retnet-seed-2")  # the same model from other random numbers
 PAPER = 26.05  # perplexity of the paper's RetNet of 200 M parameters, in its table of ablations
 ABLATIONS = {
     # run: what was changed, and the paper's perplexity of it
@@ -22,7 +22,7 @@ ABLATIONS = {
     "one-gamma": ("one γ for all heads", 27.02),
     "small-heads": ("heads a quarter as wide", 27.68),
 }
-RECALLED = {
+RECALL_COLUMNS = {
     # column: what is recalled, as a share
     "copy_8": "rows of 8 random tokens copied",
     "copy_32": "rows of 32 random tokens copied",
@@ -36,8 +36,8 @@ RECALLED = {
 class Run:
     """A training run: its size, and at each validation tokens read, loss in nats, bits per byte.
 
-    `seconds` are those of training alone. `recalled` has, for each column of RECALLED, the share at
-    each validation; nothing where the log is older than these figures.
+    `seconds` are those of training alone. `recall` has, for each column of RECALL_COLUMNS, the
+    share at each validation; it is empty where an old log lacks these columns.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Run:
     seconds: tuple[float, ...]
     losses: tuple[float, ...]
     bits_per_byte: tuple[float, ...]
-    recalled: Mapping[str, tuple[float, ...]]
+    recall: Mapping[str, tuple[float, ...]]
 
     @property
     def perplexity(self) -> float:
@@ -62,7 +62,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What a change does to the perplexity, in percent of the unchanged RetNet's: here, there."""
+    """The change of the perplexity, in percent of the unchanged RetNet's, here and in the paper."""
 
     label: str
     parameters: int
@@ -96,43 +96,43 @@ def _run(name: str, rows: Sequence[Mapping[str, str]]) -> Run:
         tuple(float(row["bits_per_byte"]) for row in rows),
         {
             name: tuple(float(row[name]) for row in rows)
-            for name in RECALLED
+            for name in RECALL_COLUMNS
             if all(row.get(name) for row in rows)
         },
     )
 
 
 def tokens_until(run: Run, column: str, share: float = 0.5) -> int | None:
-    """Tokens read when a share of RECALLED was first reached, None where it never was."""
-    found = zip(run.tokens, run.recalled[column], strict=True)
-    return next((tokens for tokens, recalled in found if recalled >= share), None)
+    """Tokens read when a recall column first reached `share`, None where it never did."""
+    points = zip(run.tokens, run.recall[column], strict=True)
+    return next((tokens for tokens, recall in points if recall >= share), None)
 
 
 def ablations(runs: Mapping[str, Run]) -> list[Ablation]:
     """The paper's ablations among `runs`, the most harmful first."""
-    found = [
+    results = [
         Ablation(
             label,
             runs[name].parameters,
             runs[name].perplexity,
-            100 * (runs[name].perplexity / runs[WHOLE].perplexity - 1),
+            100 * (runs[name].perplexity / runs[REFERENCE].perplexity - 1),
             paper,
             100 * (paper / PAPER - 1),
         )
         for name, (label, paper) in ABLATIONS.items()
         if name in runs
     ]
-    return sorted(found, key=lambda ablation: -ablation.change)
+    return sorted(results, key=lambda ablation: -ablation.change)
 
 
 def seed_changes(runs: Mapping[str, Run]) -> list[float]:
-    """What another seed does to the perplexity, in percent of the first seed's; 0 is the first."""
-    whole = runs[WHOLE].perplexity
-    return [100 * (runs[name].perplexity / whole - 1) for name in SEEDS if name in runs]
+    """The change of the perplexity by another seed, in percent of the first seed's; first 0."""
+    reference = runs[REFERENCE].perplexity
+    return [100 * (runs[name].perplexity / reference - 1) for name in SEEDS if name in runs]
 
 
-def agreement(found: Sequence[Ablation]) -> tuple[int, int]:
-    """Of how many pairs of ablations is the same one worse here and in the paper; of how many."""
-    pairs = [(a, b) for i, a in enumerate(found) for b in found[i + 1 :]]
+def agreement(results: Sequence[Ablation]) -> tuple[int, int]:
+    """(pairs of ablations whose order is the same here and in the paper, all pairs)."""
+    pairs = [(a, b) for i, a in enumerate(results) for b in results[i + 1 :]]
     same = [(a.change > b.change) == (a.paper_change > b.paper_change) for a, b in pairs]
     return sum(same), len(pairs)

@@ -1,8 +1,7 @@
-"""What the chunk size costs: time and memory of one layer's retention, measured and predicted.
+"""The cost of a chunk size: time and memory of one layer's retention, measured and predicted.
 
-Chunk size 1 does what the recurrent form does, one token after the other; a chunk as long as the
-text is the parallel form. What lies between trades steps for arithmetic: n = T / B steps, each with
-blocks of B x B.
+Chunk size 1 is the recurrent form, one token after the other; a chunk as long as the text is the
+parallel form. Sizes between trade steps for arithmetic: n = T / B steps, each with blocks of B x B.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import torch
 
 from retnet_viz.model.retention import chunkwise
 from retnet_viz.trace import Trace
-from retnet_viz.trace.views.cost import measure
+from retnet_viz.trace.views.pass_cost import measure
 
 Progress = Callable[[int, int], None]
 
-MOST_ROUNDS = 9
-# By default no size is measured that needs more than this, so that a text of any length has a curve
+MAX_ROUNDS = 9
+# Limits of the default sizes, so that a text of any length has a curve.
 MEMORY_BUDGET = 2**30  # bytes
-STEP_BUDGET = 2**11  # steps one after the other; metering them takes seconds
+STEP_BUDGET = 2**11  # steps one after the other; measuring them takes seconds
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,9 @@ class ChunkCurve:
     peak_bytes              measured: most bytes held at once beyond q, k and v, outputs included
     predicted_milliseconds  steps * step_milliseconds + flops / flops_per_second, flops as the meter
                             of trace.cost counts them. The two constants are fitted to the smallest
-                            and the largest size alone, so at those two it equals what was measured,
-                            and all between is foretold. It knows nothing of caches: blocks that fit
-                            into them are quicker than the largest, which sets the rate.
+                            and the largest size alone, so it is exact at those two and predicts
+                            those between. It ignores caches: blocks that fit into them are quicker
+                            than the largest, which sets the rate.
     predicted_bytes         from shapes alone, see `predicted_bytes`
     layer, length           the layer, and T, the tokens of the text
     step_milliseconds       what a step costs whatever its size
@@ -73,7 +72,7 @@ def chunk_curve(
     `sizes` are 1, 2, 4, ... and T, the length of the text, and the trace's own chunk size unless
     given; by default those are left out that take more than MEMORY_BUDGET or STEP_BUDGET. A size
     above T counts as T, which does the same.
-    Every size is metered once, then timed in rounds that run each size once, so that whatever else
+    Every size is measured once, then timed in rounds that run each size once, so that whatever else
     the machine does hits all alike: 3 to 9 rounds, or 1 where a round takes more than a second.
     `progress(done, total)` is called after each run; `total` may shrink once the first round shows
     how many are needed. What it raises, or a listener (see model.observe), ends the measuring.
@@ -81,8 +80,11 @@ def chunk_curve(
     """
     q, k, v = (x[None] for x in (trace.q(layer), trace.k(layer), trace.v(layer)))
     gamma = trace.gamma(layer)
-    chosen = _default_sizes(trace, layer) if sizes is None else _checked(sizes, trace.length)
-    done, total = 0, len(chosen) * (1 + MOST_ROUNDS)
+    if sizes is None:
+        chunk_sizes = _default_sizes(trace, layer)
+    else:
+        chunk_sizes = _check_sizes(sizes, trace.length)
+    done, total = 0, len(chunk_sizes) * (1 + MAX_ROUNDS)
 
     def advance() -> None:
         nonlocal done
@@ -90,36 +92,36 @@ def chunk_curve(
         if progress is not None:
             progress(done, total)
 
-    metered = []
-    for size in chosen:
-        metered.append(measure(partial(chunkwise, q, k, v, gamma, None, size)))
+    measurements = []
+    for size in chunk_sizes:
+        measurements.append(measure(partial(chunkwise, q, k, v, gamma, None, size)))
         advance()
 
-    times: list[list[float]] = [[] for _ in chosen]
-    rounds = MOST_ROUNDS
-    while len(times[-1]) < rounds:
-        for size, found in zip(chosen, times, strict=True):
+    seconds_by_size: list[list[float]] = [[] for _ in chunk_sizes]
+    rounds = MAX_ROUNDS
+    while len(seconds_by_size[-1]) < rounds:
+        for size, seconds in zip(chunk_sizes, seconds_by_size, strict=True):
             start = time.perf_counter()
-            with torch.no_grad():  # as it was metered
+            with torch.no_grad():  # as it was measured
                 chunkwise(q, k, v, gamma, None, size)
-            found.append(time.perf_counter() - start)
-            if found is times[-1] and len(found) == 1:  # the end of the first round
-                rounds = _rounds(sum(first for (first,) in times))
-                total = len(chosen) * (1 + rounds)
+            seconds.append(time.perf_counter() - start)
+            if seconds is seconds_by_size[-1] and len(seconds) == 1:  # the end of the first round
+                rounds = _count_rounds(sum(first for (first,) in seconds_by_size))
+                total = len(chunk_sizes) * (1 + rounds)
             advance()
-    milliseconds = [1000 * statistics.median(found) for found in times]
+    milliseconds = [1000 * statistics.median(seconds) for seconds in seconds_by_size]
 
-    steps = [-(-trace.length // size) for size in chosen]
-    flops = [count for count, _ in metered]
-    per_step, per_flop = _calibrated(steps, flops, milliseconds)
+    steps = [-(-trace.length // size) for size in chunk_sizes]
+    flops = [count for count, _ in measurements]
+    per_step, per_flop = _fit_costs(steps, flops, milliseconds)
     return ChunkCurve(
-        sizes=tuple(chosen),
+        sizes=tuple(chunk_sizes),
         milliseconds=tuple(milliseconds),
-        peak_bytes=tuple(peak for _, peak in metered),
+        peak_bytes=tuple(peak for _, peak in measurements),
         predicted_milliseconds=tuple(
             n * per_step + f * per_flop for n, f in zip(steps, flops, strict=True)
         ),
-        predicted_bytes=tuple(_bytes_of(trace, layer, size) for size in chosen),
+        predicted_bytes=tuple(_layer_bytes(trace, layer, size) for size in chunk_sizes),
         layer=layer,
         length=trace.length,
         step_milliseconds=per_step,
@@ -163,24 +165,24 @@ def predicted_bytes(
         return b * b * e + (2 * b + 1) * w
 
     moments = []
-    for b, read in ((size, length - last - size), (last, length - last)):
-        if read < 0:
+    for b, n_read in ((size, length - last - size), (last, length - last)):
+        if n_read < 0:
             continue
-        held = state + decay(size) + (decay(b) if b < size else 0) + read * d_v * e
+        base = state + decay(size) + (decay(b) if b < size else 0) + n_read * d_v * e
         part = b * d_v * e
-        earlier = min(size, read) * d_v * e  # cross of the chunk before
+        earlier = min(size, n_read) * d_v * e  # cross of the chunk before
         inner = earlier + b * b * e + part
         scaled = b * d_k * (widened + w)  # Q times ξ, or K times ζ
         product = b * d_k * w + b * d_v * w
         cross = part + earlier + max(scaled, product, b * d_v * (w + (e if widened else 0)))
-        summed = 2 * part + max(scaled, b * (d_k * w + d_v * widened) + state, 2 * state)
-        moments += [held + moment for moment in (inner, cross, summed)]
+        next_state = 2 * part + max(scaled, b * (d_k * w + d_v * widened) + state, 2 * state)
+        moments += [base + extra for extra in (inner, cross, next_state)]
     tables = decay(size) + (decay(last) if last < size else 0)
     moments.append(state + tables + (2 * length + last) * d_v * e)  # joining
     return heads * max(moments)
 
 
-def _bytes_of(trace: Trace, layer: int, size: int) -> int:
+def _layer_bytes(trace: Trace, layer: int, size: int) -> int:
     config, dtype = trace.config, trace.q(layer).dtype
     return predicted_bytes(
         trace.length, size, config.n_heads, config.head_dim, config.value_dim, dtype
@@ -188,16 +190,16 @@ def _bytes_of(trace: Trace, layer: int, size: int) -> int:
 
 
 def _default_sizes(trace: Trace, layer: int) -> list[int]:
-    length, own = trace.length, min(trace.chunk_size, trace.length)
+    length, trace_size = trace.length, min(trace.chunk_size, trace.length)
     powers = (2**i for i in range(length.bit_length()))
     return [
         size
-        for size in sorted({*powers, length, own})
-        if -(-length // size) <= STEP_BUDGET and _bytes_of(trace, layer, size) <= MEMORY_BUDGET
-    ] or [own]
+        for size in sorted({*powers, length, trace_size})
+        if -(-length // size) <= STEP_BUDGET and _layer_bytes(trace, layer, size) <= MEMORY_BUDGET
+    ] or [trace_size]
 
 
-def _checked(sizes: Sequence[int], length: int) -> list[int]:
+def _check_sizes(sizes: Sequence[int], length: int) -> list[int]:
     for size in sizes:
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ValueError(f"a chunk size must be a whole number of 1 or more, not {size!r}")
@@ -206,12 +208,12 @@ def _checked(sizes: Sequence[int], length: int) -> list[int]:
     return sorted({min(size, length) for size in sizes})
 
 
-def _rounds(seconds: float) -> int:
+def _count_rounds(seconds: float) -> int:
     """How many rounds to run when one takes so long."""
-    return 1 if seconds > 1 else min(MOST_ROUNDS, max(3, int(1.5 / seconds)))
+    return 1 if seconds > 1 else min(MAX_ROUNDS, max(3, int(1.5 / seconds)))
 
 
-def _calibrated(
+def _fit_costs(
     steps: list[int], flops: list[int], milliseconds: list[float]
 ) -> tuple[float, float]:
     """Milliseconds per step and per operation that give the first and the last time exactly.

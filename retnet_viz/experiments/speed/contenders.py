@@ -1,4 +1,4 @@
-"""What the benchmark of speed compares: RetNets and a Transformer of one size, behind one face.
+"""The models that the speed benchmark compares: RetNets and a Transformer, with one interface.
 
 All have 4 layers of 12 d² weights, give or take 1 %, d = 256, 4 heads and a vocabulary of 4,096.
 yet-another-retnet has values as wide as its keys, so its feed-forward is wider; that of torchscale
@@ -89,7 +89,7 @@ class Compiled(Ours):
         super().__init__()
         self._compiler = compiler
         self._forward = compiler(self.model)
-        self._is_begun = False
+        self._has_begun = False
 
     def forward(self, ids: Tensor, mode: str, chunk_size: int) -> Tensor:
         """ids (1, T) -> logits (1, T, vocab)."""
@@ -102,10 +102,10 @@ class Compiled(Ours):
 
     def begin(self, position: int, steps: int) -> None:
         """Stand behind `position` tokens."""
-        if not self._is_begun:  # another stepper would be translated anew
+        if not self._has_begun:  # another stepper would be translated anew
             super().begin(position, steps)
             self.stepper = Stepper(self.model, self.stepper.state, self._compiler)
-            self._is_begun = True
+            self._has_begun = True
         self.stepper.position = position
 
 
@@ -189,7 +189,7 @@ class TorchScale(Contender):
     """torchscale 0.3, the code of the paper's authors."""
 
     def __init__(self) -> None:
-        _stand_in_for_what_torchscale_only_imports()
+        _stub_torchscale_imports()
         from torchscale.architecture.config import RetNetConfig as PeerConfig
         from torchscale.architecture.retnet import RetNetDecoder
 
@@ -233,13 +233,13 @@ class TorchScale(Contender):
         return logits[0, 0]
 
 
-def _stand_in_for_what_torchscale_only_imports() -> None:
-    """torchscale imports fairscale and timm for what is switched off here.
+def _stub_torchscale_imports() -> None:
+    """Replace fairscale and timm, which torchscale imports for features that are off here.
 
-    Both are old releases that ask for other versions of torch.
+    Both are old releases that need other versions of torch.
     """
 
-    def unused(*_arguments: Any, **_named: Any) -> Any:
+    def unused(*_arguments: Any, **_keywords: Any) -> Any:
         raise RuntimeError("switched off in this benchmark")
 
     for name, attributes in {

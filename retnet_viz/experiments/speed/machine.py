@@ -1,4 +1,4 @@
-"""What this machine can do, measured as the calculator's cards are described."""
+"""The peak rates of this machine, measured, in the terms of the calculator's cards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from retnet_viz.experiments.cost_model import Card
 
 THIS_MACHINE = "this machine, measured"
-BUDGET = 1.0  # seconds of runs after which a measurement begins no other one
+BUDGET = 1.0  # seconds of runs after which no further run starts
 LARGEST = 2048  # rows and columns of the largest matrices that are multiplied
 _SIDE = 8192  # of a float32 matrix of 268 MB, more than any cache holds
 _PRODUCT = 1024
@@ -61,7 +61,7 @@ def product_flops(
 
 
 def median_seconds(run: Callable[[], Any], repeats: int) -> float:
-    """Median of so many runs, or of those that begin within BUDGET."""
+    """Median of `repeats` runs, or of those that begin within BUDGET."""
     run()  # the first run finds no thread and no page ready
     times: list[float] = []
     while len(times) < repeats and sum(times) < BUDGET:

@@ -8,20 +8,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
-from retnet_viz.experiments.speed.benchmark import (
-    COMPILING,
-    PLANE_BUDGET,
-    PLANES,
-    RUN_BUDGET,
-    STEP,
-    STEPS,
-    Beyond,
-    Forward,
-    Speed,
-    fits,
-)
+from retnet_viz.experiments.speed.benchmark import PLANE_BUDGET, PLANES, RUN_BUDGET, fits
 from retnet_viz.experiments.speed.contenders import COMPILED, CONFIG, CONTENDERS
 from retnet_viz.experiments.speed.machine import LARGEST
+from retnet_viz.experiments.speed.results import STEP, STEPS, Forward, Speed, Timeout
+from retnet_viz.experiments.speed.worker import COMPILE_FACTOR
 
 OURS = "retnet_viz"
 _PEERS = ("yet-another-retnet", "torchscale")
@@ -30,7 +21,7 @@ _PEERS = ("yet-another-retnet", "torchscale")
 def speed_table(speed: Speed) -> str:
     """Everything that was measured, with the ratios to the peers that ran beside it."""
     lengths = {each.length for each in speed.forwards}
-    lengths |= {each.length for each in speed.beyond if each.mode != STEP}
+    lengths |= {each.length for each in speed.timeouts if each.mode != STEP}
     parts = [
         _machine(speed),
         *(_reading(length, speed) for length in sorted(lengths)),
@@ -47,9 +38,9 @@ def _machine(speed: Speed) -> str:
         f"{platform.machine()}, Python {platform.python_version()}, {machine.threads} threads",
         f"a time is the median of {speed.repeat} runs, or of as many as begin within "
         f"{RUN_BUDGET:.0f} s; what takes more than {speed.limit:g} s is given up",
-        f"matrix product: {_giga(machine.matmul_flops)} GFLOP/s in float32"
-        f"{_smaller(machine.matmul_size)}, {_giga(machine.bfloat16_flops)} in bfloat16"
-        f"{_smaller(machine.bfloat16_size)}",
+        f"matrix product: {_format_giga(machine.matmul_flops)} GFLOP/s in float32"
+        f"{_size_note(machine.matmul_size)}, {_format_giga(machine.bfloat16_flops)} in bfloat16"
+        f"{_size_note(machine.bfloat16_size)}",
         f"memory: {machine.bytes_second / 1e9:.1f} GB/s copied; the {megabytes:.1f} MB of weights "
         f"times a vector: {1e3 * machine.weight_seconds:.2f} ms",
     ]
@@ -60,17 +51,17 @@ def _machine(speed: Speed) -> str:
     return "\n".join(lines)
 
 
-def _smaller(size: int) -> str:
-    """What to say of matrices that are smaller than usual."""
+def _size_note(size: int) -> str:
+    """A note on matrices that are smaller than LARGEST."""
     return "" if size == LARGEST else f" (of {size:,} x {size:,} numbers: larger ones take long)"
 
 
-def _giga(rate: float) -> str:
+def _format_giga(rate: float) -> str:
     """Billions a second. Below one, where 16-bit numbers are emulated, two digits say how many."""
     return f"{rate / 1e9:,.0f}" if rate >= 1e9 else f"{rate / 1e9:.2g}"
 
 
-def _way(each: Forward | Beyond) -> str:
+def _format_mode(each: Forward | Timeout) -> str:
     return each.mode + (f", chunk {each.chunk_size}" if each.mode == "chunkwise" else "")
 
 
@@ -80,25 +71,25 @@ def _reading(length: int, speed: Speed) -> str:
     rows = [
         (
             each.name,
-            _way(each),
+            _format_mode(each),
             f"{1e3 * each.seconds:,.1f}",
             f"{each.length / each.seconds:,.0f}",
-            _giga(each.flops / each.seconds),
+            _format_giga(each.flops / each.seconds),
             f"{100 * each.flops / each.seconds / speed.machine.matmul_flops:.0f} %",
             "-" if each.peak_bytes is None else f"{each.peak_bytes / 1e6:,.0f}",
             "-" if math.isnan(best) else f"{best / each.seconds:.2f}",
         )
         for each in forwards
     ]
-    beyond = [each for each in speed.beyond if each.mode != STEP]
+    timeouts = [each for each in speed.timeouts if each.mode != STEP]
     rows += [
-        (each.name, _way(each), f"> {1e3 * _limit(each, speed):,.0f}", *"-----")
-        for each in beyond
+        (each.name, _format_mode(each), f"> {1e3 * _limit(each, speed):,.0f}", *"-----")
+        for each in timeouts
         if each.length == length and math.isnan(each.expected)
     ]
     header = ("T = " + f"{length:,}", "mode", "ms", "tokens/s", "GFLOP/s", "of peak")
-    table = _aligned([(*header, "peak MB", "x fastest peer"), *rows])
-    for each in beyond:
+    table = _align_columns([(*header, "peak MB", "x fastest peer"), *rows])
+    for each in timeouts:
         if not math.isnan(each.expected) and each.length <= length:
             table += (
                 f"\n{each.name}, {each.mode}, is left out: by what fewer tokens took, "
@@ -118,15 +109,15 @@ def _reading(length: int, speed: Speed) -> str:
     return table
 
 
-def _limit(each: Beyond, speed: Speed) -> float:
-    """The seconds that it had."""
-    return speed.limit * (COMPILING if each.name == COMPILED else 1)
+def _limit(each: Timeout, speed: Speed) -> float:
+    """The limit of a measurement in seconds."""
+    return speed.limit * (COMPILE_FACTOR if each.name == COMPILED else 1)
 
 
 def _generating(speed: Speed) -> str:
-    beyond = [each for each in speed.beyond if each.mode == STEP]
+    timeouts = [each for each in speed.timeouts if each.mode == STEP]
     positions = sorted(
-        {each.position for each in speed.generations} | {each.length for each in beyond}
+        {each.position for each in speed.generations} | {each.length for each in timeouts}
     )
     rows = [("one more token, ms (p95)", *(f"at {position:,}" for position in positions))]
     for name in (*CONTENDERS, COMPILED):
@@ -135,13 +126,13 @@ def _generating(speed: Speed) -> str:
             for each in speed.generations
             if each.name == name
         }
-        for each in beyond:
+        for each in timeouts:
             if each.name == name:
                 least = 1e3 * _limit(each, speed) / STEPS
                 cells.setdefault(each.length, f"> {least:,.0f}")
         if cells:
             rows.append((name, *(cells.get(position, "-") for position in positions)))
-    return _aligned(rows)
+    return _align_columns(rows)
 
 
 def _summary(speed: Speed) -> str:
@@ -158,7 +149,7 @@ def _summary(speed: Speed) -> str:
         products += f"counting them takes more than {speed.limit:g} s"
     else:
         products += (
-            f"{_giga(speed.matmul_rate)} GFLOP/s, "
+            f"{_format_giga(speed.matmul_rate)} GFLOP/s, "
             f"{100 * speed.matmul_rate / machine.matmul_flops:.0f} % of the peak, "
             f"in {100 * speed.matmul_time:.0f} % of the time"
         )
@@ -166,7 +157,7 @@ def _summary(speed: Speed) -> str:
     lines += [
         f"{each.name}: {STEPS} tokens behind {each.length:,} take more than "
         f"{_limit(each, speed):g} s"
-        for each in speed.beyond
+        for each in speed.timeouts
         if each.mode == STEP
     ]
     chunkwise = {
@@ -196,7 +187,7 @@ def _summary(speed: Speed) -> str:
 
 
 def _compiling(speed: Speed) -> list[str]:
-    """What torch.compile takes and what it brings; nothing where it was not asked for."""
+    """The time that torch.compile takes and its speed-up; nothing where it was not requested."""
     if speed.failure:
         return [f"torch.compile could not be used: {speed.failure}"]
     eager = {
@@ -227,7 +218,7 @@ def slope(forwards: Iterable[Forward]) -> float:
     return statistics.linear_regression(x, y).slope
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def _align_columns(rows: Sequence[Sequence[str]]) -> str:
     """Columns side by side: the words to the left, the numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     words = [not any(c.isdigit() for c in "".join(col[1:])[:1]) for col in zip(*rows, strict=True)]

@@ -7,7 +7,7 @@ import time
 
 from torch import Tensor
 
-from retnet_viz.model.observe import overhearing
+from retnet_viz.model.observe import also_listening
 from retnet_viz.model.retention import retain
 from retnet_viz.trace import Trace
 
@@ -36,7 +36,7 @@ def step_times(trace: Trace, layer: int, mode: str, repeats: int = 5) -> tuple[f
             if name == "retention.state":
                 stamps.append(time.perf_counter())
 
-        with overhearing(stamp):
+        with also_listening(stamp):
             start = time.perf_counter()
             retain(q, k, v, gamma, None, mode, trace.chunk_size)
             stamps[-1] = time.perf_counter()

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from retnet_viz.experiments.token_reads import TokenReads, half_life
-from retnet_viz.figures.base.layout import heads_shown
+from retnet_viz.figures.base.figure_parts import resolve_heads
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.trace import Agreement, Cost, Trace
 
 NO_NEXT_TOKEN = "There is no next token: without a model nothing is predicted."
 
 
-class Read(Protocol):
+class TextReading(Protocol):
     """A text that a model has read: a Trace, or a Reading of another kind of model."""
 
     @property
@@ -39,20 +39,20 @@ class Read(Protocol):
         """(vocab,) what is expected after a token."""
 
 
-def named(trace: Read, n: int) -> str:
+def token_label(trace: TextReading, n: int) -> str:
     """A token with its number: token 7 “sea”."""
     return f"token {n} “{visible(trace.pieces(n, n + 1)[0])}”"
 
 
 def number(value: float | Tensor) -> str:
     """Three significant digits as people write them: 0.41, 56,100, 3.1e-07."""
-    rounded = float(f"{value:.3g}")
-    if not math.isfinite(rounded):
+    rounded_value = float(f"{value:.3g}")
+    if not math.isfinite(rounded_value):
         return "not finite"
-    if rounded and not 1e-3 <= abs(rounded) < 1e6:
-        return f"{rounded:.2g}" if abs(rounded) < 1e-3 else f"{rounded:.3g}"
-    places = 0 if not rounded else max(0, 2 - math.floor(math.log10(abs(rounded))))
-    text = f"{rounded:,.{places}f}"
+    if rounded_value and not 1e-3 <= abs(rounded_value) < 1e6:
+        return f"{rounded_value:.2g}" if abs(rounded_value) < 1e-3 else f"{rounded_value:.3g}"
+    decimals = 0 if not rounded_value else max(0, 2 - math.floor(math.log10(abs(rounded_value))))
+    text = f"{rounded_value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -64,7 +64,7 @@ def data_size(count: float) -> str:
     return f"{number(count)} B"
 
 
-def counted(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """A count with its noun: 1 token, 2 tokens."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
@@ -72,74 +72,76 @@ def counted(count: int, noun: str) -> str:
 # -- several models -----------------------------------------------------------------------------
 
 
-def read_most(found: TokenReads, layer: int, plane: int, n: int) -> str:
+def strongest_read(reading: TokenReads, layer: int, plane: int, n: int) -> str:
     """The token that token n reads most, what its weights sum to, how many are negative."""
-    row = found.weights(layer)[plane, n, : n + 1]
+    row = reading.weights(layer)[plane, n, : n + 1]
     m = int(row.abs().argmax())
     negative = int((row < 0).sum())
     return (
-        f"{_capital(named(found, n))} reads most of {named(found, m)} (weight {number(row[m])}). "
-        f"Its {counted(n + 1, 'weight')} sum to {number(row.sum())}, {negative or 'none'} below 0."
+        f"{_capital(token_label(reading, n))} reads most of {token_label(reading, m)} "
+        f"(weight {number(row[m])}). Its {pluralize(n + 1, 'weight')} sum to {number(row.sum())}, "
+        f"{negative or 'none'} below 0."
     )
 
 
 def state_decay(readings: Mapping[str, TokenReads], layers: Mapping[str, int]) -> str:
-    """What a token leaves of each model's state."""
-    said = []
-    for name, found in readings.items():
-        shares = found.decay(layers[name])
+    """How much a token leaves of each model's state."""
+    clauses = []
+    for name, reading in readings.items():
+        shares = reading.decay(layers[name])
         if not shares.shape[1]:
             continue
-        if found.kind == "retention":
+        if reading.kind == "retention":
             low, high = shares.min().item(), shares.max().item()
             spread = number(low) if low == high else f"{number(low)} to {number(high)}"
-            said.append(f"{name}: γ of {spread}, {_lasting(low, high)} whatever the token")
+            clauses.append(f"{name}: γ of {spread}, {_half_lives(low, high)} whatever the token")
             continue
         middle = shares.median(dim=1).values
         least, most = int(middle.argmin()), int(middle.argmax())
         low, high = middle[least].item(), middle[most].item()
-        said.append(
-            f"{name}: in the median {named(found, least)} leaves least ({number(low)}, "
-            f"{_lasting(low)}), {named(found, most)} most ({number(high)}, {_lasting(high)})"
+        clauses.append(
+            f"{name}: in the median {token_label(reading, least)} leaves least ({number(low)}, "
+            f"{_half_lives(low)}), {token_label(reading, most)} most ({number(high)}, "
+            f"{_half_lives(high)})"
         )
-    return f"{'; '.join(said)}." if said else "No model here has a state that decays."
+    return f"{'; '.join(clauses)}." if clauses else "No model here has a state that decays."
 
 
 # -- the T x T plane ----------------------------------------------------------------------------
 
 
-def decay(trace: Trace, layer: int, heads: list[int] | None = None) -> str:
+def decay(trace: Trace, layer: int, heads: int | list[int] | None = None) -> str:
     """How fast the shown heads forget: the fastest and the slowest."""
     lives = trace.half_life(layer).tolist()
-    chosen = heads_shown(trace, heads)
-    fast, slow = min(chosen, key=lives.__getitem__), max(chosen, key=lives.__getitem__)
+    heads = resolve_heads(trace, heads)
+    fast, slow = min(heads, key=lives.__getitem__), max(heads, key=lives.__getitem__)
     if lives[fast] == lives[slow]:
-        alone = len(chosen) == 1
+        alone = len(heads) == 1
         if math.isinf(lives[fast]):
             return f"Head {fast} never forgets." if alone else "None of the shown heads forgets."
-        who = f"Head {fast}" if alone else "Each of the shown heads"
-        return f"{who} forgets half of a token in {_tokens(lives[fast])}."
-    said = f"Head {fast} forgets half of a token in {_tokens(lives[fast])}, head {slow} "
-    return said + ("never." if math.isinf(lives[slow]) else f"in {_half_life(lives[slow])}.")
+        subject = f"Head {fast}" if alone else "Each of the shown heads"
+        return f"{subject} forgets half of a token in {_tokens(lives[fast])}."
+    sentence = f"Head {fast} forgets half of a token in {_tokens(lives[fast])}, head {slow} "
+    return sentence + ("never." if math.isinf(lives[slow]) else f"in {_half_life(lives[slow])}.")
 
 
-def weights(trace: Trace, layer: int, heads: list[int] | None, n: int) -> str:
+def weights(trace: Trace, layer: int, heads: int | list[int] | None, n: int) -> str:
     """What token n retains most, over the shown heads: the largest weight in magnitude."""
     row = trace.retention(layer, slice(n, n + 1), slice(0, n + 1))[:, 0]
-    head, m, weight = _largest(row, heads_shown(trace, heads))
+    head, m, weight = _largest(row, resolve_heads(trace, heads))
     return (
-        f"{_capital(named(trace, n))} retains most from {_read(trace, n, m)} in head {head} "
-        f"(weight {number(weight)})."
+        f"{_capital(token_label(trace, n))} retains most from {_source_name(trace, n, m)} in head "
+        f"{head} (weight {number(weight)})."
     )
 
 
-def scores(trace: Trace, layer: int, heads: list[int] | None, n: int) -> str:
+def scores(trace: Trace, layer: int, heads: int | list[int] | None, n: int) -> str:
     """Which token the query of token n fits most before the decay, over the shown heads."""
     row = trace.scores(layer, slice(n, n + 1), slice(0, n + 1))[:, 0]
-    head, m, score = _largest(row, heads_shown(trace, heads))
+    head, m, score = _largest(row, resolve_heads(trace, heads))
     return (
-        f"Before the decay, {named(trace, n)} scores {_read(trace, n, m)} highest in magnitude, "
-        f"in head {head} (q·k {number(score)})."
+        f"Before the decay, {token_label(trace, n)} scores {_source_name(trace, n, m)} highest in "
+        f"magnitude, in head {head} (q·k {number(score)})."
     )
 
 
@@ -150,13 +152,13 @@ def phase(
     apart = [abs(a - b) for a, b in zip(weights_with, weights_without, strict=True)]
     m = max(range(len(apart)), key=apart.__getitem__)
     if apart[m] == 0:
-        who = f"In head {head} {named(trace, n)}"
-        return f"{who} reads every token with the same weight without the rotation as with it."
-    read = "itself" if m == n else f"{named(trace, m)}, {counted(n - m, 'token')} back,"
+        subject = f"In head {head} {token_label(trace, n)}"
+        return f"{subject} reads every token with the same weight without the rotation as with it."
+    source = "itself" if m == n else f"{token_label(trace, m)}, {pluralize(n - m, 'token')} back,"
     return (
-        f"In head {head} {named(trace, n)} reads {read} with weight {number(weights_with[m])}, "
-        f"without the rotation with {number(weights_without[m])}: the largest difference over "
-        f"{counted(n + 1, 'token')}, {number(apart[m])}."
+        f"In head {head} {token_label(trace, n)} reads {source} with weight "
+        f"{number(weights_with[m])}, without the rotation with {number(weights_without[m])}: the "
+        f"largest difference over {pluralize(n + 1, 'token')}, {number(apart[m])}."
     )
 
 
@@ -168,16 +170,16 @@ def state(trace: Trace, head: int, n: int, values: Tensor, compare: int | None =
     rows, columns = values.shape
     norm = values.norm().item()
     i, j = divmod(int(values.abs().argmax()), columns)
-    what = f"The state of head {head} after {named(trace, n)}"
+    subject = f"The state of head {head} after {token_label(trace, n)}"
     if compare is not None:
-        what = (
-            f"The change in the state of head {head} from {named(trace, compare)} to "
-            f"{named(trace, n)}"
+        subject = (
+            f"The change in the state of head {head} from {token_label(trace, compare)} to "
+            f"{token_label(trace, n)}"
         )
     if norm == 0:
-        return f"{what} is zero everywhere."
+        return f"{subject} is zero everywhere."
     return (
-        f"{what} has {counted(rows, 'row')}, {counted(columns, 'column')} and norm "
+        f"{subject} has {pluralize(rows, 'row')}, {pluralize(columns, 'column')} and norm "
         f"{number(norm)}; its largest number is {number(values[i, j].item())}, "
         f"in row {i}, column {j}."
     )
@@ -187,7 +189,7 @@ def singular_values(
     trace: Trace, heads: list[int], n: int, ranks: Sequence[float], full: int
 ) -> str:
     """Over how many directions the states of `heads` spread; `ranks` of those heads, of `full`."""
-    after = f"After {named(trace, n)} the state of head"
+    after = f"After {token_label(trace, n)} the state of head"
     most, least = (pick(range(len(heads)), key=ranks.__getitem__) for pick in (max, min))
     if len(heads) == 1:
         return f"{after} {heads[most]} has effective rank {ranks[most]:.1f} of at most {full}."
@@ -200,51 +202,54 @@ def singular_values(
 def state_norm(
     trace: Trace,
     layer: int,
-    heads: list[int] | None = None,
+    heads: int | list[int] | None = None,
     n: int | None = None,
     bounds: Sequence[float] | None = None,
 ) -> str:
     """Whose state is largest after token n, the last by default; with the bounds of all heads,
     whose comes closest to its bound."""
     n = trace.length - 1 if n is None else n
-    chosen = heads_shown(trace, heads)
+    heads = resolve_heads(trace, heads)
     norms = trace.state_norm(layer)
     now = norms[:, n].tolist()
-    most, least = max(chosen, key=now.__getitem__), min(chosen, key=now.__getitem__)
+    most, least = max(heads, key=now.__getitem__), min(heads, key=now.__getitem__)
     if most == least:
-        said = f"After {named(trace, n)} the state of head {most} has norm {number(now[most])}."
+        sentence = (
+            f"After {token_label(trace, n)} the state of head {most} has norm {number(now[most])}."
+        )
     else:
-        said = (
-            f"After {named(trace, n)} head {most} holds the largest state (norm "
+        sentence = (
+            f"After {token_label(trace, n)} head {most} holds the largest state (norm "
             f"{number(now[most])}), head {least} the smallest ({number(now[least])})."
         )
     if bounds is None:
-        return said
+        return sentence
     largest = norms.amax(-1).tolist()
     shares = {
         head: largest[head] / bounds[head]
-        for head in chosen
+        for head in heads
         if math.isfinite(bounds[head]) and bounds[head] > 0
     }
     if not shares:
-        return f"{said} Where γ is 1 nothing bounds it."
+        return f"{sentence} Where γ is 1 nothing bounds it."
     near = max(shares, key=shares.__getitem__)
     share, bound = f"{number(100 * shares[near])} %", number(bounds[near])
     if len(shares) == 1:
-        return f"{said} Head {near} reaches {share} of its bound, {bound}."
-    return f"{said} Head {near} comes closest to its bound: {share} of {bound}."
+        return f"{sentence} Head {near} reaches {share} of its bound, {bound}."
+    return f"{sentence} Head {near} comes closest to its bound: {share} of {bound}."
 
 
 def recall(trace: Trace, head: int, n: int, cosines: Sequence[float]) -> str:
     """Which of the tokens 0 .. n the state of a head remembers best, and which worst."""
     best, worst = (pick(range(len(cosines)), key=cosines.__getitem__) for pick in (max, min))
-    said = (
-        f"After {named(trace, n)} the state of head {head} remembers {named(trace, best)}"
-        f"{'' if best == worst else ' best'} (cosine {number(cosines[best])})"
+    sentence = (
+        f"After {token_label(trace, n)} the state of head {head} remembers "
+        f"{token_label(trace, best)}{'' if best == worst else ' best'} "
+        f"(cosine {number(cosines[best])})"
     )
     if best == worst:
-        return said + "."
-    return f"{said} and {named(trace, worst)} worst ({number(cosines[worst])})."
+        return sentence + "."
+    return f"{sentence} and {token_label(trace, worst)} worst ({number(cosines[worst])})."
 
 
 # -- the output ---------------------------------------------------------------------------------
@@ -253,36 +258,34 @@ def recall(trace: Trace, head: int, n: int, cosines: Sequence[float]) -> str:
 def normalization(before: Tensor, after: Tensor, factor: float, difference: float) -> str:
     """What the per-head normalisation evens out; `before`, `after` (heads, T) are RMS values."""
     low, high = before.min().item(), before.max().item()
-    said = (
+    sentence = (
         f"Before the normalisation the heads' outputs have RMS values from {number(low)} to "
         f"{number(high)}, after it {_span(after)}."
     )
     if factor == 1:
-        return said
+        return sentence
     return (
-        f"{said} Weights times {number(factor)} change the normalised output by at most "
+        f"{sentence} Weights times {number(factor)} change the normalised output by at most "
         f"{number(difference)}."
     )
 
 
 def gate(trace: Trace, heads: list[int], openings: Tensor) -> str:
     """Which token opens the gate most and which least; `openings` (len(heads), T)."""
-    places = openings.flatten()
+    values = openings.flatten()
     (most_head, most), (least_head, least) = (
-        divmod(int(place), trace.length) for place in (places.argmax(), places.argmin())
+        divmod(int(index), trace.length) for index in (values.argmax(), values.argmin())
     )
-    most_value, least_value = places.max().item(), places.min().item()
-    said = (
-        f"{_capital(named(trace, most))} opens the gate{' most' if places.numel() > 1 else ''}, "
-        f"in head {heads[most_head]} ({number(most_value)})"
-    )
-    if places.numel() == 1:
-        return said + "."
-    who = f", {named(trace, least)} least," if least != most else " and least"
-    return f"{said}{who} in head {heads[least_head]} ({number(least_value)})."
+    most_value, least_value = values.max().item(), values.min().item()
+    opening = f"in head {heads[most_head]} ({number(most_value)})"
+    if values.numel() == 1:
+        return f"{_capital(token_label(trace, most))} opens the gate, {opening}."
+    sentence = f"{_capital(token_label(trace, most))} opens the gate most, {opening}"
+    least_clause = f", {token_label(trace, least)} least," if least != most else " and least"
+    return f"{sentence}{least_clause} in head {heads[least_head]} ({number(least_value)})."
 
 
-def next_token(trace: Read, position: int = -1) -> str:
+def next_token(trace: TextReading, position: int = -1) -> str:
     """The three likeliest tokens after the one at `position`."""
     position %= trace.length
     top = trace.logits_after(position).double().softmax(-1)
@@ -293,8 +296,8 @@ def next_token(trace: Read, position: int = -1) -> str:
         f"“{visible(trace.piece(token_id))}” ({100 * value:.1f} %)"
         for value, token_id in zip(values, ids, strict=True)
     ]
-    said = f"After {named(trace, position)} the model expects {likely[0]}"
-    return said + (f", then {listed(likely[1:])}." if likely[1:] else ".")
+    sentence = f"After {token_label(trace, position)} the model expects {likely[0]}"
+    return sentence + (f", then {join_words(likely[1:])}." if likely[1:] else ".")
 
 
 # -- the modes ----------------------------------------------------------------------------------
@@ -303,25 +306,25 @@ def next_token(trace: Read, position: int = -1) -> str:
 def cost_bars(costs: dict[str, Cost]) -> str:
     """The fastest mode, and the one that holds least memory."""
     fast, time = _cheapest(costs, lambda cost: cost.milliseconds)
-    small, held = _cheapest(costs, lambda cost: cost.peak_bytes / 1e3)
+    small, memory = _cheapest(costs, lambda cost: cost.peak_bytes / 1e3)
     return (
         f"{_capital(_modes(fast))} fastest ({number(time)} ms), and {_modes(small)} smallest in "
-        f"memory ({number(held)} kB at the peak)."
+        f"memory ({number(memory)} kB at the peak)."
     )
 
 
-def agreement(found: Agreement) -> str:
+def agreement(differences: Agreement) -> str:
     """How far the three modes are apart."""
-    outputs = max(found.outputs.values())
-    if not found.logits:
+    outputs = max(differences.outputs.values())
+    if not differences.logits:
         return (
             f"Between the three modes the heads' outputs differ by at most {number(outputs)}; they "
-            f"reach {number(found.scale)}."
+            f"reach {number(differences.scale)}."
         )
-    logits = max(found.logits.values())
+    logits = max(differences.logits.values())
     return (
         f"Between the three modes the logits differ by at most {number(logits)} and the layers' "
-        f"outputs by at most {number(outputs)}; the logits reach {number(found.scale)}."
+        f"outputs by at most {number(outputs)}; the logits reach {number(differences.scale)}."
     )
 
 
@@ -330,13 +333,13 @@ def agreement(found: Agreement) -> str:
 
 def _largest(row: Tensor, heads: list[int]) -> tuple[int, int, float]:
     """(head, m, value) of the largest magnitude in row (H, n + 1), over `heads`."""
-    shown = row[heads]
-    at, m = divmod(int(shown.abs().argmax()), shown.shape[-1])
-    return heads[at], m, shown[at, m].item()
+    values = row[heads]
+    at, m = divmod(int(values.abs().argmax()), values.shape[-1])
+    return heads[at], m, values[at, m].item()
 
 
-def _read(trace: Trace, n: int, m: int) -> str:
-    return "itself" if m == n else named(trace, m)
+def _source_name(trace: Trace, n: int, m: int) -> str:
+    return "itself" if m == n else token_label(trace, m)
 
 
 def _span(values: Tensor) -> str:
@@ -350,21 +353,21 @@ def _cheapest(costs: dict[str, Cost], read: Callable[[Cost], float]) -> tuple[li
 
 
 def _modes(modes: list[str]) -> str:
-    return f"{listed(modes)} {'mode is' if len(modes) == 1 else 'modes are'}"
+    return f"{join_words(modes)} {'mode is' if len(modes) == 1 else 'modes are'}"
 
 
-def listed(parts: list[str]) -> str:
-    """Words in a row: a; a and b; a, b and c."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+def join_words(words: list[str]) -> str:
+    """A list in words: a; a and b; a, b and c."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _lasting(*shares: float) -> str:
-    """The half-lives that these shares left by a token give: half-lives of 22 to 177 tokens."""
+def _half_lives(*shares: float) -> str:
+    """The half-lives that follow from these decays per token: half-lives of 22 to 177 tokens."""
     lives = half_life(torch.tensor(shares)).tolist()
-    said = ["∞" if math.isinf(life) else _half_life(life) for life in lives]
-    if len(set(said)) == 1:
-        return f"half-life {said[0]}"
-    return f"half-lives of {' to '.join(said)} tokens"
+    texts = ["∞" if math.isinf(life) else _half_life(life) for life in lives]
+    if len(set(texts)) == 1:
+        return f"half-life {texts[0]}"
+    return f"half-lives of {' to '.join(texts)} tokens"
 
 
 def _half_life(tokens: float) -> str:

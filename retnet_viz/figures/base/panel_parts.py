@@ -6,14 +6,14 @@ import html
 import math
 from typing import Any
 
-from retnet_viz.figures.base.layout import note
+from retnet_viz.figures.base.figure_parts import note
 from retnet_viz.figures.base.theme import MUTED
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.trace import Trace
 
 _FEW_TOKENS = 24  # up to here each token has its own label on an axis
 _LABEL = 8  # characters of such a label
-_CHARACTER = 7  # pixels that one of them takes at most, nearly
+_CHARACTER = 7  # pixels of one character, about
 
 
 def token_at(trace: Trace, position: int) -> int:
@@ -54,8 +54,8 @@ def token_axis(trace: Trace, last: int) -> tuple[dict[str, Any], int]:
 
 
 def _short(token: str) -> str:
-    shown = visible(token)
-    return shown if len(shown) <= _LABEL else shown[: _LABEL - 1] + "…"
+    label = visible(token)
+    return label if len(label) <= _LABEL else label[: _LABEL - 1] + "…"
 
 
 def small_print(text: str, theme: str, left: int) -> dict[str, Any]:
@@ -64,13 +64,13 @@ def small_print(text: str, theme: str, left: int) -> dict[str, Any]:
 
 
 def number_axis(length: int, title: str = "token n") -> dict[str, Any]:
-    """An axis of token numbers, on which token n stands at n; never with a mark between two."""
+    """An axis of token numbers: token n stands at n, and no tick stands between two tokens."""
     axis = {"title": {"text": title}, "range": [-0.5, max(1, length - 0.5)]}
     return axis | ({"dtick": 1} if length <= 8 else {})
 
 
 def line_width(length: int) -> float:
-    """The width in pixels of a line over `length` tokens: thinner where it is a thicket."""
+    """The width in pixels of a line over `length` tokens: thinner for a long text."""
     return 2 if length <= 128 else 1.2
 
 

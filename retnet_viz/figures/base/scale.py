@@ -35,15 +35,15 @@ class ColorScale:
         magnitude = np.abs(values) / self.limit
         if self.kind == "linear":
             low = self.floor / self.limit
-            place = (magnitude - low) / (1 - low) if low < 1 else np.ones_like(magnitude)
+            position = (magnitude - low) / (1 - low) if low < 1 else np.ones_like(magnitude)
         elif self.kind == "log":
             lowest = math.log10(self._log_floor() / self.limit)
             with np.errstate(divide="ignore"):
-                place = 1 - np.log10(magnitude) / min(lowest, -1e-12)
+                position = 1 - np.log10(magnitude) / min(lowest, -1e-12)
         else:
-            place = np.arcsinh(magnitude / _KNEE) / math.asinh(1 / _KNEE)
-        place = np.clip(place, 0, 1)
-        return np.asarray(np.copysign(place, values) if self.signed else place)
+            position = np.arcsinh(magnitude / _KNEE) / math.asinh(1 / _KNEE)
+        position = np.clip(position, 0, 1)
+        return np.asarray(np.copysign(position, values) if self.signed else position)
 
     def value(self, position: float) -> float:
         """The value at a position: the inverse of `position`, for the ticks of a legend."""
@@ -61,9 +61,12 @@ class ColorScale:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Positions of a legend's marks, and the values there as text."""
-        places = (-1.0, -0.5, 0.0, 0.5, 1.0) if self.signed else (0.0, 0.5, 1.0)
+        positions = (-1.0, -0.5, 0.0, 0.5, 1.0) if self.signed else (0.0, 0.5, 1.0)
         middle = {0.0: "0"} if self.signed else {}
-        return [(place, middle.get(place) or _tick_text(self.value(place))) for place in places]
+        return [
+            (position, middle.get(position) or _tick_text(self.value(position)))
+            for position in positions
+        ]
 
 
 def _tick_text(value: float) -> str:
@@ -89,8 +92,8 @@ def color_scale(
     return ColorScale(kind, largest or 1.0, signed, floor)
 
 
-def raster(values: np.ndarray, scale: ColorScale, shown: np.ndarray | None = None) -> np.ndarray:
-    """`values` as places in a colour table: 1 .. 255, and 0 where `shown` is False. uint8.
+def raster(values: np.ndarray, scale: ColorScale, mask: np.ndarray | None = None) -> np.ndarray:
+    """`values` as indices into a colour table: 1 .. 255, and 0 where `mask` is False. uint8.
 
     NaN is drawn as 0 is, or not at all.
     """
@@ -98,5 +101,5 @@ def raster(values: np.ndarray, scale: ColorScale, shown: np.ndarray | None = Non
     np.nan_to_num(position, copy=False)
     position *= 127 if scale.signed else 254
     position += 128 if scale.signed else 1
-    places = np.rint(position, out=position).astype(np.uint8)
-    return places if shown is None else np.asarray(places * shown)
+    indices = np.rint(position, out=position).astype(np.uint8)
+    return indices if mask is None else np.asarray(indices * mask)

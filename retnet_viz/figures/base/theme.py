@@ -26,27 +26,45 @@ DIVERGING = "RdBu_r"  # signed quantities, white at zero: blue below, red above
 SEQUENTIAL = "Viridis"  # magnitudes
 
 THEMES = ("light", "dark")
+AUTO = "rv.theme"  # where a figure is given no theme: the one that `theme` chose
+_chosen = "light"
 
 
-class _Themed(dict[str, str]):
+def theme(name: str | None = None) -> str:
+    """Draw figures from now on in the theme `name`, "light" or "dark"; gives the theme.
+
+    It is for every figure that is given no `theme` of its own. Pages follow the notebook or the
+    browser by themselves, and have a control. Raises ValueError for another name.
+    """
+    global _chosen
+    if name is not None:
+        if name not in THEMES:
+            raise ValueError(f"theme must be one of {THEMES}, not {name!r}")
+        _chosen = name
+    return _chosen
+
+
+class _ByTheme(dict[str, str]):
     """A colour per theme."""
 
     def __missing__(self, theme: str) -> str:
+        if theme == AUTO:
+            return self[_chosen]
         raise ValueError(f"theme must be one of {THEMES}, not {theme!r}")
 
 
 # The colours of a page. Style sheets read each as a custom property: --rv-paper, --rv-back, ...
 PAGE_COLORS = {
-    "paper": _Themed(light="#ffffff", dark="#1b1e23"),
-    "back": _Themed(light="#f3f5f7", dark="#121418"),
-    "ink": _Themed(light="#1f2328", dark="#e6e8eb"),
-    "muted": _Themed(light="#59636e", dark="#9aa4af"),
-    "line": _Themed(light="#d0d6dd", dark="#3d444d"),
-    "accent": _Themed(light="#b1008e", dark="#ff7ae0"),  # the selection: on neither colour scale
-    "note": _Themed(light="#8a4b00", dark="#ffb86b"),
+    "paper": _ByTheme(light="#ffffff", dark="#1b1e23"),
+    "back": _ByTheme(light="#f3f5f7", dark="#121418"),
+    "ink": _ByTheme(light="#1f2328", dark="#e6e8eb"),
+    "muted": _ByTheme(light="#59636e", dark="#9aa4af"),
+    "line": _ByTheme(light="#d0d6dd", dark="#3d444d"),
+    "accent": _ByTheme(light="#b1008e", dark="#ff7ae0"),  # the selection: on neither colour scale
+    "note": _ByTheme(light="#8a4b00", dark="#ffb86b"),
 }
 PAPER, INK, MUTED = (PAGE_COLORS[name] for name in ("paper", "ink", "muted"))
-GRID = _Themed(light="#e2e5e9", dark="#343a42")
+GRID = _ByTheme(light="#e2e5e9", dark="#343a42")
 
 
 def head_color(head: int) -> str:

@@ -1,4 +1,4 @@
-"""Time and memory over the chunk size: where between recurrent and parallel it pays to be."""
+"""Time and memory over the chunk size: which size between recurrent and parallel is best."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from retnet_viz.experiments import ChunkCurve
-from retnet_viz.figures.base.captions import counted, number
-from retnet_viz.figures.base.layout import Drawing, Spec, make
+from retnet_viz.figures.base.captions import number, pluralize
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import round_ticks
-from retnet_viz.figures.base.theme import INK, MODE_COLORS, MUTED
+from retnet_viz.figures.base.theme import AUTO, INK, MODE_COLORS, MUTED
 
 _GAP = 0.1  # between the two plots, as a share of the width
 _MOST_TICKS = 7
 
 
 @Drawing
-def chunk_sizes(curve: ChunkCurve, current: int, *, theme: str = "light") -> Spec:
+def chunk_sizes(curve: ChunkCurve, current: int, *, theme: str = AUTO) -> Spec:
     """Two plots over the chunk size: milliseconds, and peak memory. All axes are logarithmic.
 
     Markers are measured, the dashed line is predicted from the two ends. A dotted line stands at
     the `current` chunk size, at the length of the text where it is longer. The x of a marker is
     its chunk size. `layout.meta.sentence` says it in words.
     """
-    shown = min(current, curve.length)
+    marked_size = min(current, curve.length)
     unit, scale = _memory_unit(max(curve.peak_bytes))
     panels: list[tuple[str, str, list[float], list[float]]] = [
         ("time", "ms", list(curve.milliseconds), list(curve.predicted_milliseconds)),
@@ -38,19 +38,19 @@ def chunk_sizes(curve: ChunkCurve, current: int, *, theme: str = "light") -> Spe
     traces: list[Spec] = []
     layout: dict[str, Any] = {}
     shapes = []
-    for i, (what, unit, measured, predicted) in enumerate(panels):
+    for i, (quantity, unit, values, predictions) in enumerate(panels):
         axis = "" if i == 0 else str(i + 1)
         axes = {"xaxis": f"x{axis}", "yaxis": f"y{axis}", "legend": f"legend{axis}"}
         traces += [
-            _measured(curve, what, measured, unit, theme) | axes,
-            _predicted(curve, predicted, unit, theme) | axes,
+            _measured_markers(curve, quantity, values, unit, theme) | axes,
+            _predicted_line(curve, predictions, unit, theme) | axes,
         ]
         left = i * (1 + _GAP) / 2
-        layout[f"xaxis{axis}"] = _size_axis(curve.sizes, shown) | {
+        layout[f"xaxis{axis}"] = _size_axis(curve.sizes, marked_size) | {
             "domain": [left, left + (1 - _GAP) / 2],
             "anchor": f"y{axis}",
         }
-        layout[f"yaxis{axis}"] = _value_axis([*measured, *predicted]) | {"anchor": f"x{axis}"}
+        layout[f"yaxis{axis}"] = _value_axis([*values, *predictions]) | {"anchor": f"x{axis}"}
         layout[f"legend{axis}"] = {
             "orientation": "h",
             "x": left,
@@ -59,7 +59,7 @@ def chunk_sizes(curve: ChunkCurve, current: int, *, theme: str = "light") -> Spe
             "font": {"size": 11, "color": MUTED[theme]},
             "itemwidth": 30,
         }
-        shapes.append(_current_line(curve, current, shown, axis, theme))
+        shapes.append(_current_line(curve, current, marked_size, axis, theme))
     layout |= {
         "title": {"text": f"Time and peak memory by chunk size, layer {curve.layer}, measured"},
         "shapes": shapes,
@@ -70,12 +70,14 @@ def chunk_sizes(curve: ChunkCurve, current: int, *, theme: str = "light") -> Spe
     return make(traces, layout, theme)
 
 
-def _measured(curve: ChunkCurve, what: str, values: list[float], unit: str, theme: str) -> Spec:
+def _measured_markers(
+    curve: ChunkCurve, quantity: str, values: list[float], unit: str, theme: str
+) -> Spec:
     names = {1: "recurrent", curve.length: "parallel"}  # one token is read by one step either way
     return {
         "type": "scatter",
         "mode": "markers+text",
-        "name": f"{what}, {unit}",
+        "name": f"{quantity}, {unit}",
         "x": list(curve.sizes),
         "y": values,
         "marker": {"color": MODE_COLORS["chunkwise"], "size": 8},
@@ -92,7 +94,7 @@ def _measured(curve: ChunkCurve, what: str, values: list[float], unit: str, them
     }
 
 
-def _predicted(curve: ChunkCurve, values: list[float], unit: str, theme: str) -> Spec:
+def _predicted_line(curve: ChunkCurve, values: list[float], unit: str, theme: str) -> Spec:
     return {
         "type": "scatter",
         "mode": "lines",
@@ -105,20 +107,20 @@ def _predicted(curve: ChunkCurve, values: list[float], unit: str, theme: str) ->
 
 
 def _steps(curve: ChunkCurve, size: int) -> str:
-    return counted(-(-curve.length // size), "step")
+    return pluralize(-(-curve.length // size), "step")
 
 
 def _current_line(
-    curve: ChunkCurve, current: int, shown: int, axis: str, theme: str
+    curve: ChunkCurve, current: int, marked_size: int, axis: str, theme: str
 ) -> dict[str, Any]:
     low, high = _size_range(curve.sizes)
-    rightmost = math.log10(shown) > (low + high) / 2
+    rightmost = math.log10(marked_size) > (low + high) / 2
     return {
         "type": "line",
         "xref": f"x{axis}",
         "yref": f"y{axis} domain",
-        "x0": shown,
-        "x1": shown,
+        "x0": marked_size,
+        "x1": marked_size,
         "y0": 0,
         "y1": 1,
         "line": {"color": INK[theme], "width": 1.5, "dash": "dot"},
@@ -144,29 +146,29 @@ def _size_range(sizes: Sequence[int]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _size_axis(sizes: Sequence[int], shown: int) -> dict[str, Any]:
-    ticks = _labelled(sizes, shown)
+def _size_axis(sizes: Sequence[int], marked_size: int) -> dict[str, Any]:
+    ticks = _tick_sizes(sizes, marked_size)
     return {
         "type": "log",
         "range": list(_size_range(sizes)),
         "tickvals": ticks,
-        "ticktext": [f"<b>{size:,}</b>" if size == shown else f"{size:,}" for size in ticks],
+        "ticktext": [f"<b>{size:,}</b>" if size == marked_size else f"{size:,}" for size in ticks],
         "tickangle": 0,
         "title": {"text": "chunk size"},
     }
 
 
-def _labelled(sizes: Sequence[int], shown: int) -> list[int]:
+def _tick_sizes(sizes: Sequence[int], marked_size: int) -> list[int]:
     """The sizes that get a label: the ends, the current one, and others that have room beside them.
 
     On a logarithmic axis room is a ratio.
     """
     room = max(1.5, (sizes[-1] / sizes[0]) ** (1 / _MOST_TICKS))
-    kept: list[int] = []
-    for size in (shown, sizes[-1], *sizes):
-        if all(max(size, other) / min(size, other) >= room for other in kept):
-            kept.append(size)
-    return sorted(kept)
+    ticks: list[int] = []
+    for size in (marked_size, sizes[-1], *sizes):
+        if all(max(size, tick) / min(size, tick) >= room for tick in ticks):
+            ticks.append(size)
+    return sorted(ticks)
 
 
 def _value_axis(values: Sequence[float]) -> dict[str, Any]:
@@ -207,22 +209,22 @@ def _sentence(curve: ChunkCurve, current: int) -> str:
     against = " and ".join(
         f"{time[size] / time[best]:.1f} times as fast as chunk size {size:,}" for size in ends
     )
-    words = (
+    sentence = (
         f"Chunk size {best:,} is the fastest of {len(curve.sizes)} measured: "
         f"{number(time[best])} ms, {against}; it needs {_memory(memory[best])} at its peak."
     )
-    shown = min(current, curve.length)
-    if shown in time and shown != best:
-        words += (
-            f" The current chunk size {current:,} takes {number(time[shown])} ms "
-            f"and {_memory(memory[shown])}."
+    marked_size = min(current, curve.length)
+    if marked_size in time and marked_size != best:
+        sentence += (
+            f" The current chunk size {current:,} takes {number(time[marked_size])} ms "
+            f"and {_memory(memory[marked_size])}."
         )
-    predicted = dict(zip(curve.sizes, curve.predicted_milliseconds, strict=True))
-    worst = max(curve.sizes, key=lambda size: abs(predicted[size] / time[size] - 1))
-    error = predicted[worst] / time[worst] - 1
+    predictions = dict(zip(curve.sizes, curve.predicted_milliseconds, strict=True))
+    worst = max(curve.sizes, key=lambda size: abs(predictions[size] / time[size] - 1))
+    error = predictions[worst] / time[worst] - 1
     if abs(error) >= 0.005:
-        words += (
+        sentence += (
             f" The time predicted from the two ends is furthest off at chunk size {worst:,}: "
             f"{abs(error):.0%} too {'long' if error > 0 else 'short'}."
         )
-    return words
+    return sentence

@@ -14,10 +14,10 @@ from retnet_viz.experiments.cost_model import (
     estimate,
     state_bytes,
 )
-from retnet_viz.figures.base.captions import counted, data_size
-from retnet_viz.figures.base.layout import Drawing, Spec, make
+from retnet_viz.figures.base.captions import data_size, pluralize
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import legend_below, small_print
-from retnet_viz.figures.base.theme import INK, MODEL_COLORS, MODEL_SYMBOLS
+from retnet_viz.figures.base.theme import AUTO, INK, MODEL_COLORS, MODEL_SYMBOLS
 from retnet_viz.figures.experiments.generation_cost import byte_axis
 
 CONTEXTS = tuple(2**i for i in range(11, 21))  # 2k to 1M
@@ -26,16 +26,16 @@ _LEFT = 62  # pixels
 
 @Drawing
 def memory(
-    size: Size, context: int, batch: int, precision: Precision, card: Card, *, theme: str = "light"
+    size: Size, context: int, batch: int, precision: Precision, card: Card, *, theme: str = AUTO
 ) -> Spec:
     """Bytes of weights and states of each model against the context; both axes are logarithmic.
 
     A dashed line is the card's memory, a dotted one the chosen `context`.
     `layout.meta.sentence` says it in words.
     """
-    places = sorted({*CONTEXTS, context})
-    held = {
-        kind: [estimate(config, place, batch, precision, card).held_bytes for place in places]
+    lengths = sorted({*CONTEXTS, context})
+    bytes_by_model = {
+        kind: [estimate(config, length, batch, precision, card).held_bytes for length in lengths]
         for kind, config in size.configs.items()
     }
     traces: list[Spec] = [
@@ -43,7 +43,7 @@ def memory(
             "type": "scatter",
             "mode": "lines+markers",
             "name": kind,
-            "x": places,
+            "x": lengths,
             "y": values,
             # The last drawn is the thinnest: models that need the same hide none another.
             "line": {"color": MODEL_COLORS[kind], "width": 4 - i},
@@ -54,14 +54,14 @@ def memory(
             },
             "hovertemplate": f"{kind}<br>context %{{x:,}}: %{{y:.4s}}B<extra></extra>",
         }
-        for i, (kind, values) in enumerate(held.items())
+        for i, (kind, values) in enumerate(bytes_by_model.items())
     ]
-    every = [value for values in held.values() for value in values]
-    axis = byte_axis([*every, card.memory])
+    all_values = [value for values in bytes_by_model.values() for value in values]
+    axis = byte_axis([*all_values, card.memory])
     layout = {
         "title": {"text": "Memory: weights and states"},
         "annotations": [
-            small_print(f"{size.name}, {counted(batch, 'row')}, {precision.name}", theme, _LEFT)
+            small_print(f"{size.name}, {pluralize(batch, 'row')}, {precision.name}", theme, _LEFT)
         ],
         "xaxis": _context_axis(),
         "yaxis": axis,
@@ -138,18 +138,18 @@ def longest_context(
 
 
 def _sentence(size: Size, context: int, batch: int, precision: Precision, card: Card) -> str:
-    held = {
+    estimates = {
         kind: estimate(config, context, batch, precision, card)
         for kind, config in size.configs.items()
     }
-    said = ", ".join(
-        f"{kind} {data_size(found.held_bytes)}{'' if found.fits else ' (too much)'}"
-        for kind, found in held.items()
+    sentence = ", ".join(
+        f"{kind} {data_size(usage.held_bytes)}{'' if usage.fits else ' (too much)'}"
+        for kind, usage in estimates.items()
     )
-    said = f"At {context:,} tokens and {counted(batch, 'row')}: {said}."
-    if TRANSFORMER not in held:
-        return said
+    sentence = f"At {context:,} tokens and {pluralize(batch, 'row')}: {sentence}."
+    if TRANSFORMER not in estimates:
+        return sentence
     most = longest_context(size, TRANSFORMER, batch, precision, card)
     if most is None:
-        return said
-    return f"{said} The Transformer fits into the card up to {most:,} tokens."
+        return sentence
+    return f"{sentence} The Transformer fits into the card up to {most:,} tokens."

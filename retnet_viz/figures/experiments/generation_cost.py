@@ -1,4 +1,4 @@
-"""What one more token costs each model against its position: milliseconds, and bytes of state."""
+"""The cost of one more token against its position, by model: milliseconds, and bytes of state."""
 
 from __future__ import annotations
 
@@ -17,35 +17,39 @@ from retnet_viz.experiments.cost_model import (
     state_bytes,
 )
 from retnet_viz.experiments.generation_cost import FIRST, Point, crossover
-from retnet_viz.figures.base.captions import data_size, listed, number
-from retnet_viz.figures.base.layout import Drawing, Spec, make
+from retnet_viz.figures.base.captions import data_size, join_words, number
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import legend_below, round_ticks, small_print
-from retnet_viz.figures.base.theme import INK, MODEL_COLORS, MODEL_SYMBOLS
+from retnet_viz.figures.base.theme import AUTO, INK, MODEL_COLORS, MODEL_SYMBOLS
 
-Measured = Mapping[str, Sequence[Point]]  # of each model at the same positions, in order
+Measurements = Mapping[str, Sequence[Point]]  # of each model at the same positions, in order
 NOTHING = "Nothing measured yet: Start lets the three models generate."
 _LEFT = 62  # pixels
 _LABEL = 0.12  # of the height of a plot: a line of text
 
 
 @Drawing
-def step_time(measured: Measured, reach: int, *, theme: str = "light") -> Spec:
+def step_time(measurements: Measurements, reach: int, *, theme: str = AUTO) -> Spec:
     """Milliseconds per token against position, up to `reach`; both axes are logarithmic.
 
-    A dotted line stands for each other model at the position from which on the Transformer's steps
-    take longer than its own, if there is one.
+    A dotted line for each other model marks the position from which on the Transformer is slower,
+    if there is one.
     `layout.meta.sentence` says it in words.
     """
-    times = {name: [point.milliseconds for point in points] for name, points in measured.items()}
-    traces = [_line(name, measured[name], values, "%{y:.3g} ms") for name, values in times.items()]
-    found = {name: _time_crossover(measured, name) for name in _others(measured)}
+    times = {
+        name: [point.milliseconds for point in points] for name, points in measurements.items()
+    }
+    traces = [
+        _line(name, measurements[name], values, "%{y:.3g} ms") for name, values in times.items()
+    ]
+    crossovers = {name: _time_crossover(measurements, name) for name in _other_models(measurements)}
     y_axis = _log_axis([t for values in times.values() for t in values] or [1.0, 10.0], number, 0.3)
     layout = {
         "title": {"text": "Time per token, ms"},
         "xaxis": _position_axis(reach),
         "yaxis": {**y_axis, "title": {"text": "ms per token"}},
-        "shapes": _crossings(found, reach, theme),
-        "meta": {"sentence": _time_sentence(measured)},
+        "shapes": _crossings(crossovers, reach, theme),
+        "meta": {"sentence": _time_sentence(measurements)},
     }
     note = "median of up to 32 tokens, generated one by one"
     return _figure(traces, layout, note, theme)
@@ -53,12 +57,12 @@ def step_time(measured: Measured, reach: int, *, theme: str = "light") -> Spec:
 
 @Drawing
 def state_size(
-    measured: Measured,
+    measurements: Measurements,
     configs: Mapping[str, Config],
     dtype: torch.dtype,
     reach: int,
     *,
-    theme: str = "light",
+    theme: str = AUTO,
 ) -> Spec:
     """Bytes of state against position, up to `reach`; both axes are logarithmic.
 
@@ -67,11 +71,11 @@ def state_size(
     `layout.meta.sentence` says it in words.
     """
     precision = precision_of(dtype)
-    places = [FIRST * 2**i for i in range((reach // FIRST).bit_length())]
-    places = sorted({*places, reach})
+    positions = [FIRST * 2**i for i in range((reach // FIRST).bit_length())]
+    positions = sorted({*positions, reach})
     traces: list[Spec] = []
     for name, config in configs.items():
-        expected = [state_bytes(config, place, precision) for place in places]
+        formula_bytes = [state_bytes(config, position, precision) for position in positions]
         traces.append(
             {
                 "type": "scatter",
@@ -79,8 +83,8 @@ def state_size(
                 "name": f"{name}, formula",
                 "showlegend": False,
                 "legendgroup": name,
-                "x": places,
-                "y": expected,
+                "x": positions,
+                "y": formula_bytes,
                 "line": {"color": MODEL_COLORS[name], "width": 1.5, "dash": "dash"},
                 "hovertemplate": f"{name}, formula<br>position %{{x:,}}: %{{y:,}} bytes"
                 "<extra></extra>",
@@ -88,21 +92,22 @@ def state_size(
         )
     values = [value for trace in traces for value in trace["y"]]
     for name in configs:
-        points = measured.get(name, ())
+        points = measurements.get(name, ())
         sizes = [point.state_bytes for point in points]
         traces.append(_line(name, points, sizes, "%{y:,} bytes") | {"mode": "markers"})
         values += sizes
-    found = {}
+    crossovers = {}
     if TRANSFORMER in configs:
         growing = configs[TRANSFORMER]
-        found = {
-            name: bytes_crossover(growing, configs[name], precision) for name in _others(configs)
+        crossovers = {
+            name: bytes_crossover(growing, configs[name], precision)
+            for name in _other_models(configs)
         }
     layout = {
         "title": {"text": "State, bytes"},
         "xaxis": _position_axis(reach),
         "yaxis": byte_axis(values),
-        "shapes": _crossings(found, reach, theme),
+        "shapes": _crossings(crossovers, reach, theme),
         "meta": {"sentence": _bytes_sentence(configs, precision, reach)},
     }
     return _figure(traces, layout, "markers: measured; dashes: the calculator's formula", theme)
@@ -118,7 +123,7 @@ def _figure(traces: list[Spec], layout: Spec, note: str, theme: str) -> Spec:
     return make(traces, layout, theme)
 
 
-def _line(name: str, points: Sequence[Point], values: Sequence[float], shown: str) -> Spec:
+def _line(name: str, points: Sequence[Point], values: Sequence[float], value_format: str) -> Spec:
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -128,17 +133,21 @@ def _line(name: str, points: Sequence[Point], values: Sequence[float], shown: st
         "y": list(values),
         "line": {"color": MODEL_COLORS[name], "width": 2},
         "marker": {"color": MODEL_COLORS[name], "symbol": MODEL_SYMBOLS[name], "size": 7},
-        "hovertemplate": f"{name}, measured<br>position %{{x:,}}: {shown}<extra></extra>",
+        "hovertemplate": f"{name}, measured<br>position %{{x:,}}: {value_format}<extra></extra>",
     }
 
 
-def _crossings(found: Mapping[str, int | None], reach: int, theme: str) -> list[dict[str, Any]]:
+def _crossings(
+    crossovers: Mapping[str, int | None], reach: int, theme: str
+) -> list[dict[str, Any]]:
     """A dotted line for each model where the Transformer comes to cost more than it.
 
     The labels stand below each other, on the side of their lines where there is room; the lines end
     below all of them, so that none runs through another's label.
     """
-    shown = [(name, at) for name, at in found.items() if at is not None and FIRST <= at <= reach]
+    marks = [
+        (name, at) for name, at in crossovers.items() if at is not None and FIRST <= at <= reach
+    ]
     return [
         {
             "type": "line",
@@ -147,10 +156,10 @@ def _crossings(found: Mapping[str, int | None], reach: int, theme: str) -> list[
             "x0": at,
             "x1": at,
             "y0": 0,
-            "y1": 1 - _LABEL * len(shown),
+            "y1": 1 - _LABEL * len(marks),
             "line": {"color": MODEL_COLORS[name], "width": 1.5, "dash": "dot"},
             "label": {
-                "text": f"more than {name}: {at:,}" + "<br>&nbsp;" * (len(shown) - 1 - i),
+                "text": f"more than {name}: {at:,}" + "<br>&nbsp;" * (len(marks) - 1 - i),
                 "textangle": 0,
                 "textposition": "end",
                 "xanchor": "right" if at > math.sqrt(FIRST * reach) else "left",
@@ -159,7 +168,7 @@ def _crossings(found: Mapping[str, int | None], reach: int, theme: str) -> list[
                 "font": {"size": 12, "color": INK[theme]},
             },
         }
-        for i, (name, at) in enumerate(shown)
+        for i, (name, at) in enumerate(marks)
     ]
 
 
@@ -204,41 +213,43 @@ def _log_axis(
 # -- words ---------------------------------------------------------------------------------------
 
 
-def _others(names: Mapping[str, Any]) -> list[str]:
+def _other_models(names: Mapping[str, Any]) -> list[str]:
     return [name for name in names if name != TRANSFORMER]
 
 
-def _time_crossover(measured: Measured, name: str) -> int | None:
-    if not measured.get(name) or not measured.get(TRANSFORMER):
+def _time_crossover(measurements: Measurements, name: str) -> int | None:
+    if not measurements.get(name) or not measurements.get(TRANSFORMER):
         return None
-    return crossover(measured[TRANSFORMER], measured[name])
+    return crossover(measurements[TRANSFORMER], measurements[name])
 
 
-def _time_sentence(measured: Measured) -> str:
-    last = {name: points[-1] for name, points in measured.items() if points}
+def _time_sentence(measurements: Measurements) -> str:
+    last = {name: points[-1] for name, points in measurements.items() if points}
     if not last:
         return NOTHING
     position = next(iter(last.values())).position
-    said = ", ".join(f"{name} {number(point.milliseconds)} ms" for name, point in last.items())
-    said = f"At position {position:,}: {said}."
+    sentence = ", ".join(f"{name} {number(point.milliseconds)} ms" for name, point in last.items())
+    sentence = f"At position {position:,}: {sentence}."
     if TRANSFORMER not in last:
-        return said
-    found = {name: _time_crossover(measured, name) for name in _others(last)}
-    slower = [f"than {name} from {at:,} on" for name, at in found.items() if at is not None]
+        return sentence
+    crossovers = {name: _time_crossover(measurements, name) for name in _other_models(last)}
+    slower = [f"than {name} from {at:,} on" for name, at in crossovers.items() if at is not None]
     if slower:
-        said += f" The Transformer stays slower {listed(slower)}."
-    without = [name for name, at in found.items() if at is None]
-    return f"{said} Up to here no crossover with {' or '.join(without)}." if without else said
+        sentence += f" The Transformer stays slower {join_words(slower)}."
+    without = [name for name, at in crossovers.items() if at is None]
+    if without:
+        sentence += f" Up to here no crossover with {' or '.join(without)}."
+    return sentence
 
 
 def _bytes_sentence(configs: Mapping[str, Config], precision: Precision, reach: int) -> str:
     growing = configs.get(TRANSFORMER)
     if growing is None:
         return ""
-    parts = " and ".join(
+    clauses = " and ".join(
         f"{name}'s state ({data_size(state_bytes(configs[name], 1, precision))} at any length) "
         f"from {bytes_crossover(growing, configs[name], precision):,} tokens on"
-        for name in _others(configs)
+        for name in _other_models(configs)
     )
     most = data_size(state_bytes(growing, reach, precision))
-    return f"The Transformer's keys and values take more than {parts}; at {reach:,}, {most}."
+    return f"The Transformer's keys and values take more than {clauses}; at {reach:,}, {most}."

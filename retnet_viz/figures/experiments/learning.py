@@ -13,10 +13,10 @@ from torch import Tensor
 from retnet_viz.experiments.learning.learner import LEARNED
 from retnet_viz.experiments.learning.tasks import Task, group_name
 from retnet_viz.experiments.learning.tiny_training import Report, gamma_of
-from retnet_viz.figures.base.captions import counted, number
-from retnet_viz.figures.base.layout import Drawing, Spec, make
+from retnet_viz.figures.base.captions import number, pluralize
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import legend_below, significant, small_print
-from retnet_viz.figures.base.theme import DIVERGING, INK, MUTED, SEQUENTIAL, head_color
+from retnet_viz.figures.base.theme import AUTO, DIVERGING, INK, MUTED, SEQUENTIAL, head_color
 
 ACCURACY = "#7A6FD0"  # no head's colour and no mode's
 READS, WITHOUT = "weight on the source", "accuracy without the head"
@@ -34,35 +34,42 @@ class _Line:
 
 
 @Drawing
-def learning_curve(report: Report, *, theme: str = "light") -> Spec:
+def learning_curve(report: Report, *, theme: str = AUTO) -> Spec:
     """Loss, on the left axis, and accuracy, on the right one, over the steps.
 
     Where a Mamba learns from the same rows its lines are dotted.
     """
     records = report.records
     lines = [
-        _Line("loss in training", [each.trained for each in records], MUTED[theme], 1.2, "y"),
-        _Line("loss, held out", [each.loss for each in records], INK[theme], 2.2, "y"),
-        _Line("accuracy, held out", [each.accuracy for each in records], ACCURACY, 2.2, "y2"),
+        _Line(
+            "loss in training", [record.train_loss for record in records], MUTED[theme], 1.2, "y"
+        ),
+        _Line("loss, held out", [record.loss for record in records], INK[theme], 2.2, "y"),
+        _Line("accuracy, held out", [record.accuracy for record in records], ACCURACY, 2.2, "y2"),
     ]
     highest = max(record.loss for record in records)
-    if report.beside is not None:
-        others = report.beside.records
+    if report.mamba is not None:
+        mamba_records = report.mamba.records
         lines = [replace(line, name=f"RetNet: {line.name}") for line in lines[1:]]
         lines += [
             _Line(
-                "Mamba: loss, held out", [each.loss for each in others], INK[theme], 1.4, "y", "dot"
+                "Mamba: loss, held out",
+                [record.loss for record in mamba_records],
+                INK[theme],
+                1.4,
+                "y",
+                "dot",
             ),
             _Line(
                 "Mamba: accuracy, held out",
-                [each.accuracy for each in others],
+                [record.accuracy for record in mamba_records],
                 ACCURACY,
                 1.4,
                 "y2",
                 "dot",
             ),
         ]
-        highest = max(highest, *(each.loss for each in others))
+        highest = max(highest, *(record.loss for record in mamba_records))
     return make(
         [
             {
@@ -108,7 +115,7 @@ def learning_curve(report: Report, *, theme: str = "light") -> Spec:
 
 @Drawing
 def accuracy_by_lag(
-    task: Task, report: Report, *, before: Sequence[float] | None = None, theme: str = "light"
+    task: Task, report: Report, *, before: Sequence[float] | None = None, theme: str = AUTO
 ) -> Spec:
     """A bar per group of lags: the share of its held-out answers that are right.
 
@@ -117,22 +124,24 @@ def accuracy_by_lag(
     `before` are the accuracies at an earlier time, for comparison: before a gamma was changed.
     """
     names = [group_name(group) for group in task.groups]
-    places = list(range(len(names)))
+    positions = list(range(len(names)))
     values = [None if math.isnan(y) else y for y in significant(list(report.by_group))]
-    said = ["" if y is None else f"{y:.0%}" for y in values]
-    others: list[float] = []
-    if report.beside is not None:
-        others = significant(list(report.beside.by_group))
-        said = [f"{one} · {other:.0%}" for one, other in zip(said, others, strict=True)]
+    labels = ["" if y is None else f"{y:.0%}" for y in values]
+    mamba_values: list[float] = []
+    if report.mamba is not None:
+        mamba_values = significant(list(report.mamba.by_group))
+        labels = [
+            f"{label} · {value:.0%}" for label, value in zip(labels, mamba_values, strict=True)
+        ]
     traces: list[Spec] = [
         {
             "type": "bar",
             "name": "accuracy",
-            "x": places,
+            "x": positions,
             "y": values,
             "marker": {"color": ACCURACY},
             "customdata": [
-                f"lag {name}, {counted(count, 'answer')}"
+                f"lag {name}, {pluralize(count, 'answer')}"
                 for name, count in zip(names, report.counts, strict=True)
             ],
             "hovertemplate": "%{customdata}: %{y:.1%} right<extra></extra>",
@@ -151,22 +160,22 @@ def accuracy_by_lag(
         {  # in a row of their own, where no bar and no diamond comes in their way
             "type": "scatter",
             "mode": "text",
-            "x": places,
-            "y": [1.09] * len(places),
-            "text": said,
+            "x": positions,
+            "y": [1.09] * len(positions),
+            "text": labels,
             "textfont": {"color": INK[theme], "size": 12},
             "showlegend": False,
             "hoverinfo": "skip",
         }
     )
-    if report.beside is not None:
+    if report.mamba is not None:
         traces[0]["name"] = "RetNet"
         traces.append(
             {
                 "type": "bar",
                 "name": "Mamba",
-                "x": places,
-                "y": others,
+                "x": positions,
+                "y": mamba_values,
                 "marker": {
                     "color": ACCURACY,
                     "line": {"color": ACCURACY, "width": 2},
@@ -182,7 +191,7 @@ def accuracy_by_lag(
                 "type": "scatter",
                 "mode": "markers",
                 "name": "before γ was changed",
-                "x": places,
+                "x": positions,
                 "y": significant(list(before)),
                 "marker": {"color": INK[theme], "symbol": "diamond", "size": 9},
                 "hovertemplate": "before γ was changed: %{y:.1%}<extra></extra>",
@@ -195,7 +204,7 @@ def accuracy_by_lag(
             "xaxis": {
                 "title": {"text": "lag: tokens between question and source"},
                 "tickmode": "array",
-                "tickvals": places,
+                "tickvals": positions,
                 "ticktext": names,
                 "range": [-0.5, len(names) - 0.5],
                 "showgrid": False,
@@ -213,7 +222,7 @@ def accuracy_by_lag(
 
 @Drawing
 def heads_by_lag(
-    task: Task, report: Report, *, without: Tensor | None = None, theme: str = "light"
+    task: Task, report: Report, *, without: Tensor | None = None, theme: str = AUTO
 ) -> Spec:
     """A row per head of every layer, a column per group of lags.
 
@@ -231,7 +240,7 @@ def heads_by_lag(
         if without is None
         else {"zmin": -1, "zmax": 1, "colorscale": get_colorscale(DIVERGING)}
     )
-    what = "of its weight on the source" if without is None else "accuracy without it"
+    quantity = "of its weight on the source" if without is None else "accuracy without it"
     flat = values.flatten(0, 1)
     return make(
         [
@@ -244,7 +253,7 @@ def heads_by_lag(
                 "texttemplate": "%{z:.0%}" if without is None else "%{z:+.0%}",
                 "textfont": {"size": 11},
                 "customdata": [[f"{row}, lag {name}" for name in names] for row in rows],
-                "hovertemplate": f"%{{customdata}}: %{{z:.1%}} {what}<extra></extra>",
+                "hovertemplate": f"%{{customdata}}: %{{z:.1%}} {quantity}<extra></extra>",
                 "xgap": 2,
                 "ygap": 2,
                 "showscale": False,
@@ -288,11 +297,11 @@ def heads_by_lag(
 
 
 @Drawing
-def decay_by_lag(half_lives: Sequence[float], length: int, *, theme: str = "light") -> Spec:
+def decay_by_lag(half_lives: Sequence[float], length: int, *, theme: str = AUTO) -> Spec:
     """A line per head: what is left of a token after 0 .. `length` more, gamma**lag."""
     lags = list(range(length + 1))
     fast, slow = (pick(range(len(half_lives)), key=half_lives.__getitem__) for pick in (min, max))
-    left = [gamma_of(half_lives[head]) ** length for head in (fast, slow)]
+    shares = [gamma_of(half_lives[head]) ** length for head in (fast, slow)]
     return make(
         [
             {
@@ -315,8 +324,8 @@ def decay_by_lag(half_lives: Sequence[float], length: int, *, theme: str = "ligh
             "showlegend": True,
             "meta": {
                 "sentence": (
-                    f"After {counted(length, 'token')} head {fast} has {number(left[0])} of one "
-                    f"left, head {slow} has {number(left[1])}."
+                    f"After {pluralize(length, 'token')} head {fast} has {number(shares[0])} of "
+                    f"one left, head {slow} has {number(shares[1])}."
                 )
             },
         },
@@ -332,60 +341,60 @@ def _percent(share: float) -> str:
 
 
 def _progress(report: Report) -> str:
-    if report.beside is not None:
+    if report.mamba is not None:
         return (
-            f"After {counted(report.step, 'step')} on the same rows {_percent(report.accuracy)} of "
-            f"the held-out answers of the RetNet are right, {_percent(report.beside.accuracy)} of "
-            "those of the Mamba."
+            f"After {pluralize(report.step, 'step')} on the same rows {_percent(report.accuracy)} "
+            f"of the held-out answers of the RetNet are right, {_percent(report.mamba.accuracy)} "
+            "of those of the Mamba."
         )
-    said = (
-        f"After {counted(report.step, 'step')} {_percent(report.accuracy)} of the held-out answers "
-        f"are right; the loss is {number(report.loss)}."
+    sentence = (
+        f"After {pluralize(report.step, 'step')} {_percent(report.accuracy)} of the held-out "
+        f"answers are right; the loss is {number(report.loss)}."
     )
     if report.learned_at is not None:
         step, seconds = report.learned_at
-        said += (
-            f" {100 * LEARNED:.0f} % came after {counted(step, 'step')} and {seconds:.1f} s "
+        sentence += (
+            f" {100 * LEARNED:.0f} % came after {pluralize(step, 'step')} and {seconds:.1f} s "
             "of training."
         )
-    return said
+    return sentence
 
 
 def _lags(task: Task, report: Report) -> str:
-    known = [i for i, value in enumerate(report.by_group) if not math.isnan(value)]
-    best, worst = (pick(known, key=report.by_group.__getitem__) for pick in (max, min))
-    said = [
+    groups = [i for i, value in enumerate(report.by_group) if not math.isnan(value)]
+    best, worst = (pick(groups, key=report.by_group.__getitem__) for pick in (max, min))
+    ends = [
         f"lag {group_name(task.groups[i])} ({_percent(report.by_group[i])})" for i in (best, worst)
     ]
-    lost = [
-        group_name(task.groups[i]) for i in known if report.by_group[i] < 1.25 * task.chance + 0.02
+    failed = [
+        group_name(task.groups[i]) for i in groups if report.by_group[i] < 1.25 * task.chance + 0.02
     ]
-    words = f"Best at {said[0]}, worst at {said[1]}; guessing gives {_percent(task.chance)}."
-    return f"{words} No better than that: lag {', '.join(lost)}." if lost else words
+    sentence = f"Best at {ends[0]}, worst at {ends[1]}; guessing gives {_percent(task.chance)}."
+    return f"{sentence} No better than that: lag {', '.join(failed)}." if failed else sentence
 
 
 def _heads(task: Task, report: Report, without: Tensor | None) -> str:
     values = report.reads if without is None else without
     heads = values.shape[1]
-    said = []
+    clauses = []
     for group in (0, len(task.groups) - 1):
         flat = values[..., group].flatten()
-        place = int(flat.argmax() if without is None else flat.argmin())
-        layer, head = divmod(place, heads)
-        name, value = group_name(task.groups[group]), flat[place].item()
+        index = int(flat.argmax() if without is None else flat.argmin())
+        layer, head = divmod(index, heads)
+        name, value = group_name(task.groups[group]), flat[index].item()
         if without is None and value < 0.005:
-            said.append(f"lag {name} is read by no head")
+            clauses.append(f"lag {name} is read by no head")
         elif without is None:
-            said.append(
+            clauses.append(
                 f"lag {name} is read most by head {head} of layer {layer} ({_percent(value)} of "
                 "its weight)"
             )
         elif value > -0.005:
-            said.append(f"lag {name} needs no single head")
+            clauses.append(f"lag {name} needs no single head")
         else:
-            said.append(
+            clauses.append(
                 f"lag {name} suffers most without head {head} of layer {layer} "
                 f"({100 * value:+.1f} points)"
             )
-    text = ", ".join(said)
+    text = ", ".join(clauses)
     return f"{text[0].upper()}{text[1:]}."

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from retnet_viz.experiments import Rounding
-from retnet_viz.figures.base.captions import counted, number
-from retnet_viz.figures.base.layout import Drawing, Spec, make
+from retnet_viz.figures.base.captions import number, pluralize
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import legend_below, small_print
-from retnet_viz.figures.base.theme import MODE_COLORS
+from retnet_viz.figures.base.theme import AUTO, MODE_COLORS
 from retnet_viz.model import MODES
 
 # One size inside the other, so that equal values are all seen.
@@ -24,15 +24,18 @@ _LEFT = 56  # pixels beside the plot
 
 
 @Drawing
-def rounding(found: Rounding, *, theme: str = "light") -> Spec:
+def rounding(result: Rounding, *, theme: str = AUTO) -> Spec:
     """The largest difference of each layer's output, and of the logits, for each mode.
 
     x counts the layers, and stands at their number for the logits. The y axis is logarithmic; a
     difference of exactly 0 has no place on it, so its sign stands on a line of its own below,
     labelled 0. `layout.meta.sentence` says it in words.
     """
-    values = {mode: [*found.modes[mode], found.logits[mode]] for mode in MODES}
-    names = [*(f"output of layer {layer}" for layer in range(len(found.modes[MODES[0]]))), "logits"]
+    values = {mode: [*result.modes[mode], result.logits[mode]] for mode in MODES}
+    names = [
+        *(f"output of layer {layer}" for layer in range(len(result.modes[MODES[0]]))),
+        "logits",
+    ]
     exponents = [
         math.log10(value) for row in values.values() for value in row if 0 < value < math.inf
     ]
@@ -41,14 +44,14 @@ def rounding(found: Rounding, *, theme: str = "light") -> Spec:
     return make(
         [_line(mode, values[mode], names) for mode in MODES],
         {
-            "title": {"text": f"Rounding in {found.dtype}: largest difference by layer"},
-            "annotations": [small_print(_small_print(found), theme, _LEFT), *zeros],
-            "xaxis": _place_axis(len(names) - 1),
+            "title": {"text": f"Rounding in {result.dtype}: largest difference by layer"},
+            "annotations": [small_print(_small_print(result), theme, _LEFT), *zeros],
+            "xaxis": _layer_axis(len(names) - 1),
             "yaxis": _difference_axis(lowest, max(exponents, default=-15), bool(zeros)),
             "margin": {"l": _LEFT, "r": 12, "t": 46, "b": 62},
             "legend": legend_below(theme),
             "showlegend": True,
-            "meta": {"sentence": _sentence(found)},
+            "meta": {"sentence": _sentence(result)},
         },
         theme,
     )
@@ -73,8 +76,8 @@ def _line(mode: str, values: list[float], names: list[str]) -> Spec:
 def _zeros(values: dict[str, list[float]], names: list[str], floor: int) -> list[dict[str, Any]]:
     """The signs of those modes that differ by exactly 0, side by side on the line of zeros."""
     notes = []
-    for place, name in enumerate(names):
-        modes = [mode for mode in MODES if values[mode][place] == 0]
+    for index, name in enumerate(names):
+        modes = [mode for mode in MODES if values[mode][index] == 0]
         if modes:
             signs = (
                 f'<span style="color:{MODE_COLORS[mode]}">{_MARKERS[mode][2]}</span>'
@@ -84,7 +87,7 @@ def _zeros(values: dict[str, list[float]], names: list[str], floor: int) -> list
                 {
                     "text": " ".join(signs),
                     "hovertext": f"{', '.join(modes)}: {name}<br>exactly 0",
-                    "x": place,
+                    "x": index,
                     "y": floor,  # on a logarithmic axis a note stands at the power of 10
                     "showarrow": False,
                     "font": {"size": 14},
@@ -93,7 +96,7 @@ def _zeros(values: dict[str, list[float]], names: list[str], floor: int) -> list
     return notes
 
 
-def _place_axis(n_layers: int) -> dict[str, Any]:
+def _layer_axis(n_layers: int) -> dict[str, Any]:
     stride = -(-n_layers // _MOST_TICKS)
     layers = list(range(0, n_layers - stride + 1, stride))  # the logits need room too
     return {
@@ -122,14 +125,14 @@ def _difference_axis(lowest: int, highest: float, zeros: bool) -> dict[str, Any]
     }
 
 
-def _reference(found: Rounding) -> str:
-    return "the parallel pass" if found.dtype == "float64" else "a parallel pass in float64"
+def _reference(result: Rounding) -> str:
+    return "the parallel pass" if result.dtype == "float64" else "a parallel pass in float64"
 
 
-def _small_print(found: Rounding) -> str:
+def _small_print(result: Rounding) -> str:
     return (
-        f"from {_reference(found)} · largest |logit| {number(found.scale)} · "
-        f"{counted(found.length, 'token')}, chunk size {found.chunk_size:,}"
+        f"from {_reference(result)} · largest |logit| {number(result.scale)} · "
+        f"{pluralize(result.length, 'token')}, chunk size {result.chunk_size:,}"
     )
 
 
@@ -138,18 +141,20 @@ def _largest(values: Iterable[float]) -> float:
     return max(values, key=lambda value: (math.isnan(value), value))
 
 
-def _sentence(found: Rounding) -> str:
-    outputs = _largest(value for row in found.modes.values() for value in row)
-    logits = _largest(found.logits.values())
-    words = (
-        f"In {found.dtype} the modes differ from {_reference(found)} by up to {number(outputs)} in "
-        f"a layer's output and {number(logits)} in the logits, which reach {number(found.scale)}; "
-        f"any two modes are at most {number(found.between)} apart. "
+def _sentence(result: Rounding) -> str:
+    outputs = _largest(value for row in result.modes.values() for value in row)
+    logits = _largest(result.logits.values())
+    sentence = (
+        f"In {result.dtype} the modes differ from {_reference(result)} by up to {number(outputs)} "
+        f"in a layer's output and {number(logits)} in the logits, which reach "
+        f"{number(result.scale)}; any two modes are at most {number(result.between)} apart. "
     )
-    if all(share == 1 for share in found.same_top.values()):
-        return words + "All three name the same likeliest next token as that pass, at every token."
-    shares = [f"{100 * found.same_top[mode]:.1f} % in {mode}" for mode in MODES]
-    return words + (
+    if all(share == 1 for share in result.same_top.values()):
+        return (
+            f"{sentence}All three name the same likeliest next token as that pass, at every token."
+        )
+    shares = [f"{100 * result.same_top[mode]:.1f} % in {mode}" for mode in MODES]
+    return sentence + (
         "The likeliest next token is that pass's own at "
         f"{shares[0]}, {shares[1]} and {shares[2]} mode."
     )

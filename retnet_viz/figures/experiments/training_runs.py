@@ -6,23 +6,23 @@ import html
 from collections.abc import Mapping
 
 from retnet_viz.experiments.learning.training_runs import (
-    RECALLED,
+    RECALL_COLUMNS,
     Run,
     agreement,
     seed_changes,
     tokens_until,
 )
-from retnet_viz.experiments.learning.training_runs import ablations as found_in
-from retnet_viz.figures.base.captions import counted
-from retnet_viz.figures.base.layout import Drawing, Spec, make
+from retnet_viz.experiments.learning.training_runs import ablations as ablation_results
+from retnet_viz.figures.base.captions import pluralize
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import legend_below
-from retnet_viz.figures.base.theme import HEAD_COLORS, MUTED, head_color
+from retnet_viz.figures.base.theme import AUTO, HEAD_COLORS, MUTED, head_color
 
 _LABELS = 170  # pixels for the names of the ablations
 
 
 @Drawing
-def losses(runs: Mapping[str, Run], *, theme: str = "light") -> Spec:
+def losses(runs: Mapping[str, Run], *, theme: str = AUTO) -> Spec:
     """Validation loss (nats per token) over the tokens read, a line per run.
 
     `layout.meta.sentence` says it in words.
@@ -51,7 +51,7 @@ def losses(runs: Mapping[str, Run], *, theme: str = "light") -> Spec:
             "legend": legend_below(theme),
             "showlegend": True,
             "meta": {
-                "sentence": f"Of {counted(len(runs), 'run')} {best.name} ends lowest, at "
+                "sentence": f"Of {pluralize(len(runs), 'run')} {best.name} ends lowest, at "
                 f"{best.losses[-1]:.4f} nats per token after {best.tokens[-1]:,} tokens."
             },
         },
@@ -64,24 +64,24 @@ def recall_over_tokens(
     runs: Mapping[str, Run],
     columns: tuple[str, str] = ("copy_32", "names"),
     *,
-    theme: str = "light",
+    theme: str = AUTO,
 ) -> Spec:
     """What is recalled (% of what was asked) over the tokens read: two lines per run.
 
-    `columns` are two of RECALLED (experiments.learning.training_runs): the first is a solid line,
-    the second a dotted one.
+    `columns` are two of RECALL_COLUMNS (experiments.learning.training_runs): the first is a solid
+    line, the second a dotted one.
     `layout.meta.sentence` says it in words. Raises ValueError where a run's log has no recall.
     """
-    lacking = [run.name for run in runs.values() if not set(columns) <= run.recalled.keys()]
+    lacking = [run.name for run in runs.values() if not set(columns) <= run.recall.keys()]
     if lacking:
         raise ValueError(f"the log of {lacking[0]} has no recall; train it again to have it")
     traces = [
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": html.escape(f"{run.name}, {RECALLED[column]}", quote=False),
+            "name": html.escape(f"{run.name}, {RECALL_COLUMNS[column]}", quote=False),
             "x": list(run.tokens),
-            "y": [100 * share for share in run.recalled[column]],
+            "y": [100 * share for share in run.recall[column]],
             "line": {"color": head_color(i), "width": 2, "dash": dash},
             "marker": {"size": 6, "symbol": symbol},
             "hovertemplate": "%{x:,} tokens<br>%{y:.0f} %",
@@ -109,19 +109,19 @@ def recall_over_tokens(
 def _first_half(run: Run, column: str) -> str:
     tokens = tokens_until(run, column)
     if tokens is None:
-        best = 100 * max(run.recalled[column])
-        return f"{run.name}: at most {best:.0f} % of {RECALLED[column]}."
-    return f"{run.name}: half of {RECALLED[column]} after {tokens:,} tokens."
+        best = 100 * max(run.recall[column])
+        return f"{run.name}: at most {best:.0f} % of {RECALL_COLUMNS[column]}."
+    return f"{run.name}: half of {RECALL_COLUMNS[column]} after {tokens:,} tokens."
 
 
 @Drawing
-def ablations(runs: Mapping[str, Run], *, theme: str = "light") -> Spec:
+def ablations(runs: Mapping[str, Run], *, theme: str = AUTO) -> Spec:
     """What each ablation does to the perplexity, in percent: here, and in the paper's table.
 
     The band is what another seed does. `layout.meta.sentence` says it in words.
     """
-    found = found_in(runs)
-    labels = [ablation.label for ablation in found]
+    results = ablation_results(runs)
+    labels = [ablation.label for ablation in results]
     seeds = seed_changes(runs)
     traces = [
         {
@@ -134,16 +134,16 @@ def ablations(runs: Mapping[str, Run], *, theme: str = "light") -> Spec:
             "hovertemplate": "%{y}: %{x:+.2f} % perplexity",
         }
         for name, changes, color, symbol in (
-            ("here", [a.change for a in found], HEAD_COLORS[0], "circle"),
+            ("here", [a.change for a in results], HEAD_COLORS[0], "circle"),
             (
                 "the paper, 200 M parameters",
-                [a.paper_change for a in found],
+                [a.paper_change for a in results],
                 HEAD_COLORS[1],
                 "diamond-open",
             ),
         )
     ]
-    same, pairs = agreement(found)
+    same, pairs = agreement(results)
     return make(
         traces,
         {
@@ -165,14 +165,14 @@ def ablations(runs: Mapping[str, Run], *, theme: str = "light") -> Spec:
                     "opacity": 0.25,
                     "line": {"width": 0},
                     "label": {
-                        "text": f"{counted(len(seeds), 'seed')}",
+                        "text": f"{pluralize(len(seeds), 'seed')}",
                         "textposition": "top left",
                         "font": {"size": 11, "color": MUTED[theme]},
                     },
                 }
             ],
             "meta": {
-                "sentence": f"In {same} of {counted(pairs, 'pair')} of ablations the same one is "
+                "sentence": f"In {same} of {pluralize(pairs, 'pair')} of ablations the same one is "
                 f"the worse here and in the paper. Another seed changes the perplexity by "
                 f"{min(seeds):+.2f} to {max(seeds):+.2f} %."
             },

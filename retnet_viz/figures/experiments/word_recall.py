@@ -1,32 +1,33 @@
-"""How often models recall a word, by how long ago and by how much noise stands between."""
+"""How often models recall a word, by lag and by how much noise lies between."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retnet_viz.figures.base.layout import Drawing, Spec, make
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import legend_below, significant, small_print
-from retnet_viz.figures.base.theme import MODEL_COLORS, MODEL_SYMBOLS, MUTED
+from retnet_viz.figures.base.theme import AUTO, MODEL_COLORS, MODEL_SYMBOLS, MUTED
 from retnet_viz.training.recall import WordRecall
 
-Found = Mapping[str, Sequence[WordRecall]]  # of each model, by name
+Results = Mapping[str, Sequence[WordRecall]]  # of each model, by name
 NOTHING = "Nothing measured yet: Measure asks all models."
 _LEFT = 56  # pixels
 _KINDS = {"name": "names", "thing": "things"}
 
 
 @Drawing
-def recall_by_lag(found: Found, kind: str = "thing", *, theme: str = "light") -> Spec:
+def recall_by_lag(results: Results, kind: str = "thing", *, theme: str = AUTO) -> Spec:
     """The share of names or things (`kind`) that each model recalls, by lag on a log axis.
 
     A thin line is the control: the same texts, in which another word was told. What a fixed decay
     leaves after so many tokens is the same for every text. `layout.meta.sentence` says it in words.
     """
     words = {
-        name: [each for each in all_words if each.kind == kind] for name, all_words in found.items()
+        name: [word for word in all_words if word.kind == kind]
+        for name, all_words in results.items()
     }
-    lags = sorted({each.lag for each_words in words.values() for each in each_words})
+    lags = sorted({word.lag for model_words in words.values() for word in model_words})
     layout = {
         "title": {"text": f"{_KINDS[kind].capitalize()} recalled, by lag"},
         "annotations": [small_print("thin: control, another word was told", theme, _LEFT)],
@@ -43,13 +44,13 @@ def recall_by_lag(found: Found, kind: str = "thing", *, theme: str = "light") ->
 
 
 @Drawing
-def recall_by_noise(found: Found, *, theme: str = "light") -> Spec:
-    """The share of words recalled over one lag, by how much of what stands between is a story.
+def recall_by_noise(results: Results, *, theme: str = AUTO) -> Spec:
+    """The share of words recalled over one lag, by the share of the tokens between that is a story.
 
-    The rest are empty lines. A selective decay can let those pass without forgetting; a fixed one
-    cannot. `layout.meta.sentence` says it in words.
+    The other tokens are empty lines. A selective decay can let those pass without forgetting; a
+    fixed one cannot. `layout.meta.sentence` says it in words.
     """
-    lag = next((each.lag for words in found.values() for each in words), 0)
+    lag = next((word.lag for words in results.values() for word in words), 0)
     layout = {
         "title": {"text": f"Recalled after {lag} tokens, by noise between" if lag else "By noise"},
         "annotations": [small_print("thin: control, another word was told", theme, _LEFT)],
@@ -60,16 +61,16 @@ def recall_by_noise(found: Found, *, theme: str = "light") -> Spec:
             "dtick": 0.25,
             "showgrid": False,
         },
-        "meta": {"sentence": _by_noise(found)},
+        "meta": {"sentence": _by_noise(results)},
     }
-    return _figure(found, lambda word: word.noise, layout, theme)
+    return _figure(results, lambda word: word.noise, layout, theme)
 
 
-def _figure(found: Found, place: Any, layout: dict[str, Any], theme: str) -> Spec:
+def _figure(results: Results, x_of: Any, layout: dict[str, Any], theme: str) -> Spec:
     traces: list[Spec] = []
-    for name, words in found.items():
+    for name, words in results.items():
         color = MODEL_COLORS.get(name, MUTED[theme])
-        x = [place(word) for word in words]
+        x = [x_of(word) for word in words]
         control = significant([word.control_accuracy for word in words])
         traces += [
             {
@@ -111,25 +112,25 @@ def _figure(found: Found, place: Any, layout: dict[str, Any], theme: str) -> Spe
 # -- words --------------------------------------------------------------------------------------
 
 
-def _by_lag(found: Found) -> str:
-    """Up to which lag each model recalls most of what it is asked for."""
-    said = []
-    for name, words in found.items():
+def _by_lag(results: Results) -> str:
+    """Up to which lag each model recalls at least half of the words."""
+    clauses = []
+    for name, words in results.items():
         if words:
-            reached = [word.lag for word in words if word.accuracy >= 0.5]
-            said.append(
-                f"{name} recalls half or more up to {max(reached)} tokens"
-                if reached
+            lags = [word.lag for word in words if word.accuracy >= 0.5]
+            clauses.append(
+                f"{name} recalls half or more up to {max(lags)} tokens"
+                if lags
                 else f"{name} recalls half at no lag"
             )
-    return f"{'; '.join(said)}." if said else NOTHING
+    return f"{'; '.join(clauses)}." if clauses else NOTHING
 
 
-def _by_noise(found: Found) -> str:
+def _by_noise(results: Results) -> str:
     """What more noise changes, from the least to the most."""
-    said = [
+    clauses = [
         f"{name} {100 * words[0].accuracy:.0f} % to {100 * words[-1].accuracy:.0f} %"
-        for name, words in found.items()
+        for name, words in results.items()
         if words
     ]
-    return f"From empty lines to a story between: {', '.join(said)}." if said else NOTHING
+    return f"From empty lines to a story between: {', '.join(clauses)}." if clauses else NOTHING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from retnet_viz.figures.base import captions
-from retnet_viz.figures.base.layout import Drawing, Spec, cursor, heads_shown, hovers, make
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, cursor, hovers, make, resolve_heads
 from retnet_viz.figures.base.panel_parts import (
     below,
     legend_below,
@@ -15,7 +15,7 @@ from retnet_viz.figures.base.panel_parts import (
     small_print,
     token_at,
 )
-from retnet_viz.figures.base.theme import head_color
+from retnet_viz.figures.base.theme import AUTO, head_color
 from retnet_viz.trace import Trace
 
 _LEFT = 58  # pixels
@@ -26,14 +26,14 @@ def gate(
     trace: Trace,
     layer: int,
     *,
-    heads: list[int] | None = None,
+    heads: int | list[int] | None = None,
     selected: int | None = None,
-    theme: str = "light",
+    theme: str = AUTO,
 ) -> Spec:
     """A line per head: the mean magnitude of its gate, swish(X W_G), for each token."""
-    chosen = heads_shown(trace, heads)
+    heads = resolve_heads(trace, heads)
     selected = None if selected is None else token_at(trace, selected)
-    openings = gate_opening(trace, layer)[chosen]
+    openings = gate_opening(trace, layer)[heads]
     return make(
         [
             {
@@ -48,7 +48,7 @@ def gate(
                     "mean |gate| %{y:.4g}<extra></extra>"
                 ),
             }
-            for head, values in zip(chosen, openings.tolist(), strict=True)
+            for head, values in zip(heads, openings.tolist(), strict=True)
         ],
         {
             "title": {"text": "Gate: how much of each head passes"},
@@ -58,11 +58,11 @@ def gate(
                 "title": {"text": "mean |swish(xW<sub>G</sub>)|"},
                 "rangemode": "tozero",
             },
-            "margin": {"l": _LEFT, "r": 10, "t": 48, "b": below(len(chosen))},
+            "margin": {"l": _LEFT, "r": 10, "t": 48, "b": below(len(heads))},
             "legend": legend_below(theme),
             "showlegend": True,
             "shapes": cursor(selected, theme),
-            "meta": {"sentence": captions.gate(trace, chosen, openings)},
+            "meta": {"sentence": captions.gate(trace, heads, openings)},
         },
         theme,
     )

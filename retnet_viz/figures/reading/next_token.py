@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from retnet_viz.figures.base import captions
-from retnet_viz.figures.base.captions import Read
-from retnet_viz.figures.base.layout import Drawing, Spec, make
-from retnet_viz.figures.base.theme import MUTED
-from retnet_viz.figures.base.tokens import escaped
+from retnet_viz.figures.base.captions import TextReading
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
+from retnet_viz.figures.base.theme import AUTO, MUTED
+from retnet_viz.figures.base.tokens import escape_token
 
 _BAR = "#0072B2"
 
 
 @Drawing
-def next_token(trace: Read, position: int = -1, *, count: int = 10, theme: str = "light") -> Spec:
+def next_token(
+    trace: TextReading, position: int = -1, *, count: int = 10, theme: str = AUTO
+) -> Spec:
     """Bars: the `count` likeliest tokens after the token at `position`, with probabilities.
 
     Of a trace without a model, a sentence in their place.
@@ -24,11 +26,11 @@ def next_token(trace: Read, position: int = -1, *, count: int = 10, theme: str =
     position %= trace.length
     probabilities = trace.logits_after(position).double().softmax(-1)
     if not len(probabilities):
-        return _nothing(theme)
+        return _empty_figure(theme)
     top = probabilities.topk(min(count, len(probabilities)))
     values, ids = top.values.tolist(), top.indices.tolist()
     shares = [f"{100 * value:.1f} %".rjust(8).replace(" ", "\u00a0") + "\u00a0" for value in values]
-    names = [escaped(trace.piece(token_id)) for token_id in ids]
+    names = [escape_token(trace.piece(token_id)) for token_id in ids]
     bars = {
         "type": "bar",
         "name": "probability",
@@ -39,7 +41,7 @@ def next_token(trace: Read, position: int = -1, *, count: int = 10, theme: str =
         "customdata": names,
         "hovertemplate": "“%{customdata}”: %{x:.4f}<extra></extra>",
     }
-    after = escaped(trace.pieces(position, position + 1)[0])
+    after = escape_token(trace.pieces(position, position + 1)[0])
     return make(
         [bars],
         {
@@ -63,9 +65,9 @@ def next_token(trace: Read, position: int = -1, *, count: int = 10, theme: str =
     )
 
 
-def _nothing(theme: str) -> Spec:
-    hidden = {"visible": False, "fixedrange": True}
-    said = {
+def _empty_figure(theme: str) -> Spec:
+    hidden_axis = {"visible": False, "fixedrange": True}
+    note = {
         "text": captions.NO_NEXT_TOKEN.replace(": ", ":<br>"),
         "x": 0.5,
         "y": 0.5,
@@ -78,9 +80,9 @@ def _nothing(theme: str) -> Spec:
         [],
         {
             "title": {"text": "Next token"},
-            "annotations": [said],
-            "xaxis": hidden,
-            "yaxis": hidden,
+            "annotations": [note],
+            "xaxis": hidden_axis,
+            "yaxis": hidden_axis,
             "margin": {"l": 8, "r": 8, "t": 30, "b": 6},
             "meta": {"sentence": captions.NO_NEXT_TOKEN},
         },

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from retnet_viz.figures.base import captions
-from retnet_viz.figures.base.layout import Drawing, Spec, heads_shown, make
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make, resolve_heads
 from retnet_viz.figures.base.panel_parts import number_axis, significant, small_print, token_at
-from retnet_viz.figures.base.theme import INK, MUTED, head_color
-from retnet_viz.figures.base.tokens import escaped
+from retnet_viz.figures.base.theme import AUTO, INK, MUTED, head_color
+from retnet_viz.figures.base.tokens import escape_token
 from retnet_viz.model import RetNetConfig
 from retnet_viz.model.position import decay_powers, rotation_angles
 from retnet_viz.trace import Trace
@@ -27,7 +27,7 @@ def phase(
     head: int,
     n: int,
     *,
-    theme: str = "light",
+    theme: str = AUTO,
 ) -> Spec:
     """Two plots over the distance d = n - m: decay beside phase, and what token n reads with both.
 
@@ -35,18 +35,18 @@ def phase(
     where q = k. Below: the scores and weights of `trace`, and dashed those of `without`, a trace
     of the same text on the same weights with rotation "none".
     """
-    heads_shown(trace, [head])
+    resolve_heads(trace, [head])
     n = token_at(trace, n)
     config = _check_without(trace, without)
     color = head_color(head)
     distances = list(range(n + 1))
     gamma = trace.gamma(layer)[head : head + 1]
     decay = decay_powers(gamma, torch.arange(n + 1), torch.float64)[0]
-    turned = phase_factor(config, n + 1)
-    tokens = [f"m = {m} “{escaped(trace.tokens[m])}”" for m in range(n, -1, -1)]
-    reads = {
-        (name, rotation): _by_distance(read, name, layer, head, n)
-        for rotation, read in (("with", trace), ("without", without))
+    factors = phase_factor(config, n + 1)
+    tokens = [f"m = {m} “{escape_token(trace.tokens[m])}”" for m in range(n, -1, -1)]
+    curves = {
+        (name, rotation): _by_distance(source, name, layer, head, n)
+        for rotation, source in (("with", trace), ("without", without))
         for name in ("retention", "scores")
     }
 
@@ -72,11 +72,11 @@ def phase(
     plain = "without rotation"
     lines = [
         line(decay.tolist(), "decay γ<sup>d</sup>", "", color, 2.5, "solid"),
-        line(turned.tolist(), "phase, mean cos dθ", "", INK[theme], 1.5, "solid"),
-        line(reads["retention", "with"], "weight", "2", color, 2.5, "solid"),
-        line(reads["scores", "with"], "score q·k", "2", color, 1, "solid"),
-        line(reads["retention", "without"], f"weight {plain}", "2", INK[theme], 1.5, "dash"),
-        line(reads["scores", "without"], f"score {plain}", "2", MUTED[theme], 1, "dot"),
+        line(factors.tolist(), "phase, mean cos dθ", "", INK[theme], 1.5, "solid"),
+        line(curves["retention", "with"], "weight", "2", color, 2.5, "solid"),
+        line(curves["scores", "with"], "score q·k", "2", color, 1, "solid"),
+        line(curves["retention", "without"], f"weight {plain}", "2", INK[theme], 1.5, "dash"),
+        line(curves["scores", "without"], f"score {plain}", "2", MUTED[theme], 1, "dot"),
     ]
     lines[-2]["name"] = plain  # dashed and dotted alike; pointing at a line tells which it is
     lines[-1]["showlegend"] = False
@@ -86,14 +86,15 @@ def phase(
         lines,
         {
             "title": {
-                "text": f"Phase against decay, head {head}, n = {n} “{escaped(trace.tokens[n])}”"
+                "text": f"Phase against decay, head {head}, n = {n} "
+                f"“{escape_token(trace.tokens[n])}”"
             },
             "xaxis": number_axis(n + 1, "distance d = n − m, tokens back") | {"anchor": "y2"},
             "yaxis": {
                 "title": {"text": "factor"},
                 "domain": [0.6, 1],
                 "nticks": 4,
-                "range": [min(0.0, *turned.tolist()) - 0.05, 1.05],
+                "range": [min(0.0, *factors.tolist()) - 0.05, 1.05],
             },
             "yaxis2": {"title": {"text": "q·k, weight"}, "domain": [0, 0.42], "nticks": 4},
             "legend": legend | {"y": 1},
@@ -106,8 +107,8 @@ def phase(
                     trace,
                     head,
                     n,
-                    reads["retention", "with"][::-1],
-                    reads["retention", "without"][::-1],
+                    curves["retention", "with"][::-1],
+                    curves["retention", "without"][::-1],
                 )
             },
         },

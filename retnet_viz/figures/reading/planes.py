@@ -6,13 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from retnet_viz.figures.base import captions
-from retnet_viz.figures.base.layout import Drawing, Spec, heads_shown, make
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make, resolve_heads
 from retnet_viz.figures.base.scale import ColorScale, color_scale, raster
-from retnet_viz.figures.base.theme import DIVERGING, INK, SEQUENTIAL, head_color
-from retnet_viz.figures.base.tokens import escaped
+from retnet_viz.figures.base.theme import AUTO, DIVERGING, INK, SEQUENTIAL, head_color
+from retnet_viz.figures.base.tokens import escape_token
 from retnet_viz.trace import Trace
 
 TITLES = {
@@ -23,22 +22,47 @@ TITLES = {
 SIGNED = {"decay": False, "scores": True, "retention": True}
 
 
-def decay(trace: Trace, layer: int, **options: Any) -> go.Figure:
+@Drawing
+def decay(
+    trace: Trace,
+    layer: int,
+    *,
+    heads: int | list[int] | None = None,
+    scale: str = "linear",
+    theme: str = AUTO,
+) -> Spec:
     """The decay matrix D of each head as a heatmap, all on one colour scale.
 
-    Options: `heads` (all), `scale` ("linear", "log" or "arcsinh"), `theme` ("light" or "dark").
+    `heads` are one, some or all; `scale` is "linear", "log" or "arcsinh"; `theme` is "light" or
+    "dark".
     """
-    return plane(trace, "decay", layer, **options)
+    return plane.spec(trace, "decay", layer, heads=heads, scale=scale, theme=theme)
 
 
-def scores(trace: Trace, layer: int, **options: Any) -> go.Figure:
+@Drawing
+def scores(
+    trace: Trace,
+    layer: int,
+    *,
+    heads: int | list[int] | None = None,
+    scale: str = "linear",
+    theme: str = AUTO,
+) -> Spec:
     """The scores Q K^T of each head as a heatmap; options as for `decay`."""
-    return plane(trace, "scores", layer, **options)
+    return plane.spec(trace, "scores", layer, heads=heads, scale=scale, theme=theme)
 
 
-def retention(trace: Trace, layer: int, **options: Any) -> go.Figure:
+@Drawing
+def retention(
+    trace: Trace,
+    layer: int,
+    *,
+    heads: int | list[int] | None = None,
+    scale: str = "linear",
+    theme: str = AUTO,
+) -> Spec:
     """The retention weights Q K^T * D of each head as a heatmap; options as for `decay`."""
-    return plane(trace, "retention", layer, **options)
+    return plane.spec(trace, "retention", layer, heads=heads, scale=scale, theme=theme)
 
 
 @Drawing
@@ -47,24 +71,24 @@ def plane(
     name: str,
     layer: int,
     *,
-    heads: list[int] | None = None,
+    heads: int | list[int] | None = None,
     scale: str = "linear",
-    theme: str = "light",
+    theme: str = AUTO,
 ) -> Spec:
     """One heatmap per head of "decay", "scores" or "retention", all on one colour scale.
 
     Row n is the reading token, column m the one read. Hover shows the value itself.
     """
-    chosen = heads_shown(trace, heads)
-    values, colors = plane_values(trace, name, layer, chosen, scale)
-    columns = min(len(chosen), 4)
-    rows = math.ceil(len(chosen) / columns)
-    labels = [escaped(token) for token in trace.tokens]
+    heads = resolve_heads(trace, heads)
+    values, colors = plane_values(trace, name, layer, heads, scale)
+    columns = min(len(heads), 4)
+    rows = math.ceil(len(heads) / columns)
+    labels = [escape_token(token) for token in trace.tokens]
     reader = np.array(labels)[:, None].repeat(trace.length, 1)
     heatmaps: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     layout: dict[str, Any] = {}
-    for i, head in enumerate(chosen):
+    for i, head in enumerate(heads):
         axis = "" if i == 0 else str(i + 1)
         column, row = i % columns, i // columns
         left, top = column / columns, 1 - row / rows
@@ -124,7 +148,7 @@ def plane(
         "height": 60 + 300 * rows,
         "margin": {"l": 56, "r": 10, "t": 44, "b": 40},
         "font": {"color": INK[theme]},
-        "meta": {"sentence": _sentence(trace, name, layer, chosen)},
+        "meta": {"sentence": _sentence(trace, name, layer, heads)},
     }
     return make(heatmaps, layout, theme)
 
@@ -138,24 +162,23 @@ def plane_values(
     values = getattr(trace, name)(layer)[heads].float().cpu().numpy()
     causal = np.tri(trace.length, dtype=bool)
     limit = 1.0 if name == "decay" else None
-    # D is 0 above the diagonal, and so are the weights: what is masked sets no end of the scale.
-    masked = values * causal if name == "scores" else values
-    colors = color_scale(masked, scale, signed=SIGNED[name], limit=limit)
+    # Masked scores do not count for the scale; D and the weights are 0 above the diagonal.
+    causal_values = values * causal if name == "scores" else values
+    colors = color_scale(causal_values, scale, signed=SIGNED[name], limit=limit)
     return np.where(causal, values, np.nan), colors
 
 
-def plane_places(
+def plane_indices(
     trace: Trace, name: str, layer: int, heads: list[int], scale: str, most: int | None = None
 ) -> tuple[np.ndarray, ColorScale]:
-    """The places of a plane in its colour table, as `raster` gives them, and their colour scale.
+    """The indices of a plane into its colour table, see `raster`, and their colour scale.
 
-    (len(heads), T, T) uint8, 0 above the diagonal. Of the decay only (len(heads), T), the place of
-    each distance n - m: D is the same along every diagonal. Of a long text that of the distances
-    under `most`.
+    (len(heads), T, T) uint8, 0 above the diagonal. For the decay only (len(heads), T), an index per
+    distance n - m: D is the same along every diagonal. `most` limits the distances.
     """
     if name != "decay":
         values, colors = plane_values(trace, name, layer, heads, scale)
-        return raster(values, colors, shown=np.tri(trace.length, dtype=bool)), colors
+        return raster(values, colors, mask=np.tri(trace.length, dtype=bool)), colors
     first = trace.decay(layer, slice(0, most), slice(0, 1))[heads, :, 0].float().cpu().numpy()
     colors = color_scale(first, scale, signed=False, limit=1.0)
     return raster(first, colors), colors

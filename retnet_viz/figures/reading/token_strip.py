@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from retnet_viz.figures.base import captions
-from retnet_viz.figures.base.layout import Drawing, Spec, heads_shown, make
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make, resolve_heads
 from retnet_viz.figures.base.panel_parts import token_at
 from retnet_viz.figures.base.scale import color_scale
-from retnet_viz.figures.base.theme import DIVERGING
-from retnet_viz.figures.base.tokens import escaped
+from retnet_viz.figures.base.theme import AUTO, DIVERGING
+from retnet_viz.figures.base.tokens import escape_token
 from retnet_viz.trace import Trace
 
 _COLUMNS = 16
@@ -24,37 +24,37 @@ def token_strip(
     layer: int,
     position: int = -1,
     *,
-    heads: list[int] | None = None,
+    heads: int | list[int] | None = None,
     scale: str = "linear",
-    theme: str = "light",
+    theme: str = AUTO,
 ) -> Spec:
     """A cell per token, sixteen in a row: the mean over `heads` of the weight that reads it.
 
     Tokens after the one at `position` are not read, and have no colour.
     """
     selected = token_at(trace, position)
-    chosen = heads_shown(trace, heads)
+    heads = resolve_heads(trace, heads)
     row = slice(selected, selected + 1)
-    mean = trace.retention(layer, row)[chosen, 0].mean(0).float().cpu().numpy()
+    mean = trace.retention(layer, row)[heads, 0].mean(0).float().cpu().numpy()
     colors = color_scale(mean[: selected + 1], scale, signed=True)
-    places = np.where(np.arange(trace.length) <= selected, colors.position(mean), np.nan)
+    positions = np.where(np.arange(trace.length) <= selected, colors.position(mean), np.nan)
     columns = min(_COLUMNS, trace.length)
     rows = math.ceil(trace.length / columns)
-    names = [escaped(token) for token in trace.tokens]
+    names = [escape_token(token) for token in trace.tokens]
     names[selected] = f"<b>{names[selected]}</b>"
     weights = [f"{value:.4g}" if n <= selected else "not read" for n, value in enumerate(mean)]
-    over = "all heads" if len(chosen) == trace.n_heads else f"heads {', '.join(map(str, chosen))}"
-    after = escaped(trace.pieces(selected, selected + 1)[0])
+    over = "all heads" if len(heads) == trace.n_heads else f"heads {', '.join(map(str, heads))}"
+    after = escape_token(trace.pieces(selected, selected + 1)[0])
 
     def table(values: list[Any], filler: Any) -> list[list[Any]]:
-        filled = [*values, *[filler] * (rows * columns - len(values))]
-        return [filled[i * columns : (i + 1) * columns] for i in range(rows)]
+        cells = [*values, *[filler] * (rows * columns - len(values))]
+        return [cells[i * columns : (i + 1) * columns] for i in range(rows)]
 
     return make(
         [
             {
                 "type": "heatmap",
-                "z": table([None if math.isnan(p) else p for p in places.tolist()], None),
+                "z": table([None if math.isnan(p) else p for p in positions.tolist()], None),
                 "zmin": -1,
                 "zmax": 1,
                 "colorscale": DIVERGING,
@@ -78,7 +78,7 @@ def token_strip(
             "yaxis": {"visible": False, "autorange": "reversed"},
             "height": 60 + 34 * rows,
             "margin": {"l": 10, "r": 10, "t": 44, "b": 10},
-            "meta": {"sentence": captions.weights(trace, layer, chosen, selected)},
+            "meta": {"sentence": captions.weights(trace, layer, heads, selected)},
         },
         theme,
     )

@@ -1,4 +1,4 @@
-"""What each token leaves of the state: γ, the same for all, or what a Mamba's selection makes."""
+"""What each token leaves of the state: γ, the same for all, or a Mamba's own choice."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from retnet_viz.experiments.learning.tasks import NOISE, Batch, Task
 from retnet_viz.experiments.learning.tiny_mamba import TinyMambaReport
 from retnet_viz.experiments.token_reads import half_life
 from retnet_viz.figures.base.captions import number
-from retnet_viz.figures.base.layout import Drawing, Spec, make
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import legend_below, significant
-from retnet_viz.figures.base.theme import HEAD_COLORS, INK, head_color
+from retnet_viz.figures.base.theme import AUTO, HEAD_COLORS, INK, head_color
 
 MAMBA = HEAD_COLORS[6]
 _WITH_ARTICLE = {"letter": "a letter", "noise": "noise", "question": "a question"}
@@ -24,7 +24,7 @@ def selection(
     beside: TinyMambaReport,
     layer: int,
     *,
-    theme: str = "light",
+    theme: str = AUTO,
 ) -> Spec:
     """How fast the state decays at each token of the example, in one layer of both models.
 
@@ -52,24 +52,24 @@ def selection(
         }
         for head, tokens in enumerate(half_lives)
     ]
-    for name, symbol, places in _kinds(symbols):
+    for name, symbol, positions in _kinds(symbols):
         traces.append(
             {
                 "type": "scatter",
                 "mode": "markers",
                 "name": f"Mamba: {name}",
-                "x": places,
-                "y": significant([middle[n].item() for n in places]),
+                "x": positions,
+                "y": significant([middle[n].item() for n in positions]),
                 "error_y": {
                     "type": "data",
                     "symmetric": False,
-                    "array": significant([(high[n] - middle[n]).item() for n in places]),
-                    "arrayminus": significant([(middle[n] - low[n]).item() for n in places]),
+                    "array": significant([(high[n] - middle[n]).item() for n in positions]),
+                    "arrayminus": significant([(middle[n] - low[n]).item() for n in positions]),
                     "color": MAMBA,
                     "thickness": 1,
                     "width": 0,
                 },
-                "customdata": [symbols[n] for n in places],
+                "customdata": [symbols[n] for n in positions],
                 "marker": {
                     "color": MAMBA if symbol != "circle-open" else INK[theme],
                     "symbol": symbol,
@@ -104,17 +104,19 @@ def selection(
 def _kinds(symbols: list[str]) -> list[tuple[str, str, list[int]]]:
     """Letters, noise and questions: a name, a shape, and where they stand."""
     kinds = [
-        ("letter", "diamond", [n for n, each in enumerate(symbols) if each.isalpha()]),
-        ("noise", "circle-open", [n for n, each in enumerate(symbols) if each == NOISE]),
+        ("letter", "diamond", [n for n, symbol in enumerate(symbols) if symbol.isalpha()]),
+        ("noise", "circle-open", [n for n, symbol in enumerate(symbols) if symbol == NOISE]),
     ]
-    asks = [n for n in range(len(symbols)) if all(n not in places for _, _, places in kinds)]
+    asks = [n for n in range(len(symbols)) if all(n not in positions for _, _, positions in kinds)]
     return [*kinds, ("question", "triangle-up", asks)]
 
 
 def _sentence(symbols: list[str], middle: Tensor) -> str:
-    said = [
-        f"{number(middle[places].median().item())} tokens at {_WITH_ARTICLE[name]}"
-        for name, _, places in _kinds(symbols)
-        if places
+    clauses = [
+        f"{number(middle[positions].median().item())} tokens at {_WITH_ARTICLE[name]}"
+        for name, _, positions in _kinds(symbols)
+        if positions
     ]
-    return f"The RetNet's half-lives are the same at every token; the Mamba's is {', '.join(said)}."
+    return (
+        f"The RetNet's half-lives are the same at every token; the Mamba's is {', '.join(clauses)}."
+    )

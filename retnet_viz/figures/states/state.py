@@ -5,10 +5,10 @@ from __future__ import annotations
 from plotly.colors import get_colorscale
 
 from retnet_viz.figures.base import captions
-from retnet_viz.figures.base.layout import Drawing, Spec, heads_shown, make
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make, resolve_heads
 from retnet_viz.figures.base.panel_parts import significant, small_print, token_at
-from retnet_viz.figures.base.theme import DIVERGING
-from retnet_viz.figures.base.tokens import escaped
+from retnet_viz.figures.base.theme import AUTO, DIVERGING
+from retnet_viz.figures.base.tokens import escape_token
 from retnet_viz.trace import Trace
 
 # As a list: plotly.js knows other colours by this name than plotly in Python does.
@@ -23,17 +23,17 @@ def state(
     n: int,
     *,
     compare: int | None = None,
-    theme: str = "light",
+    theme: str = AUTO,
 ) -> Spec:
     """A heatmap of S_n (d_k, d_v), or of S_n - S_m with m = `compare`.
 
     Row i belongs to component i of the keys, column j to component j of the values. Red is above
     zero, blue below, white zero. Hover gives the numbers to five digits.
     """
-    heads_shown(trace, [head])
+    resolve_heads(trace, [head])
     n = token_at(trace, n)
     values = trace.state(layer, n)[head].double()
-    title = f"State S<sub>{n}</sub> after “{escaped(trace.tokens[n])}”, head {head}"
+    title = f"State S<sub>{n}</sub> after “{escape_token(trace.tokens[n])}”, head {head}"
     if compare is not None:
         compare = token_at(trace, compare)
         values = values - trace.state(layer, compare)[head].double()

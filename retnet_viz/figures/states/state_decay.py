@@ -10,7 +10,7 @@ from torch import Tensor
 
 from retnet_viz.experiments.token_reads import TokenReads, half_life
 from retnet_viz.figures.base import captions
-from retnet_viz.figures.base.layout import Drawing, Spec, make
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import (
     legend_below,
     line_width,
@@ -18,8 +18,8 @@ from retnet_viz.figures.base.panel_parts import (
     number_axis,
     significant,
 )
-from retnet_viz.figures.base.theme import HEAD_COLORS, head_color
-from retnet_viz.figures.base.tokens import escaped
+from retnet_viz.figures.base.theme import AUTO, HEAD_COLORS, head_color
+from retnet_viz.figures.base.tokens import escape_token
 
 _SELECTIVE = HEAD_COLORS[6]
 _SPREAD = (0.1, 0.9)  # quantiles between which the band lies
@@ -27,7 +27,7 @@ _SPREAD = (0.1, 0.9)  # quantiles between which the band lies
 
 @Drawing
 def state_decay(
-    readings: Mapping[str, TokenReads], layers: Mapping[str, int], *, theme: str = "light"
+    readings: Mapping[str, TokenReads], layers: Mapping[str, int], *, theme: str = AUTO
 ) -> Spec:
     """How fast the state decays at each token, by model, in the given layer of each.
 
@@ -38,14 +38,14 @@ def state_decay(
     """
     lines: list[dict[str, Any]] = []
     length = 1
-    for name, found in readings.items():
-        shares = found.decay(layers[name])
-        length = found.length
-        tokens = [escaped(piece) for piece in found.pieces(0, length)]
-        if found.kind == "retention":
+    for name, reading in readings.items():
+        shares = reading.decay(layers[name])
+        length = reading.length
+        tokens = [escape_token(piece) for piece in reading.pieces(0, length)]
+        if reading.kind == "retention":
             lines += [
                 _line(f"{name}, {plane}", shares[:, i], tokens, head_color(i), "dash")
-                for i, plane in enumerate(found.planes)
+                for i, plane in enumerate(reading.planes)
             ]
         elif shares.shape[1]:
             low, high = (_half_lives(_quantile(shares, q)) for q in _SPREAD)
@@ -78,12 +78,12 @@ def state_decay(
 
 
 def _quantile(shares: Tensor, q: float) -> Tensor:
-    """Of each token, the share from below: Tensor.quantile sorts all of them, ten times as slow."""
+    """Each token's quantile q; Tensor.quantile sorts all shares and is ten times as slow."""
     return shares.kthvalue(1 + int(q * (shares.shape[1] - 1)), dim=1).values
 
 
 def _half_lives(shares: Tensor) -> list[float | None]:
-    """Of each share; None where nothing is left, or nothing is lost, which no log axis can show."""
+    """The half-life of each share; None where it is 0 or infinite: a log axis shows neither."""
     lives = significant(half_life(shares).tolist())
     return [life if 0 < life < math.inf else None for life in lives]
 

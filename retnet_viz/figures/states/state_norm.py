@@ -8,14 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from retnet_viz.figures.base import captions
-from retnet_viz.figures.base.layout import (
+from retnet_viz.figures.base.figure_parts import (
     Drawing,
     Spec,
     cursor,
-    heads_shown,
     hover_at,
     hovers,
     make,
+    resolve_heads,
 )
 from retnet_viz.figures.base.panel_parts import (
     below,
@@ -26,7 +26,7 @@ from retnet_viz.figures.base.panel_parts import (
     small_print,
     token_at,
 )
-from retnet_viz.figures.base.theme import head_color
+from retnet_viz.figures.base.theme import AUTO, head_color
 from retnet_viz.trace import Trace
 from retnet_viz.trace.views import state_analysis
 from retnet_viz.trace.views.decimate import decimate
@@ -40,10 +40,10 @@ def state_norm(
     trace: Trace,
     layer: int,
     *,
-    heads: list[int] | None = None,
+    heads: int | list[int] | None = None,
     selected: int | None = None,
     bound: bool = False,
-    theme: str = "light",
+    theme: str = AUTO,
 ) -> Spec:
     """A line per head: the Frobenius norm of S_n after each token n.
 
@@ -52,7 +52,7 @@ def state_norm(
     `bound` adds each head's max_m |k_m| |v_m| / (1 - γ), above which no norm can come, as a dashed
     line on a log axis; a head whose γ is 1 has none.
     """
-    chosen = heads_shown(trace, heads)
+    heads = resolve_heads(trace, heads)
     selected = None if selected is None else token_at(trace, selected)
     norms = trace.state_norm(layer).float().cpu()
     gammas = trace.gamma(layer).tolist()
@@ -69,26 +69,26 @@ def state_norm(
                 "after %{customdata}, n = %{x}<br>‖S‖ = %{y:.4g}<extra></extra>"
             ),
         }
-        for head in chosen
+        for head in heads
     ]
     title = "State norm ‖S<sub>n</sub>‖<sub>F</sub>"
     axis: dict[str, Any] = {"title": {"text": "‖S‖"}}
     origin = trace.origin("state_norm")
-    margins = {"l": 48, "r": 12, "b": below(len(chosen))}
+    margins = {"l": 48, "r": 12, "b": below(len(heads))}
     bounds = state_analysis.norm_bound(trace, layer).tolist() if bound else None
     if bounds is None:
         axis |= {"rangemode": "tozero"}
     else:
-        limits = {head: bounds[head] for head in chosen if math.isfinite(bounds[head])}
+        limits = {head: bounds[head] for head in heads if math.isfinite(bounds[head])}
         for line in lines:
             line["legendgroup"] = line["name"]  # a head's bound comes and goes with its line
-        lines += [_bound(trace, head, limit) for head, limit in limits.items()]
+        lines += [_bound_line(trace, head, limit) for head, limit in limits.items()]
         axis = {"title": {"text": "‖S‖ (log)"}}
-        axis |= log_axis([*norms[chosen].flatten().tolist(), *limits.values()])
+        axis |= log_axis([*norms[heads].flatten().tolist(), *limits.values()])
         title += " and its bound (dashed)"
         origin += "; bound derived"
         margins["l"] = 60
-    sentence = captions.state_norm(trace, layer, chosen, selected, bounds)
+    sentence = captions.state_norm(trace, layer, heads, selected, bounds)
     if trace.length > MOST_POINTS:
         size = -(-trace.length // _STRETCHES)
         sentence += f" Each line keeps the smallest and the largest norm of every {size} tokens."
@@ -121,15 +121,15 @@ def _points(trace: Trace, norms: Tensor, tokens: list[str]) -> dict[str, Any]:
     }
 
 
-def _bound(trace: Trace, head: int, limit: float) -> dict[str, Any]:
-    """A head's bound, at every token (of few) so that it can be pointed at anywhere."""
+def _bound_line(trace: Trace, head: int, limit: float) -> dict[str, Any]:
+    """A head's bound, at every token of a short text, so that hovering works anywhere."""
     inner = range(0, trace.length, max(1, trace.length // MOST_POINTS))
-    places = [-0.5, *inner, trace.length - 0.5]  # a line on a single token too
+    positions = [-0.5, *inner, trace.length - 0.5]  # a line on a single token too
     return {
         "type": "scatter",
         "mode": "lines",
-        "x": places,
-        "y": [limit] * len(places),
+        "x": positions,
+        "y": [limit] * len(positions),
         "name": f"head {head}, bound",
         "legendgroup": f"head {head}",
         "showlegend": False,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from retnet_viz.figures.base import captions
-from retnet_viz.figures.base.layout import Drawing, Spec, heads_shown, hovers, make
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, hovers, make, resolve_heads
 from retnet_viz.figures.base.panel_parts import small_print, token_at, token_axis
-from retnet_viz.figures.base.theme import head_color
-from retnet_viz.figures.base.tokens import escaped
+from retnet_viz.figures.base.theme import AUTO, head_color
+from retnet_viz.figures.base.tokens import escape_token
 from retnet_viz.trace import Trace
 from retnet_viz.trace.views import state_analysis
 
@@ -14,12 +14,12 @@ _LEFT = 54  # pixels
 
 
 @Drawing
-def recall(trace: Trace, layer: int, head: int, n: int, *, theme: str = "light") -> Spec:
+def recall(trace: Trace, layer: int, head: int, n: int, *, theme: str = AUTO) -> Spec:
     """A bar per token m <= n: the cosine between k_m S_n, what its key reads, and its value v_m.
 
     1 is perfect memory; near 0 other tokens have written over it.
     """
-    heads_shown(trace, [head])
+    resolve_heads(trace, [head])
     n = token_at(trace, n)
     values = state_analysis.recall(trace, layer, n)[head].tolist()
     axis, margin = token_axis(trace, n)
@@ -37,7 +37,7 @@ def recall(trace: Trace, layer: int, head: int, n: int, *, theme: str = "light")
         ],
         {
             "title": {
-                "text": f"What S<sub>{n}</sub> remembers after “{escaped(trace.tokens[n])}”, "
+                "text": f"What S<sub>{n}</sub> remembers after “{escape_token(trace.tokens[n])}”, "
                 f"head {head}"
             },
             "annotations": [small_print("derived from the state", theme, _LEFT)],

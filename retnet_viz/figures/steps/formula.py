@@ -48,9 +48,9 @@ def formula(terms: ParallelTerms | RecurrentTerms | ChunkTerms) -> str:
     if isinstance(terms, ParallelTerms):
         lines = _parallel(terms)
     elif isinstance(terms, RecurrentTerms):
-        lines = [_recurrent(terms, sized) for sized in (False, True)]
+        lines = [_recurrent(terms, with_numbers) for with_numbers in (False, True)]
     else:
-        lines = [_chunkwise(terms, sized) for sized in (False, True)]
+        lines = [_chunkwise(terms, with_numbers) for with_numbers in (False, True)]
     rows = "".join(
         f"<mtr>{''.join(f'<mtd>{equation}</mtd>' for equation in line)}</mtr>" for line in lines
     )
@@ -72,7 +72,7 @@ def _parallel(terms: ParallelTerms) -> list[list[str]]:
         _term(
             "weights",
             _op("("),
-            _term("scores", _sub("q", n), _transposed("k", _name("m"))),
+            _term("scores", _sub("q", n), _transpose("k", _name("m"))),
             _op("×"),
             _term("decay", _power("γ", distance)),
             _op(")"),
@@ -81,7 +81,7 @@ def _parallel(terms: ParallelTerms) -> list[list[str]]:
     )
     scores, decay, weights = (x.tolist() for x in (terms.scores, terms.decay, terms.weights))
     largest = sorted(range(n + 1), key=lambda m: -abs(weights[m]))[:MOST_TERMS]
-    parts = [
+    products = [
         _term(
             f"m:{m}",
             _op("("),
@@ -94,80 +94,80 @@ def _parallel(terms: ParallelTerms) -> list[list[str]]:
         for m in largest
     ]
     if n + 1 > len(largest):
-        parts.append(_text(f"{n + 1 - len(largest):,} more"))
-    return [[symbols], [_row(output, _op("="), _op("+").join(parts))]]
+        products.append(_text(f"{n + 1 - len(largest):,} more"))
+    return [[symbols], [_row(output, _op("="), _op("+").join(products))]]
 
 
-def _recurrent(terms: RecurrentTerms, sized: bool) -> list[str]:
-    """The new state and the output; where `sized`, with gamma as a number and norms under terms."""
+def _recurrent(terms: RecurrentTerms, with_numbers: bool) -> list[str]:
+    """The new state and the output; `with_numbers` gives gamma as a number, and terms' norms."""
     n = terms.n
 
-    def part(symbol: str, values: Tensor) -> str:
-        return _under(symbol, _norm(values)) if sized else symbol
+    def annotate(symbol: str, values: Tensor) -> str:
+        return _under(symbol, _norm(values)) if with_numbers else symbol
 
-    gamma = _row(_number(gamma_number(terms.gamma)), _op("·")) if sized else _name("γ")
-    product = _row(_transposed("k", _number(str(n))), _sub("v", n))
-    before = _term("before", part(_sub("S", n - 1), terms.before))
-    state = _term("state", part(_sub("S", n), terms.state))
+    gamma = _row(_number(gamma_number(terms.gamma)), _op("·")) if with_numbers else _name("γ")
+    product = _row(_transpose("k", _number(str(n))), _sub("v", n))
+    before = _term("before", annotate(_sub("S", n - 1), terms.before))
+    state = _term("state", annotate(_sub("S", n), terms.state))
     return [
         _row(
             state,
             _op("="),
             _term("faded", gamma, before),
             _op("+"),
-            _term("added", part(product, terms.added)),
+            _term("added", annotate(product, terms.added)),
         ),
         _row(
-            _term("output", part(_sub("o", n), terms.output)),
+            _term("output", annotate(_sub("o", n), terms.output)),
             _op("="),
-            _term("q", part(_sub("q", n), terms.q)),
-            '<mspace width="0.4em"/>' if sized else "",  # their norms would touch
+            _term("q", annotate(_sub("q", n), terms.q)),
+            '<mspace width="0.4em"/>' if with_numbers else "",  # their norms would touch
             state,
         ),
     ]
 
 
-def _chunkwise(terms: ChunkTerms, sized: bool) -> list[str]:
-    """The output of token n and the new state; where `sized`, with numbers and norms."""
+def _chunkwise(terms: ChunkTerms, with_numbers: bool) -> list[str]:
+    """The output of token n and the new state; `with_numbers` also gives numbers and norms."""
     i, n, length = terms.chunk, terms.n, len(terms.tokens)
     j = n - terms.tokens.start  # the token's number within the chunk
 
-    def part(symbol: str, values: Tensor) -> str:
-        return _under(symbol, _norm(values)) if sized else symbol
+    def annotate(symbol: str, values: Tensor) -> str:
+        return _under(symbol, _norm(values)) if with_numbers else symbol
 
     def power(symbol: str, exponent: int) -> str:
-        return _value(terms.gamma**exponent) if sized else symbol
+        return _value(terms.gamma**exponent) if with_numbers else symbol
 
     weights = _term(
         "weights",
         _op("("),
         _sub("q", n),
-        _transposed("K", _number(str(i))),
+        _transpose("K", _number(str(i))),
         _op("⊙"),
         _sub("D", j),
         _op(")"),
     )
     before = _sub("S", i - 1)
-    carried = _row(power(_sub("ξ", j), j + 1), _op("·"), _sub("q", n), _term("before", before))
-    added = _row(
-        _transposed("K", _number(str(i))), _op("("), _sub("V", i), _op("⊙"), _name("ζ"), _op(")")
+    cross = _row(power(_sub("ξ", j), j + 1), _op("·"), _sub("q", n), _term("before", before))
+    update = _row(
+        _transpose("K", _number(str(i))), _op("("), _sub("V", i), _op("⊙"), _name("ζ"), _op(")")
     )
     return [
         _row(
-            _term("output", part(_sub("o", n), terms.output[j])),
+            _term("output", annotate(_sub("o", n), terms.output[j])),
             _op("="),
-            _term("inner", part(_row(weights, _sub("V", i)), terms.inner[j])),
+            _term("inner", annotate(_row(weights, _sub("V", i)), terms.inner[j])),
             _op("+"),
-            _term("cross", part(carried, terms.cross[j])),
+            _term("cross", annotate(cross, terms.cross[j])),
         ),
         _row(
-            _term("state", part(_sub("S", i), terms.state)),
+            _term("state", annotate(_sub("S", i), terms.state)),
             _op("="),
-            part(added, terms.added),
+            annotate(update, terms.added),
             _op("+"),
             power(_power("γ", _number(str(length))), length),
             _op("·"),
-            _term("before", part(before, terms.before)),
+            _term("before", annotate(before, terms.before)),
         ),
     ]
 
@@ -211,7 +211,7 @@ def _sub(symbol: str, index: int) -> str:
     return f"<msub>{_name(symbol)}{_number(str(index))}</msub>"
 
 
-def _transposed(symbol: str, index: str) -> str:
+def _transpose(symbol: str, index: str) -> str:
     return f'<msubsup>{_name(symbol)}{index}<mi mathvariant="normal">T</mi></msubsup>'
 
 
@@ -219,8 +219,8 @@ def _power(symbol: str, exponent: str) -> str:
     return f"<msup>{_name(symbol)}{exponent}</msup>"
 
 
-def _under(part: str, below: str) -> str:
-    return f"<munder>{part}{below}</munder>"
+def _under(term: str, below: str) -> str:
+    return f"<munder>{term}{below}</munder>"
 
 
 def _norm(values: Tensor) -> str:

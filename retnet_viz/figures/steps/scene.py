@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retnet_viz.figures.base.captions import counted, named
+from retnet_viz.figures.base.captions import pluralize, token_label
 from retnet_viz.figures.base.scale import SCALES, ColorScale
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.figures.steps.formula import formula, gamma_number, number
-from retnet_viz.figures.steps.scene_limits import scales, shared
+from retnet_viz.figures.steps.scene_limits import head_data, scales
 from retnet_viz.trace import (
     ChunkTerms,
     ParallelTerms,
@@ -145,8 +145,8 @@ class Scene:
     @property
     def pictures(self) -> list[Picture]:
         """The pictures in reading order, each term once."""
-        drawn = [part for line in self.lines for part in line if isinstance(part, Picture)]
-        return list({picture.term: picture for picture in drawn}.values())
+        pictures = [item for line in self.lines for item in line if isinstance(item, Picture)]
+        return list({picture.term: picture for picture in pictures}.values())
 
     def table(self) -> list[Table]:
         """The numbers of the step as text: (caption, header, rows) for the terms and the tokens."""
@@ -164,21 +164,21 @@ class Scene:
         pictures = {picture.term: picture.values for picture in self.pictures}
         rows: list[tuple[str, ...]] = []
         if self.mode == "parallel":
-            parts = [pictures[term][0].tolist() for term in ("scores", "decay", "weights")]
-            for m, *cell in zip(range(self.plane.first, self.n + 1), *parts, strict=False):
+            columns = [pictures[term][0].tolist() for term in ("scores", "decay", "weights")]
+            for m, *cell in zip(range(self.plane.first, self.n + 1), *columns, strict=False):
                 token = self.tokens[m - self.plane.first]
                 rows.append((str(m), token, *map(number, cell)))
             caption = f"What token {self.n} reads with, {step}"
             return caption, ("m", "token", "q·k", "γ^(n−m)", "weight"), rows
         assert self.bars is not None
-        read = range(self.bars.first, self.bars.first + len(self.bars.values))
-        shown = zip(read, self.bars.labels, self.bars.values, strict=True)
+        tokens = range(self.bars.first, self.bars.first + len(self.bars.values))
+        bars = zip(tokens, self.bars.labels, self.bars.values, strict=True)
         if self.mode == "recurrent":
-            rows = [(str(m), token, number(value)) for m, token, value in shown]
+            rows = [(str(m), token, number(value)) for m, token, value in bars]
             caption = f"What each token still adds to the state, {step}"
             return caption, ("m", "token", "γ^(n−m) |k| |v|"), rows
         norms = [np.linalg.norm(pictures[term], axis=1).tolist() for term in ("inner", "cross")]
-        for (n, token, share), inner, cross in zip(shown, *norms, strict=True):
+        for (n, token, share), inner, cross in zip(bars, *norms, strict=True):
             rows.append((str(n), token, number(inner), number(cross), number(share)))
         caption = f"Where the output of each token comes from, {step}"
         return caption, ("n", "token", "|inner|", "|cross|", "share of the state"), rows
@@ -192,23 +192,23 @@ def scene(trace: Trace, layer: int, head: int, n: int, scale: str = "linear") ->
     """
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {SCALES}, not {scale!r}")
-    parts = terms(trace, layer, head, n)
-    kept = shared(trace, layer, head)
-    step = kept.schedule.steps[kept.schedule.step_of(n)]
+    step_terms = terms(trace, layer, head, n)
+    data = head_data(trace, layer, head)
+    step = data.schedule.steps[data.schedule.step_of(n)]
     window = _window(trace.length, n, step.tokens)
     tokens = [visible(token) for token in trace.tokens[window.start : window.stop]]
     bars: Bars | None
-    if isinstance(parts, ParallelTerms):
-        lines, bars = _parallel(trace, layer, head, parts, window), None
-        sentence = _parallel_sentence(trace, head, parts)
-    elif isinstance(parts, RecurrentTerms):
-        lines = _recurrent(parts)
-        bars = _contributions(parts, window, tokens, kept.largest_contribution)
-        sentence = _recurrent_sentence(trace, head, parts)
+    if isinstance(step_terms, ParallelTerms):
+        lines, bars = _parallel(trace, layer, head, step_terms, window), None
+        sentence = _parallel_sentence(trace, head, step_terms)
+    elif isinstance(step_terms, RecurrentTerms):
+        lines = _recurrent(step_terms)
+        bars = _contributions(step_terms, window, tokens, data.largest_contribution)
+        sentence = _recurrent_sentence(trace, head, step_terms)
     else:
-        lines = _chunkwise(parts, window)
-        bars = _shares(parts, window, tokens)
-        sentence = _chunkwise_sentence(trace, head, parts, len(kept.schedule))
+        lines = _chunkwise(step_terms, window)
+        bars = _shares(step_terms, window, tokens)
+        sentence = _chunkwise_sentence(trace, head, step_terms, len(data.schedule))
     if len(window) < trace.length:
         sentence += (
             f" Tokens {window.start:,} to {window.stop - 1:,} of {trace.length:,} are shown."
@@ -219,14 +219,14 @@ def scene(trace: Trace, layer: int, head: int, n: int, scale: str = "linear") ->
         head=head,
         n=n,
         step=step.index,
-        steps=len(kept.schedule),
+        steps=len(data.schedule),
         lines=lines,
-        plane=_plane(trace, parts, kept.schedule, step, window),
+        plane=_plane(trace, step_terms, data.schedule, step, window),
         bars=bars,
-        formula=formula(parts),
+        formula=formula(step_terms),
         sentence=sentence,
-        limits=dict(kept.limits),
-        scales=scales(kept.limits, scale, kept.smallest_decay),
+        limits=dict(data.limits),
+        scales=scales(data.limits, scale, data.smallest_decay),
         flops=step.flops,
         held_bytes=step.held_bytes,
         carried_bytes=step.carried_bytes,
@@ -249,74 +249,79 @@ def _window(length: int, n: int, tokens: range) -> range:
 
 
 def _parallel(
-    trace: Trace, layer: int, head: int, parts: ParallelTerms, window: range
+    trace: Trace, layer: int, head: int, step_terms: ParallelTerms, window: range
 ) -> tuple[tuple[Picture | str, ...], ...]:
     """Row n of the plane, with the cells m > n that the mode computes and masks, times V."""
-    n = parts.n
-    row, read = slice(n, n + 1), slice(window.start, window.stop)
+    n = step_terms.n
+    row, cols = slice(n, n + 1), slice(window.start, window.stop)
     first = window.start
 
     def cells(term: str, label: str, plane: Tensor, scale: str) -> Picture:
         signed = term != "decay"
         return _picture(term, label, plane[head], ("", "token m"), (n, first), scale, signed=signed)
 
-    scores = cells("scores", f"q{_sub(n)} Kᵀ", trace.scores(layer, row, read), "weights")
-    decay = cells("decay", f"D{_sub(n)}", trace.decay(layer, row, read), "decay")
+    scores = cells("scores", f"q{_sub(n)} Kᵀ", trace.scores(layer, row, cols), "weights")
+    decay = cells("decay", f"D{_sub(n)}", trace.decay(layer, row, cols), "decay")
     label = f"q{_sub(n)} Kᵀ ⊙ D{_sub(n)}"
-    weights = cells("weights", label, trace.retention(layer, row, read), "weights")
+    weights = cells("weights", label, trace.retention(layer, row, cols), "weights")
     values = _picture(
-        "values", "V", trace.v(layer)[head, read], ("token m", "d_v"), (first, 0), "values"
+        "values", "V", trace.v(layer)[head, cols], ("token m", "d_v"), (first, 0), "values"
     )
-    output = _picture("output", f"o{_sub(n)}", parts.output, ("", "d_v"), (n, 0), "output")
+    output = _picture("output", f"o{_sub(n)}", step_terms.output, ("", "d_v"), (n, 0), "output")
     return (scores, "×", decay, "=", weights), (weights, "·", values, "=", output)
 
 
-def _recurrent(parts: RecurrentTerms) -> tuple[tuple[Picture | str, ...], ...]:
+def _recurrent(step_terms: RecurrentTerms) -> tuple[tuple[Picture | str, ...], ...]:
     """From S_{n-1} to S_n, and the query that reads it."""
-    n = parts.n
+    n = step_terms.n
 
     def state(term: str, label: str, values: Tensor, origin: str = _COMPUTED) -> Picture:
         return _picture(term, label, values, ("d_k", "d_v"), (0, 0), "state", origin=origin)
 
-    before = state("before", f"S{_sub(n - 1)}", parts.before)
-    faded = state("faded", f"γ S{_sub(n - 1)}", parts.faded)
-    added = state("added", f"k{_sub(n)}ᵀ v{_sub(n)}", parts.added, _DERIVED)
-    after = state("state", f"S{_sub(n)}", parts.state)
-    q = _picture("q", f"q{_sub(n)}", parts.q, ("", "d_k"), (n, 0), "query")
-    output = _picture("output", f"o{_sub(n)}", parts.output, ("", "d_v"), (n, 0), "output")
+    before = state("before", f"S{_sub(n - 1)}", step_terms.before)
+    faded = state("faded", f"γ S{_sub(n - 1)}", step_terms.faded)
+    added = state("added", f"k{_sub(n)}ᵀ v{_sub(n)}", step_terms.added, _DERIVED)
+    after = state("state", f"S{_sub(n)}", step_terms.state)
+    q = _picture("q", f"q{_sub(n)}", step_terms.q, ("", "d_k"), (n, 0), "query")
+    output = _picture("output", f"o{_sub(n)}", step_terms.output, ("", "d_v"), (n, 0), "output")
     return (
         (before, "→ ×γ", faded, "+", added, "=", after),
         (q, f"· S{_sub(n)} =", output),
     )
 
 
-def _chunkwise(parts: ChunkTerms, window: range) -> tuple[tuple[Picture | str, ...], ...]:
+def _chunkwise(step_terms: ChunkTerms, window: range) -> tuple[tuple[Picture | str, ...], ...]:
     """The chunk's block of weights, the state that it carries over, the two parts of its output."""
-    i, shown, here = parts.chunk, _shared(parts.tokens, window), _within(parts.tokens, window)
-    first = shown.start
+    i, span = step_terms.chunk, _overlap_slice(step_terms.tokens, window)
+    first = _overlap(step_terms.tokens, window).start
 
     def state(term: str, chunk: int, values: Tensor) -> Picture:
         return _picture(term, f"S{_sub(chunk)}", values, ("d_k", "d_v"), (0, 0), "state")
 
     def output(term: str, label: str, values: Tensor) -> Picture:
-        return _picture(term, label, values[here], ("token n", "d_v"), (first, 0), "output")
+        return _picture(term, label, values[span], ("token n", "d_v"), (first, 0), "output")
 
     weights = _picture(
         "weights",
         f"Q{_sub(i)} K{_sub(i)}ᵀ ⊙ D",
-        parts.weights[here, here],
+        step_terms.weights[span, span],
         ("token n", "token m"),
         (first, first),
         "weights",
     )
     return (
-        (weights, state("before", i - 1, parts.before), "→", state("state", i, parts.state)),
         (
-            output("inner", "inner", parts.inner),
+            weights,
+            state("before", i - 1, step_terms.before),
+            "→",
+            state("state", i, step_terms.state),
+        ),
+        (
+            output("inner", "inner", step_terms.inner),
             "+",
-            output("cross", "cross", parts.cross),
+            output("cross", "cross", step_terms.cross),
             "=",
-            output("output", f"O{_sub(i)}", parts.output),
+            output("output", f"O{_sub(i)}", step_terms.output),
         ),
     )
 
@@ -358,43 +363,45 @@ def _sub(index: int) -> str:
     return str(index).translate(_SUBSCRIPTS)
 
 
-def _shared(tokens: range, window: range) -> range:
+def _overlap(tokens: range, window: range) -> range:
     """The tokens of a step that the window shows."""
     return range(max(tokens.start, window.start), min(tokens.stop, window.stop))
 
 
-def _within(tokens: range, window: range) -> slice:
+def _overlap_slice(tokens: range, window: range) -> slice:
     """The same as a slice of the step's own tokens."""
-    shown = _shared(tokens, window)
-    return slice(shown.start - tokens.start, shown.stop - tokens.start)
+    visible_tokens = _overlap(tokens, window)
+    return slice(visible_tokens.start - tokens.start, visible_tokens.stop - tokens.start)
 
 
 # -- bars and plane -----------------------------------------------------------------------------
 
 
-def _contributions(parts: RecurrentTerms, window: range, tokens: list[str], limit: float) -> Bars:
-    read = _shared(range(parts.n + 1), window)
+def _contributions(
+    step_terms: RecurrentTerms, window: range, tokens: list[str], limit: float
+) -> Bars:
+    visible_tokens = _overlap(range(step_terms.n + 1), window)
     return Bars(
-        title=f"What each token still adds to S{_sub(parts.n)} · derived",
+        title=f"What each token still adds to S{_sub(step_terms.n)} · derived",
         term="state",
-        values=parts.contributions[read.start : read.stop].tolist(),
-        labels=tokens[: len(read)],
-        first=read.start,
+        values=step_terms.contributions[visible_tokens.start : visible_tokens.stop].tolist(),
+        labels=tokens[: len(visible_tokens)],
+        first=visible_tokens.start,
         slots=len(window),
         limit=limit,
         unit="norm γⁿ⁻ᵐ |kₘ| |vₘ|",
     )
 
 
-def _shares(parts: ChunkTerms, window: range, tokens: list[str]) -> Bars:
-    shown = _shared(parts.tokens, window)
+def _shares(step_terms: ChunkTerms, window: range, tokens: list[str]) -> Bars:
+    visible_tokens = _overlap(step_terms.tokens, window)
     return Bars(
-        title=f"What the state S{_sub(parts.chunk - 1)} gives to each output · derived",
+        title=f"What the state S{_sub(step_terms.chunk - 1)} gives to each output · derived",
         term="cross",
-        values=parts.share[_within(parts.tokens, window)].tolist(),
-        labels=tokens[shown.start - window.start : shown.stop - window.start],
-        first=shown.start,
-        slots=len(shown),
+        values=step_terms.share[_overlap_slice(step_terms.tokens, window)].tolist(),
+        labels=tokens[visible_tokens.start - window.start : visible_tokens.stop - window.start],
+        first=visible_tokens.start,
+        slots=len(visible_tokens),
         limit=1.0,
         unit="|cross| / (|cross| + |inner|)",
     )
@@ -402,23 +409,23 @@ def _shares(parts: ChunkTerms, window: range, tokens: list[str]) -> Bars:
 
 def _plane(
     trace: Trace,
-    parts: ParallelTerms | RecurrentTerms | ChunkTerms,
+    step_terms: ParallelTerms | RecurrentTerms | ChunkTerms,
     steps: Schedule,
     step: Step,
     window: range,
 ) -> Plane:
     cells: Tensor | None = None
-    if isinstance(parts, ParallelTerms):
-        shown = slice(window.start, window.stop)
-        cells = trace.retention(steps.layer, shown, shown)[steps.head]
-    elif isinstance(parts, ChunkTerms):
-        here = _within(parts.tokens, window)
-        cells = parts.weights[here, here]
+    if isinstance(step_terms, ParallelTerms):
+        span = slice(window.start, window.stop)
+        cells = trace.retention(steps.layer, span, span)[steps.head]
+    elif isinstance(step_terms, ChunkTerms):
+        span = _overlap_slice(step_terms.tokens, window)
+        cells = step_terms.weights[span, span]
     built = cells is not None
     return Plane(
         first=window.start,
         last=window.stop,
-        row=parts.n,
+        row=step_terms.n,
         lit=(step.tokens, step.cells) if built else None,
         done=tuple((past.tokens, past.cells) for past in steps.steps[: step.index if built else 0]),
         cells=None if cells is None else cells.float().cpu().numpy(),
@@ -429,60 +436,63 @@ def _plane(
 # -- the sentence of each mode ------------------------------------------------------------------
 
 
-def _parallel_sentence(trace: Trace, head: int, parts: ParallelTerms) -> str:
-    n = parts.n
+def _parallel_sentence(trace: Trace, head: int, step_terms: ParallelTerms) -> str:
+    n = step_terms.n
     if trace.length == 1:
-        said = "One step computes the only token."
+        sentence = "One step computes the only token."
     else:
-        said = f"One step computes all {trace.length:,} tokens at once."
-    said += f" In head {head} {named(trace, n)} reads "
-    m = int(parts.weights.abs().argmax())
-    weight, score, decay = (x[m].item() for x in (parts.weights, parts.scores, parts.decay))
+        sentence = f"One step computes all {trace.length:,} tokens at once."
+    sentence += f" In head {head} {token_label(trace, n)} reads "
+    m = int(step_terms.weights.abs().argmax())
+    weight, score, decay = (
+        x[m].item() for x in (step_terms.weights, step_terms.scores, step_terms.decay)
+    )
     if n == 0:
-        return f"{said}only itself, with weight {number(weight)}."
-    said += f"{counted(n + 1, 'token')}, "
+        return f"{sentence}only itself, with weight {number(weight)}."
+    sentence += f"{pluralize(n + 1, 'token')}, "
     if weight == 0:
-        return f"{said}all with weight 0."
-    read = "itself" if m == n else named(trace, m)
+        return f"{sentence}all with weight 0."
+    source = "itself" if m == n else token_label(trace, m)
     return (
-        f"{said}most strongly {read}: score {number(score)} × decay {number(decay)} = weight "
+        f"{sentence}most strongly {source}: score {number(score)} × decay {number(decay)} = weight "
         f"{number(weight)}."
     )
 
 
-def _recurrent_sentence(trace: Trace, head: int, parts: RecurrentTerms) -> str:
-    n = parts.n
-    before, faded, added, held = (
-        number(_norm(x)) for x in (parts.before, parts.faded, parts.added, parts.state)
+def _recurrent_sentence(trace: Trace, head: int, step_terms: RecurrentTerms) -> str:
+    n = step_terms.n
+    before, faded, added, after = (
+        number(_norm(x))
+        for x in (step_terms.before, step_terms.faded, step_terms.added, step_terms.state)
     )
     token = f"“{visible(trace.tokens[n])}”"
-    said = f"Step {n + 1:,} of {trace.length:,}: head {head} "
+    sentence = f"Step {n + 1:,} of {trace.length:,}: head {head} "
     if n == 0:
-        return f"{said}starts with an empty state, adds {token} ({added}) and holds {held}."
-    kept = "all" if parts.gamma == 1 else gamma_number(parts.gamma)
-    said += (
-        f"keeps {kept} of the state (‖S‖ {before} becomes {faded}), adds {token} ({added}) and "
-        f"holds {held}"
+        return f"{sentence}starts with an empty state, adds {token} ({added}) and holds {after}."
+    share = "all" if step_terms.gamma == 1 else gamma_number(step_terms.gamma)
+    sentence += (
+        f"keeps {share} of the state (‖S‖ {before} becomes {faded}), adds {token} ({added}) and "
+        f"holds {after}"
     )
-    m = int(parts.contributions.argmax())
-    if parts.contributions[m] == 0:
-        return said + "."
-    return f"{said}; it retains most from {'this token' if m == n else named(trace, m)}."
+    m = int(step_terms.contributions.argmax())
+    if step_terms.contributions[m] == 0:
+        return sentence + "."
+    return f"{sentence}; it retains most from {'this token' if m == n else token_label(trace, m)}."
 
 
-def _chunkwise_sentence(trace: Trace, head: int, parts: ChunkTerms, steps: int) -> str:
-    first, last = parts.tokens[0], parts.tokens[-1]
-    said = f"Step {parts.chunk + 1:,} of {steps:,} computes "
-    said += f"token {first:,}" if first == last else f"tokens {first:,} to {last:,} at once"
-    before, held = number(_norm(parts.before)), number(_norm(parts.state))
-    if parts.chunk == 0:
+def _chunkwise_sentence(trace: Trace, head: int, step_terms: ChunkTerms, steps: int) -> str:
+    first, last = step_terms.tokens[0], step_terms.tokens[-1]
+    sentence = f"Step {step_terms.chunk + 1:,} of {steps:,} computes "
+    sentence += f"token {first:,}" if first == last else f"tokens {first:,} to {last:,} at once"
+    before, after = number(_norm(step_terms.before)), number(_norm(step_terms.state))
+    if step_terms.chunk == 0:
         return (
-            f"{said}. Head {head} carries nothing into the first chunk; the state that it hands on "
-            f"has ‖S‖ {held}."
+            f"{sentence}. Head {head} carries nothing into the first chunk; the state that it "
+            f"hands on has ‖S‖ {after}."
         )
-    share = parts.share[parts.n - first].item()
+    share = step_terms.share[step_terms.n - first].item()
     return (
-        f"{said}. Head {head} carries what it holds of {counted(first, 'earlier token')} into this "
-        f"chunk (‖S‖ {before}, then {held}); it gives {named(trace, parts.n)} "
-        f"{number(100 * share)} % of its output, by norm."
+        f"{sentence}. Head {head} carries what it holds of {pluralize(first, 'earlier token')} "
+        f"into this chunk (‖S‖ {before}, then {after}); it gives "
+        f"{token_label(trace, step_terms.n)} {number(100 * share)} % of its output, by norm."
     )

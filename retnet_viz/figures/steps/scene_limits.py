@@ -1,4 +1,4 @@
-"""What all steps of a head share as they are drawn: the schedule, and the ends of the scales."""
+"""What all steps of a head share: the schedule, and the ends of the colour scales."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TINY = float(np.finfo(np.float32).tiny)  # stands for a decay that has fallen t
 
 
 @dataclass(frozen=True)
-class Shared:
+class HeadData:
     """The schedule of one head, and the largest and smallest numbers that any step shows."""
 
     schedule: Schedule
@@ -27,11 +27,11 @@ class Shared:
     smallest_decay: float
 
 
-_memo: WeakKeyDictionary[Trace, dict[tuple[int, int], Shared]] = WeakKeyDictionary()
+_memo: WeakKeyDictionary[Trace, dict[tuple[int, int], HeadData]] = WeakKeyDictionary()
 
 
-def shared(trace: Trace, layer: int, head: int) -> Shared:
-    """What the steps of one head share: made at its first step, kept with the trace."""
+def head_data(trace: Trace, layer: int, head: int) -> HeadData:
+    """The data that the steps of one head share; computed once, and cached with the trace."""
     heads = _memo.setdefault(trace, {})
     if (layer, head) not in heads:
         k, v = trace.k(layer)[head].double(), trace.v(layer)[head].double()
@@ -39,7 +39,7 @@ def shared(trace: Trace, layer: int, head: int) -> Shared:
         smallest = 1.0
         if trace.mode == "parallel":  # the others draw no decay
             smallest = trace.decay(layer, slice(trace.length - 1, None), slice(0, 1))[head].item()
-        heads[layer, head] = Shared(
+        heads[layer, head] = HeadData(
             schedule=schedule(trace, layer, head),
             limits=_limits(trace, layer, head),
             largest_contribution=norms.max().item(),
@@ -51,19 +51,19 @@ def shared(trace: Trace, layer: int, head: int) -> Shared:
 def _limits(trace: Trace, layer: int, head: int) -> dict[str, float]:
     """The largest magnitude that any step shows on each colour scale.
 
-    Colours that were scaled anew at each step would flicker, and hide that a state fades.
+    A scale per step would make the colours flicker, and hide that a state fades.
     """
     k, v = trace.k(layer)[head], trace.v(layer)[head]
     largest = {"values": _largest(v), "output": _largest(trace.head_output(layer)[head])}
     if trace.mode == "parallel":
         return largest | {"decay": 1.0, "weights": _largest(trace.scores(layer)[head])}
-    # Of the states a trace keeps only some, and reads a block of weights slowly: the form itself
-    # runs through them once more, for this head alone.
-    seen = {"retention.state": 0.0, "retention.weights": 0.0}
+    # A trace keeps only some of the states, and its blocks of weights are slow to read: so the
+    # form itself runs again, for this head alone.
+    maxima = {"retention.state": 0.0, "retention.weights": 0.0}
 
     def look(name: str, tensor: Tensor) -> None:
-        if name in seen:
-            seen[name] = max(seen[name], _largest(tensor))
+        if name in maxima:
+            maxima[name] = max(maxima[name], _largest(tensor))
 
     q, k, v = (x[None, head : head + 1] for x in (trace.q(layer), trace.k(layer), trace.v(layer)))
     with torch.no_grad(), listening(look):
@@ -71,11 +71,14 @@ def _limits(trace: Trace, layer: int, head: int) -> dict[str, float]:
     if trace.mode == "chunkwise":
         largest["output"] = max(
             largest["output"],
-            *(_largest(part(layer)[head]) for part in (trace.inner, trace.cross)),
+            *(_largest(accessor(layer)[head]) for accessor in (trace.inner, trace.cross)),
         )
-        return largest | {"state": seen["retention.state"], "weights": seen["retention.weights"]}
+        return largest | {
+            "state": maxima["retention.state"],
+            "weights": maxima["retention.weights"],
+        }
     outer = (k.abs().amax(-1).float() * v.abs().amax(-1).float()).max().item()
-    return largest | {"state": max(seen["retention.state"], outer), "query": _largest(q)}
+    return largest | {"state": max(maxima["retention.state"], outer), "query": _largest(q)}
 
 
 def _largest(values: Tensor) -> float:

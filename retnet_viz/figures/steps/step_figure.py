@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from retnet_viz.figures.base.layout import Drawing, Spec, make
-from retnet_viz.figures.base.theme import DIVERGING, INK, MUTED, SEQUENTIAL, head_color
+from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
+from retnet_viz.figures.base.theme import AUTO, DIVERGING, INK, MUTED, SEQUENTIAL, head_color
 from retnet_viz.figures.steps.scene import Bars, Picture, scene
 from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.forms import FORMS
@@ -16,14 +16,14 @@ _ROW = 150  # pixels
 
 
 @Drawing
-def stage(trace: Trace, layer: int, head: int, n: int, *, theme: str = "light") -> Spec:
+def stage(trace: Trace, layer: int, head: int, n: int, *, theme: str = AUTO) -> Spec:
     """The step of the trace's mode that gives the output of token n in one head.
 
     A heatmap for every term of the mode's equation, in rows as `scene` orders them, and a bar per
     token. Raises IndexError on a layer, head or token that there is not.
     """
-    shown = scene(trace, layer, head, n)
-    rows = len(shown.lines) + (shown.bars is not None)
+    step_scene = scene(trace, layer, head, n)
+    rows = len(step_scene.lines) + (step_scene.bars is not None)
     traces: list[Spec] = []
     layout: Spec = {}
     notes: list[Spec] = []
@@ -42,30 +42,30 @@ def stage(trace: Trace, layer: int, head: int, n: int, *, theme: str = "light") 
         notes.append(_note(caption, left, top, INK[theme]) | {"xanchor": "left"})
         return axis
 
-    for row, line in enumerate(shown.lines):
-        pictures = [part for part in line if isinstance(part, Picture)]
+    for row, line in enumerate(step_scene.lines):
+        pictures = [item for item in line if isinstance(item, Picture)]
         width = (1 - _GAP * (len(pictures) - 1)) / len(pictures)
         column = 0
-        for part in line:
+        for item in line:
             left = column * (width + _GAP)
-            if isinstance(part, Picture):
-                caption = f"<b>{html.escape(part.label)}</b> ‖·‖ {part.norm:.3g}, {part.origin}"
+            if isinstance(item, Picture):
+                caption = f"<b>{html.escape(item.label)}</b> ‖·‖ {item.norm:.3g}, {item.origin}"
                 axis = place(left, left + width, row, caption)
-                layout[f"yaxis{axis}"]["showticklabels"] = part.values.shape[0] > 1
-                traces.append(_heatmap(part, axis, shown.limits[part.scale]))
+                layout[f"yaxis{axis}"]["showticklabels"] = item.values.shape[0] > 1
+                traces.append(_heatmap(item, axis, step_scene.limits[item.scale]))
                 column += 1
             else:
                 middle = 1 - (row + 0.51) / rows
-                notes.append(_note(html.escape(part), left - _GAP / 2, middle, INK[theme], 14))
-    if shown.bars is not None:
-        caption = f"{html.escape(shown.bars.title)}, {html.escape(shown.bars.unit)}"
+                notes.append(_note(html.escape(item), left - _GAP / 2, middle, INK[theme], 14))
+    if step_scene.bars is not None:
+        caption = f"{html.escape(step_scene.bars.title)}, {html.escape(step_scene.bars.unit)}"
         axis = place(0, 1, rows - 1, caption)
         del layout[f"yaxis{axis}"]["autorange"]
-        layout[f"yaxis{axis}"] |= {"range": [0, shown.bars.limit or 1], "showgrid": True}
-        traces.append(_bars(shown.bars, axis, head))
+        layout[f"yaxis{axis}"] |= {"range": [0, step_scene.bars.limit or 1], "showgrid": True}
+        traces.append(_bars(step_scene.bars, axis, head))
     layout |= {
         "title": {
-            "text": f"{FORMS[trace.mode].label}, step {shown.step + 1} of {shown.steps}, "
+            "text": f"{FORMS[trace.mode].label}, step {step_scene.step + 1} of {step_scene.steps}, "
             f"layer {layer}, head {head}"
         },
         "annotations": notes,
@@ -73,10 +73,10 @@ def stage(trace: Trace, layer: int, head: int, n: int, *, theme: str = "light") 
         "height": 70 + _ROW * rows,
         "margin": {"l": 40, "r": 12, "t": 40, "b": 20},
         "font": {"color": INK[theme]},
-        "meta": {"sentence": shown.sentence},
+        "meta": {"sentence": step_scene.sentence},
     }
     layout["annotations"].append(
-        _note(html.escape(shown.sentence, quote=False), 0, 0, MUTED[theme])
+        _note(html.escape(step_scene.sentence, quote=False), 0, 0, MUTED[theme])
         | {"xanchor": "left", "yanchor": "top", "yshift": 4}
     )
     return make(traces, layout, theme)

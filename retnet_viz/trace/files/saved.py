@@ -2,8 +2,8 @@
 
 Shapes: L layers, T tokens, H heads, d_k and d_v the widths of a head's keys and values, B the
 tokens of a block: a chunk, or in parallel mode the text. What layer l published as NAME is called
-`layers.l.NAME` in the file. Its blocks of one size are stacked (N, H, B, B), and a last one that is
-shorter is `layers.l.NAME.rest`. The states that were kept are (N, H, d_k, d_v).
+`layers.l.NAME` in the file. Blocks of full size are stacked (N, H, B, B); a shorter last one is
+`layers.l.NAME.rest`. The states are (N, H, d_k, d_v).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from retnet_viz.checkpoints.errors import CheckpointError
 from retnet_viz.checkpoints.files import replaced_file
 from retnet_viz.checkpoints.weights import Weights
 from retnet_viz.model import MODES, RetNet, RetNetConfig
+from retnet_viz.model.language_model import check_text
 from retnet_viz.model.retnet import check_call
 from retnet_viz.trace.passes.capture import LayerRecord
 from retnet_viz.trace.passes.external_tensors import (
     ExternalConfig,
     ExternalTensors,
-    Observed,
+    ObservedModel,
     Vocabulary,
 )
 from retnet_viz.trace.passes.forms import FORMS
-from retnet_viz.trace.passes.full_pass import check_ids
 from retnet_viz.trace.views.observables import Trace
 
 SUFFIX = ".safetensors"
@@ -51,14 +51,14 @@ class TraceFileError(ValueError):
 
 
 @dataclass(frozen=True)
-class About:
-    """What a file says of its trace besides the tensors; the JSON in its header.
+class TraceHeader:
+    """The JSON in the header of a file: what describes a trace besides its tensors.
 
-    config        fields of the RetNetConfig, or of the GivenConfig of tensors without a model
-    of_tensors    which of the two
-    pieces        the texts of all ids, None where they are their numbers
-    first_logits  the token whose logits are the first that were kept
-    stride        of how many states one was kept
+    config        fields of the RetNetConfig, or of the ExternalConfig of tensors without a model
+    of_tensors    whether `config` is an ExternalConfig
+    pieces        the texts of all ids, None where the tokens have no texts
+    first_logits  the first token whose logits were kept
+    stride        every how many steps a state was kept
     keeps_rows, keeps_blocks  as `capture.Record`
     """
 
@@ -80,16 +80,16 @@ class About:
 
     @property
     def step(self) -> int:
-        """B, how many tokens the mode computes at once."""
+        """B, how many tokens the mode computes in one step."""
         return FORMS[self.mode].stride(self.length, self.chunk_size)
 
     @property
     def steps(self) -> int:
-        """How many times it does that."""
+        """How many steps the mode takes."""
         return -(-self.length // self.step)
 
-    def made_config(self) -> RetNetConfig | ExternalConfig:
-        """The config; ConfigError or TypeError where the fields are none."""
+    def parse_config(self) -> RetNetConfig | ExternalConfig:
+        """Build the config; ConfigError or TypeError where the fields are wrong."""
         return (ExternalConfig if self.of_tensors else RetNetConfig).from_dict(self.config)
 
     def rows(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class About:
 
 def save_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
     """Write a trace into a file; see `Trace.save`."""
-    path = _checked_path(path)
+    path = _check_path(path)
     if path.is_dir():
         raise TraceFileError(f"{path} is a folder; name a file to write to")
     record = trace._capture
@@ -113,7 +113,7 @@ def save_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
     is_of_tensors = isinstance(trace.config, ExternalConfig)
     size = trace.config.vocab_size or trace.length  # ids of given tensors are their places
     has_texts = trace.model.tokenizer is not None
-    about = About(
+    header = TraceHeader(
         mode=trace.mode,
         chunk_size=trace.chunk_size,
         ids=trace.ids.tolist(),
@@ -129,71 +129,71 @@ def save_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
     if record.logits.numel():
         tensors["logits"] = record.logits
     for index, layer in enumerate(record.layers):
-        tensors |= {f"layers.{index}.{name}": x for name, x in _of_layer(about, layer)}
+        tensors |= {f"layers.{index}.{name}": x for name, x in _layer_tensors(header, layer)}
     # Copies: layers may share their decay, and a safetensors file holds nothing twice.
     tensors = {
         name: x.cpu().clone(memory_format=torch.contiguous_format) for name, x in tensors.items()
     }
     dtype = trace.q(0).dtype
-    for name, shape in _shapes(about, trace.config):
+    for name, shape in _shapes(header, trace.config):
         _check(path, name, tensors[name], shape, dtype)
         if not bool(torch.isfinite(tensors[name]).all()):
             raise TraceFileError(f"{path}: tensor {name} would hold NaN or infinite values")
-    said = {"format": FORMAT, "version": VERSION, **asdict(about)}
+    content = {"format": FORMAT, "version": VERSION, **asdict(header)}
     with replaced_file(path) as scratch:
-        save_file(tensors, scratch, metadata={"trace": json.dumps(said)})
+        save_file(tensors, scratch, metadata={"trace": json.dumps(content)})
 
 
-def _of_layer(about: About, layer: LayerRecord) -> Iterator[tuple[str, Tensor]]:
-    """All that is kept of a layer, by the names in the file."""
-    for name in about.rows():
-        parts = layer[name]
-        yield name, parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-2)
-    if about.keeps_blocks and about.mode != "recurrent":
-        whole = about.length // about.step
+def _layer_tensors(header: TraceHeader, layer: LayerRecord) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a layer's record, by their names in the file."""
+    for name in header.rows():
+        tensors = layer[name]
+        yield name, tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=-2)
+    if header.keeps_blocks and header.mode != "recurrent":
+        n_full = header.length // header.step
         for name in _BLOCKS:
             blocks = layer[name]
             # All chunks of one length decay alike, and most often share the tensor.
-            stacked = blocks[: min(whole, 1)] if name == "retention.decay" else blocks[:whole]
-            if whole:
-                yield name, torch.stack(list(stacked))
-            if len(blocks) > whole:
-                yield f"{name}{_REST}", blocks[whole]
-    yield _STATES, torch.stack([layer.states[i] for i in range(0, about.steps, about.stride)])
+            full_blocks = blocks[: min(n_full, 1)] if name == "retention.decay" else blocks[:n_full]
+            if n_full:
+                yield name, torch.stack(list(full_blocks))
+            if len(blocks) > n_full:
+                yield f"{name}{_REST}", blocks[n_full]
+    yield _STATES, torch.stack([layer.states[i] for i in range(0, header.steps, header.stride)])
     yield _LAST_STATE, layer.last_state
 
 
 def _shapes(
-    about: About, config: RetNetConfig | ExternalConfig
+    header: TraceHeader, config: RetNetConfig | ExternalConfig
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The name and shape of each tensor in the file."""
-    heads, length, keys, values = config.n_heads, about.length, config.head_dim, config.value_dim
+    heads, length, keys, values = config.n_heads, header.length, config.head_dim, config.value_dim
     yield "gamma", (config.n_layers, heads)
     if config.vocab_size:
-        yield "logits", (length - about.first_logits, config.vocab_size)
+        yield "logits", (length - header.first_logits, config.vocab_size)
     widths = {"retention.q": keys, "retention.k": keys}
     side_by_side = {
         "retention.normed": heads * values,
         "retention.gate": heads * values,
         "layer.output": config.d_model,
     }
-    whole, rest = divmod(length, about.step)
+    n_full, remainder = divmod(length, header.step)
     for index in range(config.n_layers):
         layer = f"layers.{index}."
-        for name in about.rows():
+        for name in header.rows():
             if name in side_by_side:
                 yield layer + name, (length, side_by_side[name])
             else:
                 yield layer + name, (heads, length, widths.get(name, values))
-        if about.keeps_blocks and about.mode != "recurrent":
+        if header.keeps_blocks and header.mode != "recurrent":
             for name in _BLOCKS:
-                count = min(whole, 1) if name == "retention.decay" else whole
+                count = min(n_full, 1) if name == "retention.decay" else n_full
                 if count:
-                    yield layer + name, (count, heads, about.step, about.step)
-                if rest:
-                    yield f"{layer}{name}{_REST}", (heads, rest, rest)
-        kept = -(-about.steps // about.stride)
-        yield layer + _STATES, (kept, heads, keys, values)
+                    yield layer + name, (count, heads, header.step, header.step)
+                if remainder:
+                    yield f"{layer}{name}{_REST}", (heads, remainder, remainder)
+        n_states = -(-header.steps // header.stride)
+        yield layer + _STATES, (n_states, heads, keys, values)
         yield layer + _LAST_STATE, (heads, keys, values)
 
 
@@ -201,22 +201,22 @@ def _shapes(
 
 
 class SavedLayer:
-    """What a file holds of one layer: a `capture.LayerRecord`."""
+    """One layer read from a file: a `capture.LayerRecord`."""
 
-    def __init__(self, about: About, read: Callable[[str], Tensor]) -> None:
-        self.stride = about.stride
-        self.steps = about.steps
+    def __init__(self, header: TraceHeader, read: Callable[[str], Tensor]) -> None:
+        self.stride = header.stride
+        self.steps = header.steps
         self.last_state = read(_LAST_STATE)
         self.states: Mapping[int, Tensor] = dict(
             zip(range(0, self.steps, self.stride), read(_STATES).unbind(), strict=True)
         )
-        self._tensors: dict[str, list[Tensor]] = {name: [read(name)] for name in about.rows()}
-        if about.keeps_blocks and about.mode != "recurrent":
-            whole, rest = divmod(about.length, about.step)
+        self._tensors: dict[str, list[Tensor]] = {name: [read(name)] for name in header.rows()}
+        if header.keeps_blocks and header.mode != "recurrent":
+            n_full, remainder = divmod(header.length, header.step)
             for name in _BLOCKS:
-                blocks = list(read(name).unbind()) if whole else []
-                blocks *= whole if name == "retention.decay" else 1
-                self._tensors[name] = [*blocks, *([read(f"{name}{_REST}")] if rest else [])]
+                blocks = list(read(name).unbind()) if n_full else []
+                blocks *= n_full if name == "retention.decay" else 1
+                self._tensors[name] = [*blocks, *([read(f"{name}{_REST}")] if remainder else [])]
 
     def __getitem__(self, name: str) -> Sequence[Tensor]:
         return self._tensors[name]
@@ -224,7 +224,7 @@ class SavedLayer:
 
 @dataclass(frozen=True)
 class SavedRecord:
-    """What a file holds of a pass: a `capture.Record`."""
+    """A pass read from a file: a `capture.Record`."""
 
     layers: Sequence[LayerRecord]
     logits: Tensor
@@ -238,93 +238,97 @@ class SavedRecord:
 
 def load_trace(path: str | os.PathLike[str], model: RetNet | None = None) -> Trace:
     """The trace in a file; see `Trace.load`."""
-    path = _checked_path(path)
+    path = _check_path(path)
     try:
         weights = Weights([path])
-        about = _about(path, weights.metadata)
-        config = _config(path, about, weights)
-        shapes = dict(_shapes(about, config))
+        header = _read_header(path, weights.metadata)
+        config = _read_config(path, header, weights)
+        shapes = dict(_shapes(header, config))
         _check_names(path, weights, shapes)
-        tensors = _read(path, weights, shapes)
+        tensors = _read_tensors(path, weights, shapes)
     except CheckpointError as error:
         raise TraceFileError(str(error)) from error
     if model is not None:
         tensors = {name: x.to(model.device) for name, x in tensors.items()}
     layers = [
-        SavedLayer(about, partial(_part, tensors, f"layers.{index}."))
+        SavedLayer(header, partial(_tensor, tensors, f"layers.{index}."))
         for index in range(config.n_layers)
     ]
     logits = tensors.get("logits")
     if logits is None:
-        logits = layers[0].last_state.new_empty(about.length, 0)
-    record = SavedRecord(layers, logits, about.first_logits, about.keeps_rows, about.keeps_blocks)
+        logits = layers[0].last_state.new_empty(header.length, 0)
+    record = SavedRecord(
+        layers, logits, header.first_logits, header.keeps_rows, header.keeps_blocks
+    )
     gammas = list(tensors["gamma"].cpu())
-    source: Observed
+    source: ObservedModel
     if model is None:
         q, k, v = ([layer[f"retention.{name}"][0] for layer in layers] for name in "qkv")
-        vocabulary = None if about.pieces is None else Vocabulary(about.pieces)
+        vocabulary = None if header.pieces is None else Vocabulary(header.pieces)
         source = ExternalTensors(q, k, v, gammas, vocabulary)
     else:
         _check_model(path, model, config, gammas, tensors["layers.0.retention.q"].dtype)
         source = model
-    return Trace(source, torch.tensor(about.ids), about.mode, about.chunk_size, record, config)
+    return Trace(source, torch.tensor(header.ids), header.mode, header.chunk_size, record, config)
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str, name: str) -> Tensor:
+def _tensor(tensors: Mapping[str, Tensor], prefix: str, name: str) -> Tensor:
     return tensors[prefix + name]
 
 
-def _about(path: Path, metadata: Mapping[str, str]) -> About:
-    """The checked description in a file's header."""
+def _read_header(path: Path, metadata: Mapping[str, str]) -> TraceHeader:
+    """Read and check the description in a file's header."""
     if "trace" not in metadata:
         raise TraceFileError(f"{path} is not a trace that was saved: its header describes none")
     try:
-        said = json.loads(metadata["trace"])
+        content = json.loads(metadata["trace"])
     except (ValueError, RecursionError) as error:
         raise TraceFileError(f"{path} describes its trace in no readable JSON: {error}") from error
-    if not isinstance(said, dict) or said.pop("format", None) != FORMAT:
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise TraceFileError(f"{path} is not of the format {FORMAT!r}")
-    version = said.pop("version", None)
+    version = content.pop("version", None)
     if version != VERSION:
         raise TraceFileError(f"{path} has version {version!r}; this program reads {VERSION}")
-    names = {field.name for field in fields(About)}
-    if said.keys() != names:
-        wrong = ", ".join(sorted(said.keys() ^ names))
+    names = {field.name for field in fields(TraceHeader)}
+    if content.keys() != names:
+        wrong = ", ".join(sorted(content.keys() ^ names))
         raise TraceFileError(f"{path} describes its trace with missing or unknown fields: {wrong}")
-    about = About(**said)
+    header = TraceHeader(**content)
     checks = {
-        "mode": about.mode in MODES,
-        "ids": _is_list(about.ids, int) and all(0 <= token_id < 2**31 for token_id in about.ids),
-        "config": isinstance(about.config, dict),
-        "pieces": about.pieces is None or _is_list(about.pieces, str),
-        "stride": type(about.stride) is int and about.stride >= 1,
+        "mode": header.mode in MODES,
+        "ids": _is_list(header.ids, int) and all(0 <= token_id < 2**31 for token_id in header.ids),
+        "config": isinstance(header.config, dict),
+        "pieces": header.pieces is None or _is_list(header.pieces, str),
+        "stride": type(header.stride) is int and header.stride >= 1,
         **{
-            name: isinstance(said[name], bool)
+            name: isinstance(content[name], bool)
             for name in ("of_tensors", "keeps_rows", "keeps_blocks")
         },
     }
     for name, is_sound in checks.items():
         if not is_sound:
             raise TraceFileError(f"{path}: {name} of the trace is none that there can be")
-    if type(about.first_logits) is not int or not 0 <= about.first_logits < about.length:
+    if type(header.first_logits) is not int or not 0 <= header.first_logits < header.length:
         raise TraceFileError(f"{path}: first_logits of the trace is none of its tokens")
     try:
-        check_call(torch.tensor([about.ids]), about.mode, about.chunk_size)
+        check_call(torch.tensor([header.ids]), header.mode, header.chunk_size)
     except ValueError as error:
         raise TraceFileError(f"{path}: {error}") from error
-    return about
+    return header
 
 
-def _config(path: Path, about: About, weights: Weights) -> RetNetConfig | ExternalConfig:
-    """The config in a file, of no more layers than it has tensors."""
+def _read_config(
+    path: Path, header: TraceHeader, weights: Weights
+) -> RetNetConfig | ExternalConfig:
+    """Read the config in a file; it may not have more layers than the file has tensors."""
     try:
-        config = about.made_config()
-        count = config.vocab_size or about.length  # ids of given tensors are their places
-        check_ids(torch.tensor(about.ids), count)
+        config = header.parse_config()
+        count = config.vocab_size or header.length  # ids of given tensors are their places
+        check_text(torch.tensor(header.ids), count)
     except (TypeError, ValueError, OverflowError) as error:
         raise TraceFileError(f"{path}: {error}") from error
-    if about.pieces is not None and len(about.pieces) != count:
-        raise TraceFileError(f"{path} has {len(about.pieces)} texts for the {count} ids")
+    if header.pieces is not None and len(header.pieces) != count:
+        raise TraceFileError(f"{path} has {len(header.pieces)} texts for the {count} ids")
     if config.n_layers > len(weights):
         raise TraceFileError(f"{path} holds fewer tensors than its {config.n_layers} layers have")
     return config
@@ -339,8 +343,10 @@ def _check_names(path: Path, weights: Weights, shapes: Mapping[str, tuple[int, .
             raise TraceFileError(f"{path} holds a tensor {name}, which such a trace has not")
 
 
-def _read(path: Path, weights: Weights, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The tensors of a file in memory of their own; its shapes are checked before it is read."""
+def _read_tensors(
+    path: Path, weights: Weights, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
+    """Copy the tensors of a file into memory; their shapes are checked first."""
     for name, shape in shapes.items():
         if weights.shapes[name] != shape:
             raise TraceFileError(
@@ -360,7 +366,7 @@ def _read(path: Path, weights: Weights, shapes: Mapping[str, tuple[int, ...]]) -
 def _check(
     path: Path, name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
-    """Raise TraceFileError where a tensor is not what such a trace has under a name."""
+    """Raise TraceFileError where a tensor has not the shape and dtype of such a trace."""
     if name == "gamma":
         dtype = torch.float64
     elif name.endswith((_STATES, _LAST_STATE)):
@@ -379,7 +385,7 @@ def _check_model(
     gammas: list[Tensor],
     dtype: torch.dtype,
 ) -> None:
-    """Raise TraceFileError where a trace is not of such a model."""
+    """Raise TraceFileError where a trace is of another model."""
     if model.config != config:
         raise TraceFileError(f"{path} holds a trace of another model: its config is {config}")
     if model.dtype != dtype:
@@ -388,7 +394,7 @@ def _check_model(
         raise TraceFileError(f"{path} holds a trace of a model with other gammas")
 
 
-def _checked_path(path: str | os.PathLike[str]) -> Path:
+def _check_path(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix != SUFFIX:
         raise TraceFileError(f"{path} must have a name that ends in {SUFFIX}")

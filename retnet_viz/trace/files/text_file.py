@@ -1,4 +1,4 @@
-"""The text of a file, or a sentence that says why there is none and what to do.
+"""Read the text of a file, or say in a sentence why that fails and what to do.
 
 What is read is bounded: by a limit on the size of the file, before anything is read, and by how
 many bytes of it are decoded.
@@ -36,7 +36,7 @@ _MAY_BEGIN_A_TEXT = {b"GIF8", b"BM", b"RIFF", b"BZh"}
 
 
 class TextFileError(ValueError):
-    """A file whose text cannot be had; the message names the file and says what to do."""
+    """The text of a file cannot be read; the message names the file and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class FileText:
 
 
 def read_text(path: str | Path) -> FileText:
-    """The text of the file at `path`, of which no more is read than is decoded.
+    """The text of the file at `path`; no more bytes are read than are decoded.
 
     UTF-8, or UTF-16 that begins with a byte order mark; line ends become "\\n". Raises
     TextFileError where the file is missing, a folder, no regular file, not readable, larger than
@@ -67,7 +67,7 @@ def read_text(path: str | Path) -> FileText:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         with open(os.open(path, flags), "rb") as file:
             status = os.fstat(file.fileno())
-            _check_kind(path, status.st_mode)  # it may be another one than a moment ago
+            _check_kind(path, status.st_mode)  # the file may have been replaced since
             _check_size(path.name, status.st_size)
             content = file.read(MOST_DECODED + 1) or b""
     except FileNotFoundError as error:
@@ -98,23 +98,23 @@ def decode_text(content: bytes, name: str, size: int) -> FileText:
     cut = len(content) < size
     kind, is_certain = _kind(content)
     if is_certain:
-        raise _no_text(name, kind)
+        raise _not_text_error(name, kind)
     encoding, mark = _encoding(name, content)
     if encoding == "utf-8" and _is_binary(content):
-        raise _no_text(name, kind)
+        raise _not_text_error(name, kind)
     try:
-        # Only where it was cut may it end within a character, which is then left out.
+        # A text that was cut may end within a character, which is then dropped.
         text = codecs.getincrementaldecoder(encoding)().decode(content[mark:], final=not cut)
     except UnicodeDecodeError as error:
         if kind:
-            raise _no_text(name, kind) from error
+            raise _not_text_error(name, kind) from error
         raise TextFileError(
             f"{name} is not valid {'UTF-8' if encoding == 'utf-8' else 'UTF-16'} at byte "
             f"{mark + error.start:,}; save it as UTF-8. A file in another encoding, or in several, "
             "must be converted."
         ) from error
     if encoding != "utf-8" and _is_binary(text.encode("utf-8")):
-        raise _no_text(name, kind)
+        raise _not_text_error(name, kind)
     text = text.removesuffix("\r") if cut else text  # its "\n" may have been cut off
     if not text.strip():
         raise TextFileError(f"{name} holds only white space; choose a file that has text in it.")
@@ -139,7 +139,7 @@ def _check_size(name: str, size: int) -> None:
 
 
 def _kind(content: bytes) -> tuple[str, bool]:
-    """What a file is by its first bytes, "" if unknown, and whether no text begins so."""
+    """The kind of a file by its first bytes, "" if unknown, and whether it cannot be a text."""
     for signature, kind in _SIGNATURES.items():
         if content.startswith(signature):
             return kind, signature not in _MAY_BEGIN_A_TEXT
@@ -147,7 +147,7 @@ def _kind(content: bytes) -> tuple[str, bool]:
 
 
 def _encoding(name: str, content: bytes) -> tuple[str, int]:
-    """The encoding that the byte order mark tells, and how many bytes the mark has."""
+    """The encoding by the byte order mark, and how many bytes the mark has."""
     if content.startswith(codecs.BOM_UTF8):
         return "utf-8", 3
     if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
@@ -160,12 +160,12 @@ def _encoding(name: str, content: bytes) -> tuple[str, int]:
 
 
 def _is_binary(content: bytes) -> bool:
-    """Whether there are bytes, or so many of them, that no text has."""
+    """Whether there are NUL bytes, or more control characters than a text has."""
     controls = len(content) - len(content.translate(None, _CONTROLS))
     return 0 in content or controls > _MOST_CONTROLS * len(content)
 
 
-def _no_text(name: str, kind: str) -> TextFileError:
+def _not_text_error(name: str, kind: str) -> TextFileError:
     if kind:
         return TextFileError(f"{name} is {kind}, not plain text; save its text as UTF-8 first.")
     return TextFileError(

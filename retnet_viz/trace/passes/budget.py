@@ -1,7 +1,7 @@
-"""How much memory an observation will hold, told before it runs.
+"""How much memory an observation will need, computed before it runs.
 
 Shapes: T tokens, H heads, L layers, B the chunk size, d_k and d_v the widths of a head's keys and
-values. What a plane needs is T x T numbers a head; what all else needs grows with T alone.
+values. A plane needs T x T numbers a head; everything else grows with T alone.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import torch
 from retnet_viz.model import CHUNK_SIZE
 from retnet_viz.trace.passes import incremental
 from retnet_viz.trace.passes.capture import state_stride
-from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.external_tensors import ObservedModel
 from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.trace.passes.growable_buffer import with_spare
 from retnet_viz.trace.passes.incremental import RECENT, block_bytes, row_bytes
-from retnet_viz.trace.passes.recompute import whole_steps
+from retnet_viz.trace.passes.recompute import stretch_length
 
 
 class NotEnoughMemory(MemoryError):
     """An observation would hold more than the machine has free; the message says what would not."""
 
 
-def foreseen(
-    model: Observed,
+def live_memory(
+    model: ObservedModel,
     length: int,
     mode: str = "chunkwise",
     chunk_size: int = CHUNK_SIZE,
@@ -41,19 +41,19 @@ def foreseen(
     if length == 0:
         return 0
     if mode == "parallel":
-        return foreseen_once(model, length, mode, chunk_size)
+        return trace_memory(model, length, mode, chunk_size)
     config, item = model.config, _item(model)
     step = FORMS[mode].stride(length, chunk_size)
-    steps, stretch = -(-length // step), min(length, whole_steps(step))
+    steps, stretch = -(-length // step), min(length, stretch_length(step))
     all_rows = row_bytes(model, mode) * length <= incremental.ROW_BUDGET
     blocks = block_bytes(model, step, length)
     stride = 1 << (state_stride(model, steps) - 1).bit_length()
-    kept_logits = length if keep_logits is None else min(length, keep_logits)
+    logit_rows = length if keep_logits is None else min(length, keep_logits)
     return (
         row_bytes(model, mode, all_rows) * with_spare(length)
         + (blocks if blocks <= incremental.BLOCK_BUDGET else 0)
         + min(steps, -(-steps // stride) + RECENT) * _state_bytes(model)
-        + with_spare(kept_logits) * config.vocab_size * item
+        + with_spare(logit_rows) * config.vocab_size * item
         + max(
             4 * _activation_bytes(model, stretch),
             _chunk_at_work(model, min(step, stretch)),
@@ -62,10 +62,10 @@ def foreseen(
     )
 
 
-def foreseen_once(
-    model: Observed, length: int, mode: str = "parallel", chunk_size: int = CHUNK_SIZE
+def trace_memory(
+    model: ObservedModel, length: int, mode: str = "parallel", chunk_size: int = CHUNK_SIZE
 ) -> int:
-    """The same of a `trace` by itself: it keeps all that the pass publishes."""
+    """The same for a `trace`, which keeps everything that the pass publishes."""
     config, item = model.config, _item(model)
     step = min(length, FORMS[mode].stride(length, chunk_size))
     steps = -(-length // step)
@@ -80,23 +80,24 @@ def foreseen_once(
 
 
 def check_memory(
-    needed: int,
-    model: Observed,
+    needed_bytes: int,
+    model: ObservedModel,
     length: int,
     mode: str,
     chunk_size: int,
     available: int | None = None,
 ) -> None:
-    """Raise NotEnoughMemory, with what to do, where `needed` bytes are more than are available.
+    """Raise NotEnoughMemory, with what to do, where `needed_bytes` are more than
+    are available.
 
-    `available` is what the machine has free unless given.
+    `available` is by default what the machine has free.
     """
     if available is None:
         available = available_memory(model.device)
-    if needed <= available:
+    if needed_bytes <= available:
         return
     config = model.config
-    has = f"{_size(needed)}, and this machine has {_size(available)} free"
+    has = f"{_size(needed_bytes)}, and this machine has {_size(available)} free"
     heads = f"{config.n_heads} heads x 2 planes (scores, weights) of"
     if mode == "parallel":
         raise NotEnoughMemory(
@@ -104,7 +105,7 @@ def check_memory(
             f"numbers: {has}. Chunkwise and recurrent mode give the same result in O(T) memory."
         )
     chunk = min(chunk_size, length)
-    if mode == "chunkwise" and 3 * config.n_heads * chunk**2 * _item(model) > needed / 2:
+    if mode == "chunkwise" and 3 * config.n_heads * chunk**2 * _item(model) > needed_bytes / 2:
         raise NotEnoughMemory(
             f"A chunk would need {heads} {chunk:,} x {chunk:,} numbers: {has}. A smaller chunk "
             "size gives the same result in less memory."
@@ -123,36 +124,36 @@ def available_memory(device: torch.device | str = "cpu") -> int:
 
 
 def group_memory(folder: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that are left to a container of its limit; no limit is more than any machine has."""
+    """Bytes that a container may still use; without a limit, more than any machine has."""
     try:
         limit = int((folder / "memory.max").read_text())
-        used = int((folder / "memory.current").read_text())
+        current = int((folder / "memory.current").read_text())
         lines = (folder / "memory.stat").read_text().splitlines()
         files = dict(line.split() for line in lines).get("inactive_file", "0")
     except (OSError, ValueError):  # no such group, or "max"
         return 2**63
-    return limit - used + int(files)  # copies of files make way when memory is short
+    return limit - current + int(files)  # copies of files make way when memory is short
 
 
-def _activation_bytes(model: Observed, tokens: int) -> int:
+def _activation_bytes(model: ObservedModel, tokens: int) -> int:
     """Bytes of one tensor of each width, which a layer makes several of and nobody keeps."""
     config = model.config
     return (config.d_model + config.n_heads * config.value_dim) * tokens * _item(model)
 
 
-def _chunk_at_work(model: Observed, size: int) -> int:
+def _chunk_at_work(model: ObservedModel, size: int) -> int:
     """Bytes of the three planes of one chunk, of which a layer at work holds no more."""
     return 3 * model.config.n_heads * _item(model) * size**2
 
 
-def _state_bytes(model: Observed) -> int:
+def _state_bytes(model: ObservedModel) -> int:
     """Bytes of one state of all layers: float32 at least."""
     config = model.config
     size = config.n_heads * config.head_dim * config.value_dim
     return config.n_layers * size * max(4, _item(model))
 
 
-def _item(model: Observed) -> int:
+def _item(model: ObservedModel) -> int:
     return model.dtype.itemsize
 
 

@@ -1,4 +1,4 @@
-"""What a forward pass published, kept as it was: the very tensors that the pass used."""
+"""What a forward pass published: the very tensors that the pass used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.external_tensors import ObservedModel
 
 # A state per token is d_k * d_v floats per head, by far the largest thing a recurrent pass
 # publishes. Beyond this many bytes every n-th is kept and those between are replayed on demand.
@@ -31,7 +31,7 @@ class LayerRecord(Protocol):
 
     @property
     def steps(self) -> int:
-        """In how many steps the layer was computed."""
+        """How many steps the layer took."""
 
     def __getitem__(self, name: str) -> Sequence[Tensor]:
         """What was published under a name, one item per step or all steps in one."""
@@ -58,10 +58,10 @@ class Record(Protocol):
 
     @property
     def keeps_rows(self) -> bool:
-        """Whether all that the layers published of each token was kept; else it is replayed."""
+        """Whether the layers' tensors of each token were kept; else they are recomputed."""
 
     def check(self) -> None:
-        """Raise RuntimeError where the record is no longer that of the pass."""
+        """Raise RuntimeError where the text has changed since the pass."""
 
 
 class LayerCapture:
@@ -119,7 +119,7 @@ class Capture:
         """Nothing to check: a capture is of one pass for good."""
 
 
-def state_stride(model: Observed, steps: int) -> int:
+def state_stride(model: ObservedModel, steps: int) -> int:
     """Of how many states one is kept, so that those of `steps` steps fit into STATE_BUDGET."""
     config = model.config
     state_bytes = max(4, model.dtype.itemsize)

@@ -1,4 +1,4 @@
-"""Queries, keys and values from any code, in the place of a model: what is retained of them.
+"""Queries, keys and values from any code, in place of a model: retention without projections.
 
 Shapes: L layers, T tokens, H heads, d_k and d_v the widths of a head's keys and values.
 """
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from retnet_viz.checkpoints.weights import FLOATS
 from retnet_viz.model import Output, RetNet, RetNetState
-from retnet_viz.model.checks import check_names, check_whole
+from retnet_viz.model.checks import check_integer, check_names
 from retnet_viz.model.observe import publish
-from retnet_viz.model.position import sharing_decays
+from retnet_viz.model.position import decay_cache
 from retnet_viz.model.retention import CHUNK_SIZE, retain
 from retnet_viz.model.retnet import check_call
 
@@ -33,7 +33,7 @@ class ExternalConfig:
     value_dim: int
 
     def __post_init__(self) -> None:
-        check_whole(self, "n_layers", "n_heads", "head_dim", "value_dim")
+        check_integer(self, "n_layers", "n_heads", "head_dim", "value_dim")
 
     @property
     def d_model(self) -> int:
@@ -70,15 +70,15 @@ class Vocabulary:
 
 
 class ExternalTensors(nn.Module):
-    """Layers whose queries, keys and values are there already: each does retention and no more.
+    """Layers whose queries, keys and values are given: each computes retention and no more.
 
-    To a trace it is what a RetNet is: it runs in any mode, carries a state and publishes what it
+    A trace uses it as it uses a RetNet: it runs in any mode, carries a state and publishes what it
     computes. There is no projection, normalisation, gate or feed-forward: `normed` and a layer's
     output are the heads' outputs side by side, the gate is 1, and no layer reads another's output.
-    The logits are of no token (B, T, 0).
+    The logits are empty: (B, T, 0).
 
     For each layer q and k (H, T, d_k), v (H, T, d_v), of one dtype, and gamma (H,) float64.
-    `tokenizer` gives the tokens' texts, where they have any.
+    `tokenizer` gives the tokens' texts, if they have any.
     """
 
     def __init__(
@@ -102,14 +102,14 @@ class ExternalTensors(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What they hold."""
+        """The number format of the tensors."""
         return self.q[0].dtype
 
     def empty_state(self) -> RetNetState:
         """The state before the first token."""
         return RetNetState([None] * self.config.n_layers)
 
-    @sharing_decays()
+    @decay_cache()
     def forward(
         self,
         ids: Tensor,
@@ -149,19 +149,19 @@ class ExternalTensors(nn.Module):
         return Output(logits, RetNetState(layers, stop))
 
 
-Observed = RetNet | ExternalTensors
+ObservedModel = RetNet | ExternalTensors
 
 
-def given_tensors(
+def make_external_tensors(
     q: Any, k: Any, v: Any, gamma: Any, tokens: Sequence[str] | None = None
 ) -> ExternalTensors:
-    """Copies of tensors, as `Trace.from_tensors` takes them, checked; ValueError as told there."""
-    queries, keys, values = (_layers(*named) for named in (("q", q), ("k", k), ("v", v)))
-    for axis, what in enumerate(("layers", "heads", "tokens")):
+    """Check and copy the tensors of `Trace.from_tensors`; ValueError as there."""
+    queries, keys, values = (_layers(*pair) for pair in (("q", q), ("k", k), ("v", v)))
+    for axis, noun in enumerate(("layers", "heads", "tokens")):
         counts = [x.shape[axis] for x in (queries, keys, values)]
         if len(set(counts)) > 1:
             raise ValueError(
-                f"q, k and v must have equally many {what}, not {counts[0]}, {counts[1]} and "
+                f"q, k and v must have equally many {noun}, not {counts[0]}, {counts[1]} and "
                 f"{counts[2]}; each has the shape (H, T, d), or (L, H, T, d) for L layers"
             )
     if queries.shape[-1] != keys.shape[-1]:
@@ -180,9 +180,9 @@ def given_tensors(
     )
 
 
-def _layers(name: str, given: Any) -> Tensor:
+def _layers(name: str, value: Any) -> Tensor:
     """A copy (L, H, T, d) of one of q, k, v."""
-    tensor = _stacked(name, given)
+    tensor = _to_tensor(name, value)
     if tensor.dtype not in FLOATS:
         raise ValueError(f"{name} must hold floating-point numbers, not {tensor.dtype}")
     shape = tuple(tensor.shape)
@@ -209,9 +209,9 @@ def _layers(name: str, given: Any) -> Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
-def _gammas(given: Any, n_layers: int, n_heads: int) -> Tensor:
+def _gammas(value: Any, n_layers: int, n_heads: int) -> Tensor:
     """(L, H) float64 of a number, of (H,) or of (L, H)."""
-    gamma = _stacked("gamma", given)
+    gamma = _to_tensor("gamma", value)
     if gamma.is_complex() or gamma.dtype == torch.bool:
         raise ValueError(f"gamma must hold numbers, not {gamma.dtype}")
     if tuple(gamma.shape) not in ((), (n_heads,), (1, n_heads), (n_layers, n_heads)):
@@ -241,18 +241,18 @@ def _vocabulary(tokens: Sequence[str] | None, length: int) -> Vocabulary | None:
     return Vocabulary(tokens)
 
 
-def _stacked(name: str, given: Any) -> Tensor:
-    """Whatever holds numbers, as a tensor on the CPU; arrays in a list are stacked."""
-    if isinstance(given, (list, tuple)) and any(hasattr(part, "shape") for part in given):
-        parts = [_stacked(name, part) for part in given]
-        shapes = sorted({tuple(part.shape) for part in parts})
+def _to_tensor(name: str, value: Any) -> Tensor:
+    """Any array of numbers as a tensor on the CPU; a list of arrays is stacked."""
+    if isinstance(value, (list, tuple)) and any(hasattr(item, "shape") for item in value):
+        tensors = [_to_tensor(name, item) for item in value]
+        shapes = sorted({tuple(item.shape) for item in tensors})
         if len(shapes) > 1:
             raise ValueError(f"the layers of {name} have different shapes: {shapes}")
-        return torch.stack(parts)
-    if isinstance(given, Tensor):
-        return given.detach().cpu()
+        return torch.stack(tensors)
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
     try:
-        array = np.asarray(given)
+        array = np.asarray(value)
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is no array of numbers: {error}") from error

@@ -1,4 +1,4 @@
-"""One pass over a whole text: the ids checked, the memory foreseen, all of it captured."""
+"""One pass over a whole text: checks the memory, and captures all tensors."""
 
 from __future__ import annotations
 
@@ -6,40 +6,34 @@ import torch
 from torch import Tensor
 
 from retnet_viz.model import Output, RetNetState
-from retnet_viz.model.observe import overhearing
-from retnet_viz.trace.passes.budget import check_memory, foreseen_once
+from retnet_viz.model.observe import also_listening
+from retnet_viz.trace.passes.budget import check_memory, trace_memory
 from retnet_viz.trace.passes.capture import Capture, state_stride
-from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.external_tensors import ObservedModel
 
 
-def captured(model: Observed, ids: Tensor, mode: str, chunk_size: int) -> Capture:
-    """All that `model` publishes while it reads ids (T,); NotEnoughMemory where it is too much."""
+def capture_pass(model: ObservedModel, ids: Tensor, mode: str, chunk_size: int) -> Capture:
+    """Capture what `model` publishes while it reads ids (T,); NotEnoughMemory if it is too much."""
     call = (model, len(ids), mode, chunk_size)
-    check_memory(foreseen_once(*call), *call)
+    check_memory(trace_memory(*call), *call)
     steps = len(ids) if mode == "recurrent" else -(-len(ids) // chunk_size)
     capture = Capture(state_stride(model, steps))
-    with torch.no_grad(), overhearing(capture):
+    with torch.no_grad(), also_listening(capture):
         forward(model, ids, mode, chunk_size)
     return capture
 
 
-def forward(model: Observed, ids: Tensor, mode: str, chunk_size: int) -> Output[RetNetState]:
+def version_of(model: ObservedModel) -> tuple[object, ...]:
+    """What changes whenever a weight or a decay of the model does."""
+    weights = (
+        (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+        for weight in model.parameters()
+    )
+    return (*weights, *(tuple(gamma.tolist()) for gamma in model.gammas))
+
+
+def forward(model: ObservedModel, ids: Tensor, mode: str, chunk_size: int) -> Output[RetNetState]:
     """The logits of ids (T,), with a batch axis of 1, and the state after them."""
     batch = ids.to(model.device)[None]
     output: Output[RetNetState] = model(batch, mode=mode, chunk_size=chunk_size)
     return output
-
-
-def check_ids(ids: Tensor, vocab_size: int) -> None:
-    """Raise ValueError, with a sentence, on ids that are no text of such a vocabulary."""
-    if not isinstance(ids, Tensor):
-        raise ValueError(f"a text must be a str or a LongTensor of ids, not {type(ids).__name__}")
-    if ids.dim() != 1 or ids.dtype not in (torch.int64, torch.int32):
-        found = f"{ids.dtype} of shape {tuple(ids.shape)}"
-        raise ValueError(f"token ids must be a LongTensor of shape (T,), not {found}")
-    if len(ids) == 0:
-        raise ValueError("the text has no tokens; give at least one character")
-    low, high = int(ids.min()), int(ids.max())
-    if low < 0 or high >= vocab_size:
-        wrong = low if low < 0 else high
-        raise ValueError(f"token id {wrong} is outside the vocabulary 0 .. {vocab_size - 1}")

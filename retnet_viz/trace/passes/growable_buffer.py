@@ -1,16 +1,16 @@
-"""Rows of tensors that are added to, replaced and cut off while a text is edited."""
+"""Rows of tensors that grow, change and shrink while a text is edited."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-SPARE = 4096  # rows, at most, for which a buffer is given room; or an eighth of a longer one
+SPARE = 4096  # spare rows of a new buffer, at most; an eighth of its length where that is more
 
 
 class GrowableBuffer:
-    """Rows along one axis, in a buffer that grows; of many only the last `keep`.
+    """Rows along one axis, in a buffer that grows; with `keep`, only the last `keep` of them.
 
-    They change by a `Draft`. Nothing does before it is committed, which cannot fail.
+    A `Draft` changes them. Nothing changes before its `commit`, which cannot fail.
     """
 
     def __init__(self, axis: int = -2, keep: int | None = None) -> None:
@@ -35,16 +35,16 @@ class GrowableBuffer:
         return 0 if self._keep is None else max(0, length - self._keep)
 
     def draft(self, at: int, length: int) -> Draft:
-        """To be `length` rows: those before `at` as they are, and others from there on."""
+        """A change to `length` rows: those before `at` stay, those from `at` on are new."""
         return Draft(self, at, length)
 
 
 class Draft:
-    """Rows for a `GrowableBuffer`, from one row on, gathered before anything in it changes.
+    """New rows for a `GrowableBuffer`, collected before anything in it changes.
 
-    Where the buffer has no room for them they are written into a new one, next to a copy of what
-    stays; else beside it, to be copied when all are there. Either way each row is held but once
-    more than it was.
+    Where the buffer has no room for them, they are written into a new buffer after a copy of the
+    rows that stay; else into a tensor of their own, which `commit` copies. Either way memory holds
+    each row at most twice.
     """
 
     def __init__(self, rows: GrowableBuffer, at: int, length: int) -> None:
@@ -52,22 +52,22 @@ class Draft:
         self._begin = rows.begin(length)
         self._at = at
         self._length = length
-        self._next = at  # the row that is added next
+        self._next = at  # the next row to add
         self._target: Tensor | None = None
         self._first = 0  # which row stands first in the target
 
-    def add(self, part: Tensor) -> None:
-        """The next rows; those that are not to be kept are left out."""
-        count = part.shape[self._rows._axis]
-        skipped = min(count, max(0, self._begin - self._next))
-        start, self._next = self._next + skipped, self._next + count
+    def add(self, rows: Tensor) -> None:
+        """Add the next rows, except those that the buffer would drop."""
+        count = rows.shape[self._rows._axis]
+        n_skipped = min(count, max(0, self._begin - self._next))
+        start, self._next = self._next + n_skipped, self._next + count
         if start == self._next:
             return
         if self._target is None:
-            self._target = self._room(part)
+            self._target = self._room(rows)
         axis = self._rows._axis
-        place = self._target.narrow(axis, start - self._first, self._next - start)
-        place.copy_(part.narrow(axis, skipped, count - skipped))
+        slot = self._target.narrow(axis, start - self._first, self._next - start)
+        slot.copy_(rows.narrow(axis, n_skipped, count - n_skipped))
 
     def commit(self) -> None:
         """Put the rows in place; all `length` of them must be there."""
@@ -90,23 +90,23 @@ class Draft:
             self._length <= rows.first + rows._data.shape[rows._axis]
         )
 
-    def _room(self, part: Tensor) -> Tensor:
-        """A tensor for the rows to come, shaped as `part` but for their number."""
+    def _room(self, like: Tensor) -> Tensor:
+        """A tensor for the new rows, of the shape of `like` except for their number."""
         rows = self._rows
-        shape = list(part.shape)
+        shape = list(like.shape)
         if self._reuses():
             self._first = max(self._at, self._begin)
             shape[rows._axis] = self._length - self._first
-            return part.new_empty(shape)
+            return like.new_empty(shape)
         self._first = self._begin
         shape[rows._axis] = with_spare(self._length - self._begin)
-        data = part.new_empty(shape)
+        data = like.new_empty(shape)
         if self._begin < self._at and rows._data is not None:
-            kept = rows.slice(self._begin, self._at)
-            data.narrow(rows._axis, 0, self._at - self._begin).copy_(kept)
+            old_rows = rows.slice(self._begin, self._at)
+            data.narrow(rows._axis, 0, self._at - self._begin).copy_(old_rows)
         return data
 
 
 def with_spare(count: int) -> int:
-    """For how many rows a new buffer of `count` has room: appending copies each but a few times."""
+    """The capacity of a new buffer for `count` rows: with it, appending copies each row rarely."""
     return count + min(count, max(SPARE, count // 8))

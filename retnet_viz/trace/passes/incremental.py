@@ -1,4 +1,4 @@
-"""A forward pass that can go on: its tensors in buffers that grow, and states to start again from.
+"""A forward pass that can continue: its tensors in growing buffers, and states to restart from.
 
 Shapes as in `live`: T tokens, H heads, d_k and d_v the widths of a head's keys and values.
 """
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from retnet_viz.model import RetNet, RetNetState
-from retnet_viz.model.observe import overhearing
+from retnet_viz.model.observe import also_listening
 from retnet_viz.trace.passes.capture import Capture, LayerRecord, state_stride
-from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.external_tensors import ObservedModel
 from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.trace.passes.growable_buffer import Draft, GrowableBuffer
-from retnet_viz.trace.passes.recompute import LayerRecompute, whole_steps
+from retnet_viz.trace.passes.recompute import LayerRecompute, stretch_length
 
 Progress = Callable[[int, int], None]
 
@@ -31,14 +31,14 @@ _ROWS = {
     *("retention.q", "retention.k", "retention.v", "retention.output", "retention.normed"),
     *("retention.gate", "retention.inner", "retention.cross", "layer.output"),
 }
-_LEAN_ROWS = {"layer.output"}  # of these all others can be had again
+_LEAN_ROWS = {"layer.output"}  # all others can be recomputed from these
 _BLOCKS = {"retention.scores", "retention.decay", "retention.weights"}
 
 
 class _Layer:
-    """What is kept of one layer: a `LayerRecord` that can be shortened and go on.
+    """The record of one layer: a `LayerRecord` that can be shortened and continued.
 
-    `replay` gives a tensor that is not kept, by its name.
+    `replay` computes a tensor that is not kept, by its name.
     """
 
     def __init__(self, replay: Callable[[str], Tensor]) -> None:
@@ -56,8 +56,8 @@ class _Layer:
             return [self.rows[name].tensor]
         return self.blocks[name] if name in self.blocks else [self._replay(name)]
 
-    def last_kept(self, steps: int) -> int:
-        """The last of the first `steps` steps whose state is kept; -1 if there is none."""
+    def last_state_before(self, steps: int) -> int:
+        """The last step before step `steps` whose state is kept; -1 if there is none."""
         return max(
             (steps - 1) // self.stride * self.stride if steps else -1,
             max((step for step in self.recent if step < steps), default=-1),
@@ -68,7 +68,7 @@ class _Layer:
         return self.recent[step] if step in self.recent else self.states[step]
 
     def shorten(self, steps: int, stride: int) -> None:
-        """Forget the blocks and states from step `steps` on, and those between the strides."""
+        """Drop the blocks and states from step `steps` on, and the states between the strides."""
         for blocks in self.blocks.values():
             del blocks[steps:]
         while self.states and next(reversed(self.states)) >= steps:
@@ -81,7 +81,7 @@ class _Layer:
 
 
 class _LayerRun:
-    """What one layer published in a run, and is to be kept."""
+    """What to keep of one layer's tensors in a run."""
 
     def __init__(self, step: int) -> None:
         self.rows: dict[str, tuple[GrowableBuffer, Draft]] = {}
@@ -94,7 +94,7 @@ class _LayerRun:
 
 @dataclass
 class _Run:
-    """A listener (see model.observe) that gathers what a run over tokens from `start` on adds."""
+    """A listener (see model.observe) that collects what a run over tokens from `start` on adds."""
 
     start: int
     length: int  # of the whole text
@@ -108,7 +108,7 @@ class _Run:
 
     @property
     def names(self) -> set[str]:
-        """What is kept of each token."""
+        """The tensors that are kept for each token."""
         return _ROWS if self.keeps_rows else _LEAN_ROWS
 
     def __call__(self, name: str, tensor: Tensor) -> None:
@@ -127,11 +127,11 @@ class _Run:
             block = tensor if name == "retention.decay" else tensor[0]  # decay has no batch axis
             self.layers[self._layer].blocks.setdefault(name, []).append(block)
 
-    def rows(self, layer: int, name: str, there: GrowableBuffer) -> Draft:
-        """The draft of what is kept of a layer under a name: one of `there` if it is the first."""
+    def rows(self, layer: int, name: str, buffer: GrowableBuffer) -> Draft:
+        """The draft of a layer's rows under a name; the first call makes it from `buffer`."""
         rows = self.layers[layer].rows
         if name not in rows:
-            rows[name] = (there, there.draft(self.start, self.length))
+            rows[name] = (buffer, buffer.draft(self.start, self.length))
         return rows[name][1]
 
     def _keep_state(self, layer: _LayerRun, state: Tensor) -> None:
@@ -144,12 +144,12 @@ class _Run:
 
 
 class IncrementalPass:
-    """A pass in recurrent or chunkwise mode that can go on from the states it keeps.
+    """A pass in recurrent or chunkwise mode that can continue from the states it keeps.
 
-    Of a text whose tokens would need more than ROW_BUDGET the layers' outputs are kept and no more:
-    the rest is replayed, a layer at a time, when it is asked for. So it stays until a run reads
-    the text from its start again and finds it short enough. `ids` are those of the text, kept up
-    to date by whoever calls `run`.
+    Where the tokens of a text would need more than ROW_BUDGET, only the layers' outputs are kept;
+    the rest is recomputed on demand, a layer at a time. This stays so until a run starts again at
+    the first token and the text is short enough. `ids` are those of the text; the caller of `run`
+    keeps them up to date.
     """
 
     def __init__(
@@ -172,7 +172,8 @@ class IncrementalPass:
         chunk_size = self._chunk_size if self._mode == "chunkwise" else REPLAY_CHUNK
         self._replay = LayerRecompute(self._model, chunk_size, self._input)
         self.layers = [
-            _Layer(partial(self._replayed, layer)) for layer in range(self._model.config.n_layers)
+            _Layer(partial(self._replay_tensor, layer))
+            for layer in range(self._model.config.n_layers)
         ]
         self._logits = GrowableBuffer(keep=self._keep_logits)
         self.keeps_blocks = True
@@ -180,7 +181,7 @@ class IncrementalPass:
 
     @property
     def logits(self) -> Tensor:
-        """(kept, vocab), the logits of the last tokens."""
+        """(rows, vocab), the logits of the last tokens."""
         return self._logits.tensor
 
     @property
@@ -190,7 +191,7 @@ class IncrementalPass:
 
     def restart(self, first: int) -> int:
         """The token from which to run so that all tokens from `first` on are run."""
-        return (self.layers[0].last_kept(first // self._step) + 1) * self._step
+        return (self.layers[0].last_state_before(first // self._step) + 1) * self._step
 
     def run(self, ids: Tensor, start: int, progress: Progress | None) -> Callable[[], None]:
         """Read `ids` (n,) from the state before token `start`; the returned function keeps them.
@@ -205,16 +206,16 @@ class IncrementalPass:
         if start:
             step = start // self._step - 1
             state = RetNetState([layer.state(step)[None] for layer in self.layers], start)
-            for layer, part in zip(self.layers, run.layers, strict=True):
-                part.last_state = layer.state(step)
+            for layer, layer_run in zip(self.layers, run.layers, strict=True):
+                layer_run.last_state = layer.state(step)
         device = self._model.device
-        stretch = whole_steps(self._step)
-        for at in range(0, len(ids), stretch):
+        stretch = stretch_length(self._step)
+        for offset in range(0, len(ids), stretch):
             if progress is not None:
-                progress(at, len(ids))
-            part_ids = ids[None, at : at + stretch].to(device)
-            with torch.no_grad(), overhearing(run):
-                output = self._model(part_ids, state, self._mode, self._chunk_size)
+                progress(offset, len(ids))
+            stretch_ids = ids[None, offset : offset + stretch].to(device)
+            with torch.no_grad(), also_listening(run):
+                output = self._model(stretch_ids, state, self._mode, self._chunk_size)
             state = output.state
             del output  # its logits: the next stretch makes as many
         if progress is not None and len(ids):
@@ -234,7 +235,7 @@ class IncrementalPass:
             stride=max(stride, self.layers[0].stride) if start else stride,
             keeps_rows=fits and (self.keeps_rows or start == 0),
             keeps_blocks=blocks_fit and (self.keeps_blocks or start == 0),
-            logits=self._draft_of_logits(start, length),
+            logits=self._draft_logits(start, length),
             layers=[_LayerRun(start // self._step) for _ in self.layers],
         )
         for index, layer in enumerate(self.layers):
@@ -246,54 +247,54 @@ class IncrementalPass:
         run.logits.commit()
         self.keeps_rows, self.keeps_blocks = run.keeps_rows, run.keeps_blocks
         self._replay.forget()
-        for layer, part in zip(self.layers, run.layers, strict=True):
-            for _, draft in part.rows.values():
+        for layer, layer_run in zip(self.layers, run.layers, strict=True):
+            for _, draft in layer_run.rows.values():
                 draft.commit()
-            layer.rows = {name: rows for name, (rows, _) in part.rows.items()}
+            layer.rows = {name: rows for name, (rows, _) in layer_run.rows.items()}
             layer.shorten(run.start // self._step, run.stride)
-            layer.states |= part.states
+            layer.states |= layer_run.states
             layer.recent = {
                 step: state
-                for step, state in (layer.recent | part.recent).items()
+                for step, state in (layer.recent | layer_run.recent).items()
                 if step >= run.steps - RECENT
             }
             layer.steps = run.steps
-            assert part.last_state is not None
-            layer.last_state = part.last_state
+            assert layer_run.last_state is not None
+            layer.last_state = layer_run.last_state
             if not run.keeps_blocks:
                 layer.blocks.clear()
-            for name, blocks in part.blocks.items():
+            for name, blocks in layer_run.blocks.items():
                 layer.blocks.setdefault(name, []).extend(blocks)
 
-    def _draft_of_logits(self, start: int, length: int) -> Draft:
-        """The logits that are kept, with room for those from token `start` on.
+    def _draft_logits(self, start: int, length: int) -> Draft:
+        """A draft of the logits, with room for those from token `start` on.
 
-        A text that got shorter keeps some that were dropped when it was longer: they are made
-        again, from the output of the last layer, which is kept.
+        A text that became shorter needs some logits that were dropped when it was longer: they are
+        computed again from the output of the last layer, which is kept.
         """
-        begin, kept = self._logits.begin(length), self._logits.first
-        if begin >= min(kept, start):
+        begin, first_kept = self._logits.begin(length), self._logits.first
+        if begin >= min(first_kept, start):
             return self._logits.draft(start, length)
         draft = self._logits.draft(begin, length)
-        output = self.layers[-1].rows["layer.output"].slice(begin, min(kept, start))
+        output = self.layers[-1].rows["layer.output"].slice(begin, min(first_kept, start))
         with torch.no_grad():
             draft.add(self._model.head(self._model.norm(output)))
-        if kept < start:
-            draft.add(self._logits.slice(kept, start))
+        if first_kept < start:
+            draft.add(self._logits.slice(first_kept, start))
         return draft
 
     def _input(self, layer: int, start: int, stop: int) -> Tensor:
-        """(stop - start, d), what tokens start .. stop - 1 bring to a layer."""
+        """(stop - start, d), the input of a layer for tokens start .. stop - 1."""
         if layer:
             return self.layers[layer - 1].rows["layer.output"].slice(start, stop)
         return self._model.embed(self._ids.slice(start, stop).to(self._model.device))
 
-    def _replayed(self, layer: int, name: str) -> Tensor:
+    def _replay_tensor(self, layer: int, name: str) -> Tensor:
         return self._replay(layer, name, self._ids.stop)
 
 
-class WholePass:
-    """A pass in parallel mode: it carries no state, so every run is one over the whole text."""
+class ParallelPass:
+    """A pass in parallel mode: without a state to continue from, every run reads the whole text."""
 
     first_logits = 0
     keeps_blocks = True
@@ -305,7 +306,7 @@ class WholePass:
 
     @property
     def layers(self) -> Sequence[LayerRecord]:
-        """What the last run kept, layer by layer."""
+        """The record of the last run, layer by layer."""
         return self._capture.layers
 
     @property
@@ -323,7 +324,7 @@ class WholePass:
         if len(ids):
             if progress is not None:
                 progress(0, len(ids))
-            with torch.no_grad(), overhearing(capture):
+            with torch.no_grad(), also_listening(capture):
                 self._model(ids[None].to(self._model.device), mode="parallel")
             if progress is not None:
                 progress(len(ids), len(ids))
@@ -334,8 +335,8 @@ class WholePass:
         return take_over
 
 
-def row_bytes(model: Observed, mode: str, all_rows: bool = True) -> int:
-    """Bytes that the layers publish of each token, or of those the bytes of their outputs."""
+def row_bytes(model: ObservedModel, mode: str, all_rows: bool = True) -> int:
+    """Bytes that the layers publish for each token; without `all_rows`, of their outputs."""
     config = model.config
     width = config.d_model
     if all_rows:  # q, k; v, the head output, normed and gate, and the parts of a chunk's output
@@ -344,12 +345,12 @@ def row_bytes(model: Observed, mode: str, all_rows: bool = True) -> int:
     return config.n_layers * width * model.dtype.itemsize
 
 
-def block_bytes(model: Observed, chunk_size: int, length: int) -> int:
+def block_bytes(model: ObservedModel, chunk_size: int, length: int) -> int:
     """Bytes of the scores and weights of all chunks and layers, and of the decay that they share.
 
     In parallel mode the text is one chunk.
     """
     config, size = model.config, min(chunk_size, length)
-    whole, rest = divmod(length, size)
-    cells = 2 * config.n_layers * (whole * size**2 + rest**2) + size**2
+    full, remainder = divmod(length, size)
+    cells = 2 * config.n_layers * (full * size**2 + remainder**2) + size**2
     return config.n_heads * cells * model.dtype.itemsize

@@ -3,9 +3,9 @@
 Shapes: T tokens, H heads, d_k and d_v the widths of a head's keys and values, B the chunk size.
 
 What token n is computed from is the state after token n - 1 and token n itself. So a pass that
-kept some states along the text goes on, after an edit at token p, from the last state kept before
-p; what stands before that is as it was. All that is kept grows with T alone: the tensors of each
-token, and as many states as fit into a budget.
+kept some states along the text continues, after an edit at token p, from the last state kept before
+p; everything before that state stays. Memory grows with T alone: the tensors of each token, and as
+many states as fit into a budget.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from retnet_viz.model import CHUNK_SIZE, RetNet
+from retnet_viz.model.language_model import check_text
 from retnet_viz.model.retnet import check_call
-from retnet_viz.trace.passes.budget import check_memory, foreseen
+from retnet_viz.trace.passes.budget import check_memory, live_memory
 from retnet_viz.trace.passes.capture import LayerRecord
-from retnet_viz.trace.passes.full_pass import check_ids
 from retnet_viz.trace.passes.growable_buffer import GrowableBuffer
-from retnet_viz.trace.passes.incremental import IncrementalPass, Progress, WholePass
+from retnet_viz.trace.passes.incremental import IncrementalPass, ParallelPass, Progress
 from retnet_viz.trace.passes.segments import Change, Segments
 from retnet_viz.trace.views.observables import Trace
 
@@ -71,7 +71,7 @@ class Live:
     chunks are those of a fresh pass. Near the end of the text every state is kept, which makes
     appending cost the same at any length. Parallel mode carries no state: each edit runs all.
 
-    An edit that an error or `progress` ends leaves everything as it was. The weights of the model
+    An edit that fails, or that `progress` ends, changes nothing. The weights of the model
     must not change meanwhile, and edits must not run at the same time.
     """
 
@@ -94,11 +94,11 @@ class Live:
         self.mode = mode
         self.chunk_size = chunk_size
         self._keep_logits = keep_logits
-        self._text = Segments(model.tokenizer)
+        self._segments = Segments(model.tokenizer)
         self._ids = GrowableBuffer(axis=-1)
-        self._pass: IncrementalPass | WholePass
+        self._pass: IncrementalPass | ParallelPass
         if mode == "parallel":
-            self._pass = WholePass(model)
+            self._pass = ParallelPass(model)
         else:
             self._pass = IncrementalPass(model, mode, chunk_size, keep_logits, self._ids)
         self.edition = 0  # how many edits changed an id
@@ -120,7 +120,7 @@ class Live:
     @property
     def text(self) -> str:
         """The text as it is."""
-        return self._text.whole
+        return self._segments.text
 
     @property
     def trace(self) -> Trace | None:
@@ -136,9 +136,9 @@ class Live:
         return self._trace
 
     def edit(self, text: str, progress: Progress | None = None) -> Recomputed:
-        """Make `text` the text; what it has in common with the one before is found out.
+        """Replace the text by `text`, and run only what differs.
 
-        As `splice`, but it compares all characters.
+        As `splice`, but it compares all characters to find the difference.
         """
         return self.prepare(text, progress)()
 
@@ -152,11 +152,11 @@ class Live:
         old = self.text
         start = _common_start(old, text)
         end = min(_common_end(old, text), len(old) - start, len(text) - start)
-        return self._prepared(start, len(old) - end, text[start : len(text) - end], progress)
+        return self._prepare_splice(start, len(old) - end, text[start : len(text) - end], progress)
 
     def append(self, text: str, progress: Progress | None = None) -> Recomputed:
         """Add `text` at the end, at a cost that does not depend on the length of what is there."""
-        return self.splice(self._text.length, self._text.length, text, progress)
+        return self.splice(self._segments.length, self._segments.length, text, progress)
 
     def splice(
         self, start: int, stop: int, text: str, progress: Progress | None = None
@@ -169,29 +169,30 @@ class Live:
         NotEnoughMemory where the machine has too little for the run.
         """
         _check_text(text)
-        if not 0 <= start <= stop <= self._text.length:
+        if not 0 <= start <= stop <= self._segments.length:
             raise IndexError(
-                f"characters {start} .. {stop} are not a stretch of a text of {self._text.length}"
+                f"characters {start} .. {stop} are not a stretch of a text of "
+                f"{self._segments.length}"
             )
-        return self._prepared(start, stop, text, progress)()
+        return self._prepare_splice(start, stop, text, progress)()
 
-    def _prepared(
+    def _prepare_splice(
         self, start: int, stop: int, text: str, progress: Progress | None
     ) -> Callable[[], Recomputed]:
         """Run the tokens that a splice changes; the returned function makes the change."""
         number = self._edits
         if start == stop and not text:
             return lambda: Recomputed(0, self.length, 0)
-        change = self._text.splice(start, stop, text, self.length)
+        change = self._segments.splice(start, stop, text, self.length)
         if change.ids:
-            check_ids(torch.tensor(change.ids), self.model.config.vocab_size)
+            check_text(torch.tensor(change.ids), self.model.config.vocab_size)
         tail = self._tail(change)
 
         def accept() -> None:
             if self._edits != number:
                 raise RuntimeError("this edit was prepared for a text that was edited since")
             self._edits += 1
-            self._text.accept(change)
+            self._segments.accept(change)
 
         def accept_characters() -> Recomputed:
             accept()
@@ -220,11 +221,11 @@ class Live:
 
     def _check_memory(self, restart: int, length: int) -> None:
         """Raise NotEnoughMemory where a run from token `restart` on would not fit."""
-        held, needed = (
-            foreseen(self.model, tokens, self.mode, self.chunk_size, self._keep_logits)
+        before, after = (
+            live_memory(self.model, tokens, self.mode, self.chunk_size, self._keep_logits)
             for tokens in (restart, length)
         )
-        check_memory(needed - held, self.model, length, self.mode, self.chunk_size)
+        check_memory(after - before, self.model, length, self.mode, self.chunk_size)
 
     def _tail(self, change: Change) -> tuple[int, Tensor] | None:
         """The first token whose id the change alters, and all ids from there on; None if none."""
@@ -233,16 +234,16 @@ class Live:
         if change.ids == old[: stop - first].tolist():
             return None
         new = torch.cat((torch.tensor(change.ids, dtype=torch.long), old[stop - first :]))
-        shared = min(len(old), len(new))
-        differ = (old[:shared] != new[:shared]).nonzero()
-        same = int(differ[0]) if len(differ) else shared
-        return first + same, new[same:]
+        common = min(len(old), len(new))
+        differ = (old[:common] != new[:common]).nonzero()
+        offset = int(differ[0]) if len(differ) else common
+        return first + offset, new[offset:]
 
 
 class _Record:
     """What a trace reads of a live text, until the next edit."""
 
-    def __init__(self, live: Live, source: IncrementalPass | WholePass) -> None:
+    def __init__(self, live: Live, source: IncrementalPass | ParallelPass) -> None:
         self._live = live
         self._edition = live.edition
         self._source = source

@@ -14,13 +14,13 @@ from retnet_viz.trace.passes.capture import LayerRecord, Record
 
 @dataclass(frozen=True)
 class ObservedLayer:
-    """Layer `index` of the pass that `whole` records, with gamma (H,) float64.
+    """Layer `index` of a recorded pass, with gamma (H,) float64.
 
-    What is derived of a layer is derived from this. Reading it raises RuntimeError where the record
-    is outdated.
+    All derived quantities of a layer are computed from this. Its properties raise RuntimeError
+    where the record is outdated.
     """
 
-    whole: Record
+    pass_record: Record
     index: int
     gamma: Tensor
     mode: str
@@ -29,9 +29,9 @@ class ObservedLayer:
 
     @property
     def record(self) -> LayerRecord:
-        """What was kept of this layer."""
-        self.whole.check()
-        return self.whole.layers[self.index]
+        """The record of this layer."""
+        self.pass_record.check()
+        return self.pass_record.layers[self.index]
 
     @property
     def q(self) -> Tensor:

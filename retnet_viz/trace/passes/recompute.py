@@ -1,4 +1,4 @@
-"""What one layer published, had again from what was given to it.
+"""Computes what one layer published again, from the layer's input.
 
 Shapes: T tokens, H heads, d_k and d_v the widths of a head's keys and values, d that of the model.
 """
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from retnet_viz.model import RetNet
 from retnet_viz.model.observe import listening
-from retnet_viz.model.retnet import Place, RetNetBlock
+from retnet_viz.model.retnet import Positions, RetNetBlock
 
 STRETCH = 2048  # tokens that are read at once, if a chunk is no longer than that
-# A name is had together with those that are hardly ever asked for without it; and the name after
-# which a layer need not go on.
-_TOGETHER = {
-    name: (names, enough)
-    for *names, enough in (
+# Names that are read together are recomputed together. The last name of each row is the one after
+# which the layer can stop.
+_NAME_GROUPS = {
+    name: (names, last_name)
+    for *names, last_name in (
         ("retention.q", "retention.k", "retention.k"),
         ("retention.v", "retention.v"),
         ("retention.output", "retention.output"),
@@ -35,25 +35,25 @@ class LayerRecompute:
     """Runs a layer again in chunkwise form, in stretches as a pass in that mode runs it.
 
     Equal to the last bit to a chunkwise pass that read the whole text at once, and to any pass to
-    rounding; token by token it would take ten times as long. `given(layer, start, stop)` is what
-    the layer was given, (stop - start, d). The tensors of the layer asked for last are kept.
+    rounding; token by token it would take ten times as long. `given(layer, start, stop)` is
+    the input of the layer, (stop - start, d). The tensors of the last layer are cached.
     """
 
     def __init__(
         self,
         model: RetNet,
         chunk_size: int,
-        given: Callable[[int, int, int], Tensor],
+        layer_input: Callable[[int, int, int], Tensor],
     ) -> None:
         self._model = model
         self._chunk_size = chunk_size
-        self._given = given
+        self._layer_input = layer_input
         self.forget()
 
     def forget(self) -> None:
-        """Let go of what was replayed: the text is another one."""
+        """Drop the cached tensors: the text has changed."""
         self._layer = -1
-        self._kept: dict[str, Tensor] = {}
+        self._tensors: dict[str, Tensor] = {}
 
     def __call__(self, layer: int, name: str, length: int) -> Tensor:
         """What a layer published under a name: (T, ...) or (H, T, ...) of the T = `length` tokens.
@@ -63,63 +63,63 @@ class LayerRecompute:
         if layer != self._layer:
             self.forget()
             self._layer = layer
-        if name not in self._kept:
-            self._kept |= self._run(layer, *_TOGETHER[name], length)
-        return self._kept[name]
+        if name not in self._tensors:
+            self._tensors |= self._run(layer, *_NAME_GROUPS[name], length)
+        return self._tensors[name]
 
     def _run(
-        self, layer: int, names: Collection[str], enough: str, length: int
+        self, layer: int, names: Collection[str], last_name: str, length: int
     ) -> dict[str, Tensor]:
         config = self._model.config
         block = self._model.blocks[layer]
         assert isinstance(block, RetNetBlock)
-        gathered = Gathered(names, length, enough)
-        stretch = whole_steps(self._chunk_size)
+        collector = Collector(names, length, last_name)
+        stretch = stretch_length(self._chunk_size)
         for start in range(0, length, stretch):
-            x = self._given(layer, start, min(start + stretch, length))[None]
-            place = Place.of(config, start, x.shape[1], x)
-            with torch.no_grad(), listening(gathered), suppress(Enough):
+            x = self._layer_input(layer, start, min(start + stretch, length))[None]
+            positions = Positions.of(config, start, x.shape[1], x)
+            with torch.no_grad(), listening(collector), suppress(EarlyExit):
                 x = block.retention_input(x)
-                block.retention(x, place, gathered.state, "chunkwise", self._chunk_size)
-        return gathered.tensors
+                block.retention(x, positions, collector.state, "chunkwise", self._chunk_size)
+        return collector.tensors
 
 
-class Enough(Exception):
-    """All that was asked for has been published: what the layer would go on to do is not needed."""
+class EarlyExit(Exception):
+    """All tensors are collected, so the layer need not run to its end."""
 
 
-class Gathered:
-    """A listener (see model.observe) that joins what is published under some names, T rows each.
+class Collector:
+    """A listener (see model.observe) that joins what is published under some names: T rows each.
 
-    `state` is the last state published. After the name `enough` it ends the run with `Enough`.
+    `state` is the last state published. After `last_name` it ends the run with `EarlyExit`.
     """
 
-    def __init__(self, names: Collection[str], length: int, enough: str | None = None) -> None:
+    def __init__(self, names: Collection[str], length: int, last_name: str | None = None) -> None:
         self.tensors: dict[str, Tensor] = {}
         self.state: Tensor | None = None
-        self._filled = dict.fromkeys(names, 0)
+        self._row_counts = dict.fromkeys(names, 0)
         self._length = length
-        self._enough = enough
+        self._last_name = last_name
 
     def __call__(self, name: str, tensor: Tensor) -> None:
-        """Put a published tensor, without its batch axis, after what was published before."""
+        """Append a published tensor, without its batch axis, to the rows before it."""
         if name == "retention.state":
             self.state = tensor
-        if name in self._filled:
+        if name in self._row_counts:
             self._add(name, tensor.detach()[0])
-        if name == self._enough:
-            raise Enough
+        if name == self._last_name:
+            raise EarlyExit
 
-    def _add(self, name: str, part: Tensor) -> None:
+    def _add(self, name: str, rows: Tensor) -> None:
         if name not in self.tensors:
-            shape = list(part.shape)
+            shape = list(rows.shape)
             shape[-2] = self._length
-            self.tensors[name] = part.new_empty(shape)
-        at = self._filled[name]
-        self._filled[name] = at + part.shape[-2]
-        self.tensors[name].narrow(-2, at, part.shape[-2]).copy_(part)
+            self.tensors[name] = rows.new_empty(shape)
+        at = self._row_counts[name]
+        self._row_counts[name] = at + rows.shape[-2]
+        self.tensors[name].narrow(-2, at, rows.shape[-2]).copy_(rows)
 
 
-def whole_steps(step: int) -> int:
-    """Tokens of a stretch that is made of whole steps of so many tokens."""
+def stretch_length(step: int) -> int:
+    """How many tokens a stretch has: a multiple of `step`, about STRETCH."""
     return max(1, STRETCH // step) * step

@@ -1,4 +1,4 @@
-"""A text in pieces, so that an edit is encoded again where it is and nowhere else."""
+"""A text in pieces, so that an edit encodes only the pieces that it touches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEGMENT = 64  # characters, at least, of what the tokenizer is given at once
 
 @dataclass(frozen=True)
 class Change:
-    """Segments `first` .. `stop` - 1 give way to others, made of `ids` in place of `tokens`."""
+    """Segments `first` .. `stop` - 1 are replaced, and the ids of `tokens` by `ids`."""
 
     first: int
     stop: int
@@ -27,10 +27,10 @@ class Change:
 
 
 class Segments:
-    """A text in pieces, cut where the tokenizer can be given each by itself.
+    """A text in pieces that the tokenizer can encode one by one.
 
-    So an edit encodes the pieces that it touches and no more. A cut is certain by the characters
-    on its two sides: it stands while an edit changes neither of them.
+    So an edit encodes only the pieces that it touches. Whether the text may be cut at a place
+    depends on the characters on both sides alone: a cut stays while neither of them changes.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -38,46 +38,46 @@ class Segments:
         self._segments: list[str] = []
         self._starts: list[int] = []
         self._token_starts: list[int] = []
-        self._joined: str | None = ""
+        self._text: str | None = ""
         self.length = 0
 
     @property
-    def whole(self) -> str:
-        """The text, joined when it is first asked for."""
-        if self._joined is None:
-            self._joined = "".join(self._segments)
-        return self._joined
+    def text(self) -> str:
+        """The whole text; the pieces are joined at the first call."""
+        if self._text is None:
+            self._text = "".join(self._segments)
+        return self._text
 
     def splice(self, start: int, stop: int, text: str, n_tokens: int) -> Change:
-        """What changes with `text` in place of characters start .. stop - 1; nothing does yet."""
+        """The change that puts `text` in place of characters start .. stop - 1; see `accept`."""
         first = max(0, bisect_left(self._starts, start) - 1)
         last = bisect_right(self._starts, stop)
         begin, token_begin = self._start(first, n_tokens)
         end, token_end = self._start(last, n_tokens)
         old = "".join(self._segments[first:last])
-        segments = self._cut(old[: start - begin] + text + old[stop - begin :])
-        encoded = [self._tokenizer.encode(segment) for segment in segments]
+        segments = self._split(old[: start - begin] + text + old[stop - begin :])
+        segment_ids = [self._tokenizer.encode(segment) for segment in segments]
         starts = [begin, *accumulate(map(len, segments), initial=begin)][1:]
-        token_starts = [token_begin, *accumulate(map(len, encoded), initial=token_begin)][1:]
-        moved, tokens_moved = starts.pop() - end, token_starts.pop() - token_end
+        token_starts = [token_begin, *accumulate(map(len, segment_ids), initial=token_begin)][1:]
+        shift, token_shift = starts.pop() - end, token_starts.pop() - token_end
         return Change(
             first=first,
             stop=last,
             segments=segments,
-            starts=starts + [place + moved for place in self._starts[last:]],
-            token_starts=token_starts + [n + tokens_moved for n in self._token_starts[last:]],
+            starts=starts + [position + shift for position in self._starts[last:]],
+            token_starts=token_starts + [n + token_shift for n in self._token_starts[last:]],
             tokens=(token_begin, token_end),
-            ids=[token_id for ids in encoded for token_id in ids],
-            length=self.length + moved,
+            ids=[token_id for ids in segment_ids for token_id in ids],
+            length=self.length + shift,
             encoded=sum(map(len, segments)),
         )
 
     def accept(self, change: Change) -> None:
-        """Make a change that `splice` worked out."""
+        """Apply a change that `splice` returned."""
         self._segments[change.first : change.stop] = change.segments
         self._starts[change.first :] = change.starts
         self._token_starts[change.first :] = change.token_starts
-        self._joined = None
+        self._text = None
         self.length = change.length
 
     def _start(self, index: int, n_tokens: int) -> tuple[int, int]:
@@ -85,13 +85,13 @@ class Segments:
             return self._starts[index], self._token_starts[index]
         return self.length, n_tokens
 
-    def _cut(self, text: str) -> list[str]:
+    def _split(self, text: str) -> list[str]:
         segments, start = [], 0
         while start < len(text):
-            # A piece is cut off only where as much is left for the next: none is ever tiny.
-            cut = len(text)
+            # Cut only where enough text is left for the next piece, so that no piece is tiny.
+            end = len(text)
             if len(text) - start >= 2 * SEGMENT:
-                cut = self._tokenizer.next_boundary(text, start + SEGMENT)
-            segments.append(text[start:cut])
-            start = cut
+                end = self._tokenizer.next_boundary(text, start + SEGMENT)
+            segments.append(text[start:end])
+            start = end
         return segments

@@ -1,4 +1,4 @@
-"""One head of a plane, near its diagonal: what of it can be seen, and its cells pooled to pixels.
+"""One head of a plane, near its diagonal: the visible part, and its cells pooled to pixels.
 
 Beyond the `reach`, where ||q_n|| ||k_m|| gamma**(n-m) is under half a step of the colour scale,
 nothing is computed; blocks of columns whose bound is under it are left out.
@@ -25,13 +25,13 @@ PIECE = 2**19  # cells computed at once: 2 MB, which stays in the cache
 BASE = 128  # numbers per token in the base of a pyramid: those of q and k, if d_k is 64
 FINEST_BASE = 8  # tokens per pixel; finer views are cheap to compute
 _SLACK = 1 + 1e-4  # on bounds, for the rounding of float32
-_NOTHING = 1e-30  # smaller magnitudes are not looked for
+_NOTHING = 1e-30  # smaller magnitudes are ignored
 
 Progress = Callable[[int, int], None]
 
 
 class Band:
-    """One head of a plane: its q and k (T, d_k) float32, and what is prepared of them.
+    """One head of a plane: its q and k (T, d_k) float32, and what is computed from them once.
 
     What can be seen lies in a band along the diagonal. It is computed by strips of rows: a strip's
     columns left of its first row a, and the square on the diagonal. To the left,
@@ -43,11 +43,11 @@ class Band:
     def __init__(self, q: Tensor, k: Tensor, gamma: float) -> None:
         self.q, self.k = q, k
         self.length = len(q)
-        self.padded = -(-self.length // STRIP) * STRIP
+        self.padded_length = -(-self.length // STRIP) * STRIP
         self.log_gamma = math.log(gamma)
         self.gamma = torch.tensor([gamma], dtype=torch.float64)
-        # gamma**padded .. gamma**0: ascending, as the columns of a row are.
-        self.powers = self._powers(torch.arange(self.padded, -1, -1))
+        # gamma**padded_length .. gamma**0: ascending, as the columns of a row are.
+        self.powers = self._powers(torch.arange(self.padded_length, -1, -1))
         self.row_decay = self._powers(torch.arange(STRIP))[:, None]
         lag = torch.arange(STRIP)[:, None] - torch.arange(STRIP)
         self.square_decay = self._powers(lag.clamp(min=0)).tril()
@@ -58,7 +58,8 @@ class Band:
         self.largest_k_before: Tensor = torch.cummax(self.k_norm, 0).values
         self.q_strips = _largest(self.q_norm, STRIP)
         self.k_blocks = pad(
-            _largest(self.k_norm, BLOCK), (0, self.padded // BLOCK - -(-self.length // BLOCK))
+            _largest(self.k_norm, BLOCK),
+            (0, self.padded_length // BLOCK - -(-self.length // BLOCK)),
         )
         self._reach: dict[float, int | None] = {}
         self._cells: dict[float, int] = {}
@@ -112,8 +113,8 @@ class Band:
 
         The columns lie left of the strip; a block's last one is the nearest.
         """
-        place = self.padded - row  # of column 0's power in self.powers
-        powers = self.powers[place + start + BLOCK - 1 : place + stop : BLOCK]
+        offset = self.padded_length - row  # of column 0's power in self.powers
+        powers = self.powers[offset + start + BLOCK - 1 : offset + stop : BLOCK]
         blocks = self.k_blocks[start // BLOCK : stop // BLOCK]
         return blocks * powers * self.q_strips[row // STRIP]
 
@@ -124,10 +125,10 @@ class Band:
             return self.length * width
         if threshold not in self._cells:
             blocks = 0
-            for row in range(0, self.padded, STRIP):
+            for row in range(0, self.padded_length, STRIP):
                 bounds = self._block_bounds(row, self._start(row, threshold), row)
                 blocks += int((bounds >= threshold).sum())
-            self._cells[threshold] = blocks * STRIP * BLOCK + self.padded * STRIP
+            self._cells[threshold] = blocks * STRIP * BLOCK + self.padded_length * STRIP
         return self._cells[threshold]
 
     # -- cells, pooled to pixels --------------------------------------------------------------
@@ -138,33 +139,33 @@ class Band:
         rows, cols = (_stretch(x, row, row + STRIP) for x in (self.q, self.k))
         return pool((rows @ interleave(cols, pixel).mT) * decay, pixel)
 
-    def _left(
+    def _left_columns(
         self, row: int, start: int, stop: int, pixel: int, threshold: float
     ) -> tuple[Tensor, float]:
         """(STRIP / pixel, (stop - start) / pixel), columns start .. stop, which end before `row`.
 
-        Blocks whose bound is under the threshold are left out (0). Also gives the largest bound of
-        those. start and stop are multiples of BLOCK.
+        Blocks whose bound is under the threshold are left out (0); the largest bound of those is
+        the second result. start and stop are multiples of BLOCK.
         """
         bounds = self._block_bounds(row, start, stop)
-        kept = (bounds >= threshold).nonzero()[:, 0]
+        blocks = (bounds >= threshold).nonzero()[:, 0]
         values = torch.zeros(STRIP // pixel, len(bounds), BLOCK // pixel)
-        if len(kept):
-            first, last = int(kept[0]), int(kept[-1])
-            if last - first < 1.5 * len(kept):  # computing a few more is cheaper than picking
-                chosen: slice | Tensor = slice(first, last + 1)
+        if len(blocks):
+            first, last = int(blocks[0]), int(blocks[-1])
+            if last - first < 1.5 * len(blocks):  # computing a few more is cheaper than picking
+                selection: slice | Tensor = slice(first, last + 1)
             else:
-                chosen = kept
-            place = self.padded - row
-            powers = self.powers[place + start : place + stop, None]
+                selection = blocks
+            offset = self.padded_length - row
+            powers = self.powers[offset + start : offset + stop, None]
             cols, powers = (
-                x.unflatten(0, (-1, BLOCK))[chosen].flatten(0, 1)
+                x.unflatten(0, (-1, BLOCK))[selection].flatten(0, 1)
                 for x in (self.k[start:stop], powers)
             )
             rows = _stretch(self.q, row, row + STRIP) * self.row_decay
-            pooled = pool(rows @ interleave(cols, pixel, powers).mT, pixel)
-            values[:, chosen] = pooled.unflatten(1, (-1, BLOCK // pixel))
-            bounds[chosen] = 0
+            pixels = pool(rows @ interleave(cols, pixel, powers).mT, pixel)
+            values[:, selection] = pixels.unflatten(1, (-1, BLOCK // pixel))
+            bounds[selection] = 0
         return values.flatten(1), bounds.max().item()
 
     def tile(self, i: int, j: int, pixel: int, threshold: float) -> tuple[Tensor, float]:
@@ -173,19 +174,19 @@ class Band:
         Pixels above the diagonal and beyond the text are 0; `pixel` divides BLOCK.
         """
         values = torch.zeros(TILE, TILE)
-        skipped = 0.0
+        skipped_bound = 0.0
         top, first, side = i * TILE * pixel, j * TILE * pixel, TILE * pixel
-        for row in range(top, min(top + side, self.padded), STRIP):
+        for row in range(top, min(top + side, self.padded_length), STRIP):
             band = values[(row - top) // pixel : (row - top + STRIP) // pixel]
             begin, end = max(first, self._start(row, threshold)), min(first + side, row)
             for start, stop in _pieces(begin, end):
-                part, left_out = self._left(row, start, stop, pixel, threshold)
+                part, part_bound = self._left_columns(row, start, stop, pixel, threshold)
                 band[:, (start - first) // pixel : (stop - first) // pixel] = part
-                skipped = max(skipped, left_out)
+                skipped_bound = max(skipped_bound, part_bound)
             if first <= row < first + side:
                 part = self._square(row, pixel)
                 band[:, (row - first) // pixel : (row - first + STRIP) // pixel] = part
-        return values, skipped
+        return values, skipped_bound
 
     def ceilings(self, window: Window) -> Tensor:
         """(rows, cols), for each pixel a bound of the magnitudes of its cells."""
@@ -201,10 +202,10 @@ class Band:
     def near_peak(self) -> float:
         """The largest magnitude in the squares on the diagonal: a lower bound of the peak."""
         if self._near_peak is None:
-            found = 0.0
-            for row in range(0, self.padded, STRIP):
-                found = max(found, magnitude(self._square(row, 1)))
-            self._near_peak = found
+            largest = 0.0
+            for row in range(0, self.padded_length, STRIP):
+                largest = max(largest, magnitude(self._square(row, 1)))
+            self._near_peak = largest
         return self._near_peak
 
     def cells_to_peak(self) -> int:
@@ -214,59 +215,58 @@ class Band:
     def peak(self, progress: Progress | None = None) -> float:
         """The largest magnitude of all cells.
 
-        A block is left out if its bound is under the largest magnitude found so far. That is at
-        most the peak, so that no cell left out is the peak: what is found in the end is. The
-        squares on the diagonal go first, since the largest cells are usually near it; then few
-        blocks are left.
+        A block is left out if its bound is under the largest magnitude so far. That is at most the
+        peak, so no cell of that block can be the peak. The squares on the diagonal go first: the
+        largest cells are usually near it, and then few blocks remain.
         """
         if self._peak is None:
-            found = self.near_peak()
-            for row in range(0, self.padded, STRIP):
+            largest = self.near_peak()
+            for row in range(0, self.padded_length, STRIP):
                 if progress is not None:
                     progress(row, self.length)
                 # From the first value found: to look at more bounds costs less than to search for
                 # the reach again.
                 begin = self._start(row, max(self.near_peak(), _NOTHING))
                 for start, stop in _pieces(begin, row):
-                    part, _ = self._left(row, start, stop, BLOCK, max(found, _NOTHING))
-                    found = max(found, magnitude(part))
-            self._peak = found
+                    part, _ = self._left_columns(row, start, stop, BLOCK, max(largest, _NOTHING))
+                    largest = max(largest, magnitude(part))
+            self._peak = largest
         return self._peak
 
     # -- the pyramid --------------------------------------------------------------------------
 
     def pyramid(self, threshold: float, progress: Progress | None = None) -> Pyramid:
-        """The pyramid of all cells that may come up to the threshold; kept, and used for higher."""
+        """The pyramid of all cells that may reach the threshold; cached for higher ones too."""
         if self._pyramid is None or self._pyramid.threshold > threshold:
             self._pyramid = self._build(threshold, progress)
         return self._pyramid
 
     def _build(self, threshold: float, progress: Progress | None) -> Pyramid:
         pixel = self.base(threshold)
-        side, per_strip, margin = self.padded // pixel, STRIP // pixel, BLOCK // pixel
-        reach = self.reach(threshold) or self.padded
+        side, per_strip, margin = self.padded_length // pixel, STRIP // pixel, BLOCK // pixel
+        reach = self.reach(threshold) or self.padded_length
         width = min(side - 1, (reach + pixel - 2) // pixel)
         band = torch.zeros(side, width + 1)
-        skipped = 0.0
-        for row in range(0, self.padded, STRIP):
+        skipped_bound = 0.0
+        for row in range(0, self.padded_length, STRIP):
             if progress is not None:
                 progress(row, self.length)
             strip = torch.zeros(per_strip, margin + width + per_strip)
             first = row // pixel - width - margin  # the strip's first column, pixels
             for start, stop in _pieces(self._start(row, threshold), row):
-                part, left_out = self._left(row, start, stop, pixel, threshold)
+                part, part_bound = self._left_columns(row, start, stop, pixel, threshold)
                 strip[:, start // pixel - first : stop // pixel - first] = part
-                skipped = max(skipped, left_out)
+                skipped_bound = max(skipped_bound, part_bound)
             strip[:, row // pixel - first :] = self._square(row, pixel)
             # Each row of pixels one further to the right: from columns J to diagonals I - J.
             band[row // pixel : row // pixel + per_strip] = strip.as_strided(
                 (per_strip, width + 1), (strip.shape[1] + 1, 1), margin
             )
-        return Pyramid(threshold, pixel, band, skipped)
+        return Pyramid(threshold, pixel, band, skipped_bound)
 
 
 def _largest(values: Tensor, size: int) -> Tensor:
-    """The largest of each `size` values, which are not negative."""
+    """The largest of each `size` values; the values are not negative."""
     largest: Tensor = pad(values, (0, -len(values) % size)).unflatten(0, (-1, size)).amax(1)
     return largest
 
@@ -278,11 +278,11 @@ def _stretch(x: Tensor, start: int, stop: int) -> Tensor:
 
 
 def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
-    """start .. stop - 1 in stretches of columns that a strip can be computed for at once."""
+    """Split columns start .. stop - 1 into stretches that a strip can compute at once."""
     size = PIECE // STRIP
     return [(first, min(first + size, stop)) for first in range(start, stop, size)]
 
 
 def round_down(threshold: float) -> float:
-    """To a power of two, so that what is kept serves while a limit is changed little by little."""
+    """Round to a power of two, so that the cache stays valid while a limit changes a little."""
     return 2.0 ** math.floor(math.log2(threshold))

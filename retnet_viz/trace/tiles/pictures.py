@@ -94,8 +94,8 @@ class Plane:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, not {kind!r}")
         if q.dim() != 3 or q.shape != k.shape or 0 in q.shape:
-            found = f"{tuple(q.shape)} and {tuple(k.shape)}"
-            raise ValueError(f"q and k must both have the shape (H, T, d_k), not {found}")
+            shapes = f"{tuple(q.shape)} and {tuple(k.shape)}"
+            raise ValueError(f"q and k must both have the shape (H, T, d_k), not {shapes}")
         if gamma.shape != q.shape[:1] or not bool(((gamma > 0) & (gamma <= 1)).all()):
             raise ValueError("gamma must hold one number in (0, 1] for each head")
         self.kind = kind
@@ -114,7 +114,7 @@ class Plane:
         resolution: float = RESOLUTION,
         progress: Progress | None = None,
     ) -> None:
-        """Compute once what all views of a head with this limit need. Does nothing the next time.
+        """Compute once what all views of a head with this limit need. A second call does nothing.
 
         `progress(done, total)` is called now and then. What it raises ends the preparation, which
         leaves the plane as it was.
@@ -124,20 +124,20 @@ class Plane:
             return
         band, steps = self._band(head), 0 if limit is not None else self.length
 
-        def searching(done: int, _: int) -> None:
+        def report_search(done: int, _: int) -> None:
             if progress is not None:
                 progress(done, steps + self.length)
 
-        def building(done: int, total: int) -> None:
-            searching(steps + done, total)
+        def report_build(done: int, total: int) -> None:
+            report_search(steps + done, total)
 
-        limit = self.limit(head, searching) if limit is None else _positive("limit", limit)
+        limit = self.limit(head, report_search) if limit is None else _positive("limit", limit)
         threshold = round_down(limit * _positive("resolution", resolution))
         if band.cells(threshold) <= self.max_cells:
-            band.pyramid(threshold, building)
+            band.pyramid(threshold, report_build)
 
     def peak(self, head: int, progress: Progress | None = None) -> float:
-        """The largest magnitude of a head in the whole text, exact; found once.
+        """The largest magnitude of a head in the whole text, exact; computed once.
 
         Where the plane does not decay this computes all T**2 / 2 cells. `progress` as in `prepare`.
         """
@@ -173,8 +173,8 @@ class Plane:
         if self.kind != "scores":
             gamma = self.gamma[head : head + 1]
             magnitudes *= decay_matrix(gamma, n, m, magnitudes.dtype)[0]
-        place = int(magnitudes.masked_fill(n[:, None] < m, -1).argmax())
-        return rows[place // len(cols)], cols[place % len(cols)]
+        index = int(magnitudes.masked_fill(n[:, None] < m, -1).argmax())
+        return rows[index // len(cols)], cols[index % len(cols)]
 
     def cell(self, head: int, n: int, m: int) -> Cell:
         """The cell with which token n reads token m, taken apart. For m > n its weight is 0."""
@@ -231,53 +231,53 @@ class Plane:
             range(pixels.start * pixel, min(pixels.stop * pixel, self.length))
             for pixels in (window.rows, window.cols)
         )
-        used = self.limit(head) if limit is None else _positive("limit", limit)
+        limit = self.limit(head) if limit is None else _positive("limit", limit)
         if self.kind == "decay":
             values, peak = window.finish(window.decay(self.gamma[head].item()), None)
-            return View(values, rows, cols, pixel, used, None, 0.0, peak, True)
-        threshold = used * _positive("resolution", resolution)
+            return View(values, rows, cols, pixel, limit, None, 0.0, peak, True)
+        threshold = limit * _positive("resolution", resolution)
         lower = round_down(threshold)
         band = self._band(head)
         reach = band.reach(threshold)
-        exact, few = True, band.cells(lower) <= self.max_cells
-        if few and pixel >= band.base(lower):
-            values, skipped = band.pyramid(lower).read(window)
-        elif few or (pixel <= BLOCK and window.cells(reach, self.length) <= self.max_view_cells):
-            values, skipped = self._tiled(head, window, lower)
+        exact, fits = True, band.cells(lower) <= self.max_cells
+        if fits and pixel >= band.base(lower):
+            values, skipped_bound = band.pyramid(lower).read(window)
+        elif fits or (pixel <= BLOCK and window.cells(reach, self.length) <= self.max_view_cells):
+            values, skipped_bound = self._assemble(head, window, lower)
         else:
-            values, skipped, exact = band.ceilings(window), 0.0, False
+            values, skipped_bound, exact = band.ceilings(window), 0.0, False
         values, peak = window.finish(values, reach)
-        bound = max(skipped, band.tail(reach) if reach is not None else 0.0)
-        return View(values, rows, cols, pixel, used, reach, bound, peak, exact)
+        bound = max(skipped_bound, band.tail(reach) if reach is not None else 0.0)
+        return View(values, rows, cols, pixel, limit, reach, bound, peak, exact)
 
-    def _tiled(self, head: int, window: Window, threshold: float) -> tuple[Tensor, float]:
-        """A window put together of tiles, new ones and kept ones; and what they left out."""
+    def _assemble(self, head: int, window: Window, threshold: float) -> tuple[Tensor, float]:
+        """Assemble a window from cached and new tiles; also gives the largest bound left out."""
         reach = self._band(head).reach(threshold)
         values = torch.zeros(len(window.rows), len(window.cols))
-        skipped = 0.0
+        skipped_bound = 0.0
         for i in range(window.rows.start // TILE, (window.rows.stop - 1) // TILE + 1):
             for j in range(window.cols.start // TILE, (window.cols.stop - 1) // TILE + 1):
                 nearest = ((i - j) * TILE - TILE + 1) * window.pixel + 1 - window.pixel
                 if i < j or (reach is not None and nearest >= reach):
                     continue
-                tile, left_out = self._tile(head, i, j, window.pixel, threshold)
+                tile, tile_bound = self._tile(head, i, j, window.pixel, threshold)
                 to_rows, from_rows = _overlap(window.rows, i * TILE)
                 to_cols, from_cols = _overlap(window.cols, j * TILE)
                 values[to_rows, to_cols] = tile[from_rows, from_cols]
-                skipped = max(skipped, left_out)
-        return values, skipped
+                skipped_bound = max(skipped_bound, tile_bound)
+        return values, skipped_bound
 
     def _tile(
         self, head: int, i: int, j: int, pixel: int, threshold: float
     ) -> tuple[Tensor, float]:
         key = (head, i, j, pixel, threshold)
-        made = self._tiles.pop(key, None)
-        if made is None:
-            made = self._band(head).tile(i, j, pixel, threshold)
-        self._tiles[key] = made  # the last one used stands last
+        tile = self._tiles.pop(key, None)
+        if tile is None:
+            tile = self._band(head).tile(i, j, pixel, threshold)
+        self._tiles[key] = tile  # the most recently used stands last
         while len(self._tiles) > TILES_KEPT:
             del self._tiles[next(iter(self._tiles))]
-        return made
+        return tile
 
     def _band(self, head: int) -> Band:
         if head not in self._bands:

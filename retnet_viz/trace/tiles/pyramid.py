@@ -21,23 +21,23 @@ class Pyramid:
     row I is pixel (I, I + c - width). Slots before the first pixel of a row are never read.
     """
 
-    def __init__(self, threshold: float, pixel: int, base: Tensor, skipped: float) -> None:
+    def __init__(self, threshold: float, pixel: int, base: Tensor, skipped_bound: float) -> None:
         self.threshold = threshold
-        self.skipped = skipped
+        self.skipped_bound = skipped_bound
         self.levels = {pixel: base}  # rows of memory without gaps, which `read` relies on
         while len(base) > 1:
             pixel, base = 2 * pixel, _halve(base)
             self.levels[pixel] = base = base.contiguous()
 
     def read(self, window: Window) -> tuple[Tensor, float]:
-        """The window's pixels; above the diagonal and beyond the reach anything may stand."""
+        """The window's pixels; those above the diagonal and beyond the reach are undefined."""
         level = self.levels[window.pixel]
         side, width = len(level), level.shape[1] - 1
         # With this stride (I, J) stands where the level has it. Pixels off the band show others'
         # slots, but none outside the level.
         plane = level.as_strided((side, side), (width, 1), width)
         rows, cols = (slice(pixels.start, pixels.stop) for pixels in (window.rows, window.cols))
-        return plane[rows, cols].clone(), self.skipped
+        return plane[rows, cols].clone(), self.skipped_bound
 
 
 def _halve(level: Tensor) -> Tensor:
@@ -51,14 +51,14 @@ def _halve(level: Tensor) -> Tensor:
     wide = pad(level, (2 * width + 1 - last, 1, 0, side % 2))  # diagonals 2 * width + 1 .. -1
     even, odd = wide[0::2], wide[1::2]
     stop = 2 * width + 2
-    parts = (even[:, 1:stop:2], even[:, 2 : stop + 1 : 2], odd[:, 0:stop:2], odd[:, 1:stop:2])
-    high = torch.maximum(torch.maximum(*parts[:2]), torch.maximum(*parts[2:]))
-    low = torch.minimum(torch.minimum(*parts[:2]), torch.minimum(*parts[2:]))
+    quarters = (even[:, 1:stop:2], even[:, 2 : stop + 1 : 2], odd[:, 0:stop:2], odd[:, 1:stop:2])
+    high = torch.maximum(torch.maximum(*quarters[:2]), torch.maximum(*quarters[2:]))
+    low = torch.minimum(torch.minimum(*quarters[:2]), torch.minimum(*quarters[2:]))
     return _larger(high, low)
 
 
 def interleave(cols: Tensor, pixel: int, factor: Tensor | None = None) -> Tensor:
-    """cols (C, x), times factor (C, 1), in the order that `pool` wants: first of each pixel, ...
+    """cols (C, x), times factor (C, 1), in the order that `pool` needs: first of each pixel, ...
 
     Pixels are then pooled along whole rows of memory and not in steps of a few numbers.
     """
@@ -66,9 +66,9 @@ def interleave(cols: Tensor, pixel: int, factor: Tensor | None = None) -> Tensor
     if factor is None:
         return cols.reshape(-1, cols.shape[-1])
     # Without `out` the product would keep the order of memory that `cols` has.
-    ordered = cols.new_empty(cols.shape)
-    torch.mul(cols, factor.unflatten(0, (-1, pixel)).transpose(0, 1), out=ordered)
-    return ordered.flatten(0, 1)
+    product = cols.new_empty(cols.shape)
+    torch.mul(cols, factor.unflatten(0, (-1, pixel)).transpose(0, 1), out=product)
+    return product.flatten(0, 1)
 
 
 def pool(cells: Tensor, pixel: int) -> Tensor:
@@ -85,5 +85,5 @@ def pool(cells: Tensor, pixel: int) -> Tensor:
 
 
 def _larger(high: Tensor, low: Tensor) -> Tensor:
-    """Whichever is larger in magnitude, where high >= low; high if equal."""
+    """The one of larger magnitude, where high >= low; high if equal."""
     return torch.maximum(high, -low).copysign_(high + low)  # several times as fast as where()

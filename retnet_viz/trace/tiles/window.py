@@ -1,4 +1,4 @@
-"""The pixels of a picture of a plane, and what is known of them without computing a cell."""
+"""The pixels of a picture of a plane, and their bounds, which need no cell."""
 
 from __future__ import annotations
 

@@ -32,13 +32,13 @@ class Agreement:
         return max(*self.logits.values(), *self.outputs.values())
 
 
-def compared(trace: Trace, others: dict[str, Trace]) -> Agreement:
-    """How far a trace is from those of the same text in other modes."""
+def compare_traces(trace: Trace, others: dict[str, Trace]) -> Agreement:
+    """Compare a trace with those of the same text in other modes."""
     has_model = not isinstance(trace.model, ExternalTensors)
 
-    def outputs(found: Trace) -> list[Tensor]:
-        read = found.output if has_model else found.head_output
-        return [read(layer) for layer in range(found.n_layers)]
+    def outputs(source: Trace) -> list[Tensor]:
+        accessor = source.output if has_model else source.head_output
+        return [accessor(layer) for layer in range(source.n_layers)]
 
     own = outputs(trace)
     return Agreement(

@@ -11,19 +11,19 @@ from torch import Tensor
 from retnet_viz.model.observe import listening
 from retnet_viz.model.retention import chunkwise
 from retnet_viz.trace.passes.observed_layer import ObservedLayer
-from retnet_viz.trace.passes.recompute import Gathered
+from retnet_viz.trace.passes.recompute import Collector
 
 _PARTS = ("retention.inner", "retention.cross")
 
 
 class ChunkParts:
-    """The parts of the layers of one trace, (H, T, d_v) each, kept once they were made.
+    """A cache of the parts of a trace's layers, (H, T, d_v) each.
 
-    Of a mode that has no chunks, those of one layer: they are two of the largest tensors.
+    In a mode without chunks it holds one layer's parts only, because they are large.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, int], Tensor] = {}
+        self._parts: dict[tuple[str, int], Tensor] = {}
 
     def of(self, layer: ObservedLayer, name: str) -> Tensor:
         """The part that is published as `name`."""
@@ -31,13 +31,13 @@ class ChunkParts:
             parts = layer.record[name]
             if len(parts) == 1:
                 return parts[0]
-            if (name, layer.index) not in self._kept:
-                self._kept[name, layer.index] = torch.cat(list(parts), dim=-2)
-        elif (name, layer.index) not in self._kept:
-            self._kept.clear()
-            gathered = Gathered(_PARTS, layer.length)
+            if (name, layer.index) not in self._parts:
+                self._parts[name, layer.index] = torch.cat(list(parts), dim=-2)
+        elif (name, layer.index) not in self._parts:
+            self._parts.clear()
+            collector = Collector(_PARTS, layer.length)
             q, k, v = (x[None] for x in (layer.q, layer.k, layer.v))
-            with torch.no_grad(), listening(gathered):
+            with torch.no_grad(), listening(collector):
                 chunkwise(q, k, v, layer.gamma, None, layer.chunk_size)
-            self._kept |= {(part, layer.index): made for part, made in gathered.tensors.items()}
-        return self._kept[name, layer.index]
+            self._parts |= {(part, layer.index): x for part, x in collector.tensors.items()}
+        return self._parts[name, layer.index]

@@ -1,4 +1,4 @@
-"""Curves over long texts, thinned out to what a picture can show."""
+"""Curves over long texts, reduced to the points that a picture can show."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def decimate(values: Tensor, width: int) -> tuple[Tensor, Tensor]:
     highest = buckets.masked_fill(gaps, -math.inf).argmax(1)
     first = gaps.int().argmax(1)  # 0 where there is no gap
     last = torch.full_like(first, size - 1)
-    chosen = torch.stack((first, lowest, highest, last), dim=1) + starts[:, None]
-    positions = chosen.clamp(max=length - 1).unique()
+    points = torch.stack((first, lowest, highest, last), dim=1) + starts[:, None]
+    positions = points.clamp(max=length - 1).unique()
     return positions, values[positions]

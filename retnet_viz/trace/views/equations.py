@@ -122,14 +122,14 @@ def terms(trace: Trace, layer: int, head: int, n: int) -> Terms:
 
 
 def _parallel(trace: Trace, layer: int, head: int, n: int) -> ParallelTerms:
-    row, read = slice(n, n + 1), slice(0, n + 1)
+    row, cols = slice(n, n + 1), slice(0, n + 1)
     return ParallelTerms(
         n=n,
         gamma=trace.gamma(layer)[head].item(),
-        scores=trace.scores(layer, row, read)[head, 0],
-        decay=trace.decay(layer, row, read)[head, 0],
-        weights=trace.retention(layer, row, read)[head, 0],
-        values=trace.v(layer)[head, read],
+        scores=trace.scores(layer, row, cols)[head, 0],
+        decay=trace.decay(layer, row, cols)[head, 0],
+        weights=trace.retention(layer, row, cols)[head, 0],
+        values=trace.v(layer)[head, cols],
         output=trace.head_output(layer)[head, n],
     )
 
@@ -157,23 +157,23 @@ def _chunkwise(trace: Trace, layer: int, head: int, n: int) -> ChunkTerms:
     chunk = n // trace.chunk_size
     first = chunk * trace.chunk_size
     tokens = range(first, min(first + trace.chunk_size, trace.length))
-    part = slice(tokens.start, tokens.stop)
-    inner, cross = trace.inner(layer)[head, part], trace.cross(layer)[head, part]
+    span = slice(tokens.start, tokens.stop)
+    inner, cross = trace.inner(layer)[head, span], trace.cross(layer)[head, span]
     before, state = _states(trace, layer, head, first - 1, tokens[-1])
     gamma = trace.gamma(layer)[head]
-    k, v = (x[head, part].to(state) for x in (trace.k(layer), trace.v(layer)))
-    left = torch.arange(len(tokens) - 1, -1, -1, device=state.device)  # exponents of zeta
-    zeta = decay_powers(gamma[None], left, state.dtype)[0, :, None]
+    k, v = (x[head, span].to(state) for x in (trace.k(layer), trace.v(layer)))
+    exponents = torch.arange(len(tokens) - 1, -1, -1, device=state.device)  # exponents of zeta
+    zeta = decay_powers(gamma[None], exponents, state.dtype)[0, :, None]
     return ChunkTerms(
         n=n,
         chunk=chunk,
         tokens=tokens,
         gamma=gamma.item(),
-        weights=trace.retention(layer, part, part)[head],
+        weights=trace.retention(layer, span, span)[head],
         before=before,
         inner=inner,
         cross=cross,
-        output=trace.head_output(layer)[head, part],
+        output=trace.head_output(layer)[head, span],
         added=k.mT @ (v * zeta),
         state=state,
         share=_share(cross, inner),
@@ -190,7 +190,7 @@ def _states(trace: Trace, layer: int, head: int, last: int, n: int) -> tuple[Ten
 def _share(part: Tensor, other: Tensor) -> Tensor:
     """|part| / (|part| + |other|) along the last axis, 0 where both are 0; float32 at least."""
     dtype = torch.promote_types(part.dtype, torch.float32)
-    norm, rest = (torch.linalg.vector_norm(x, dim=-1, dtype=dtype) for x in (part, other))
-    total = norm + rest
+    norm, other_norm = (torch.linalg.vector_norm(x, dim=-1, dtype=dtype) for x in (part, other))
+    total = norm + other_norm
     share: Tensor = norm / torch.where(total > 0, total, 1.0)
     return share

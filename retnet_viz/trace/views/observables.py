@@ -9,52 +9,78 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from retnet_viz.model import CHUNK_SIZE, MODES, RetNet, RetNetConfig
+from retnet_viz.model.language_model import token_ids
 from retnet_viz.model.retnet import check_call
 from retnet_viz.trace.passes.capture import Record
 from retnet_viz.trace.passes.external_tensors import (
     ExternalConfig,
     ExternalTensors,
-    Observed,
-    given_tensors,
+    ObservedModel,
+    make_external_tensors,
 )
-from retnet_viz.trace.passes.full_pass import captured, check_ids, forward
+from retnet_viz.trace.passes.full_pass import capture_pass, forward, version_of
 from retnet_viz.trace.passes.observed_layer import ObservedLayer
 from retnet_viz.trace.views import plane
-from retnet_viz.trace.views.agreement import Agreement, compared
+from retnet_viz.trace.views.agreement import Agreement, compare_traces
 from retnet_viz.trace.views.chunk_parts import ChunkParts
-from retnet_viz.trace.views.cost import Cost, measure, median_milliseconds
+from retnet_viz.trace.views.pass_cost import Cost, measure, median_milliseconds
 from retnet_viz.trace.views.plane import Cell
 from retnet_viz.trace.views.provenance import origin
-from retnet_viz.trace.views.states import norms_of_states, state_after
+from retnet_viz.trace.views.states import layer_state_norms, state_after
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 
 def trace(
     model: RetNet,
-    text: str | Tensor,
+    text: str | Tensor | Sequence[int],
     mode: str = "parallel",
     chunk_size: int = CHUNK_SIZE,
 ) -> Trace:
     """Run `model` over a text, or over token ids (T,), in one mode and observe it.
 
-    Raises ValueError where the text has no tokens, an id is not in the vocabulary, the mode is
-    unknown or the chunk size is below 1; NotEnoughMemory where the machine has too little for it.
+    The ids may be in a tensor, an array or a list. Raises ValueError where the model is no RetNet,
+    the text has no tokens, an id is not in the vocabulary, the mode is unknown or the chunk size is
+    below 1; NotEnoughMemory where the machine has too little for it.
     """
-    if isinstance(text, str):
-        if model.tokenizer is None:
-            raise ValueError("this model has no tokenizer; pass token ids (a LongTensor) instead")
-        ids = torch.tensor(model.tokenizer.encode(text), dtype=torch.long)
-    else:
-        ids = text
-    check_ids(ids, model.config.vocab_size)
-    return Trace(model, ids, mode, chunk_size)
+    if not isinstance(model, RetNet):
+        raise ValueError(
+            f"a trace is of a RetNet, and this is a {type(model).__name__}; rv.compare shows what "
+            "models of other kinds read"
+        )
+    return Trace(model, token_ids(model, text), mode, chunk_size)
+
+
+def traces(
+    model: RetNet,
+    texts: Iterable[str | Tensor | Sequence[int]],
+    mode: str = "parallel",
+    chunk_size: int = CHUNK_SIZE,
+) -> list[Trace]:
+    """The trace of each text, from a pass of its own: none is padded, so each is exact.
+
+    Raises ValueError as `trace`, with the number of the text, which counts from 0.
+    """
+    if isinstance(texts, str):
+        raise ValueError("one text is given where several are asked for; trace takes one")
+    found = []
+    for number, text in enumerate(texts):
+        try:
+            found.append(trace(model, text, mode, chunk_size))
+        except ValueError as error:
+            raise ValueError(f"text {number}: {error}") from error
+    return found
 
 
 class Trace:
@@ -77,7 +103,7 @@ class Trace:
 
     def __init__(
         self,
-        model: Observed,
+        model: ObservedModel,
         ids: Tensor,
         mode: str,
         chunk_size: int,
@@ -92,10 +118,13 @@ class Trace:
         self.chunk_size = chunk_size
         check_call(self._ids[None], mode, chunk_size)
         self._gammas = [gamma.clone() for gamma in model.gammas]
-        self._capture = captured(model, self._ids, mode, chunk_size) if record is None else record
+        self._version = version_of(model)
+        if record is None:
+            record = capture_pass(model, self._ids, mode, chunk_size)
+        self._capture = record
         self._state_norms: dict[int, Tensor] = {}
         self._chunk_parts = ChunkParts()
-        self._others: dict[str, Trace] = {}
+        self._other_traces: dict[str, Trace] = {}
 
     @classmethod
     def from_tensors(
@@ -124,8 +153,8 @@ class Trace:
         numbers that are not finite, on a gamma outside (0, 1], on tokens that are not T strings,
         and on a mode or chunk size that `trace` refuses; NotEnoughMemory as `trace`.
         """
-        given = given_tensors(q, k, v, gamma, tokens)
-        return cls(given, torch.arange(given.length), mode, chunk_size)
+        tensors = make_external_tensors(q, k, v, gamma, tokens)
+        return cls(tensors, torch.arange(tensors.length), mode, chunk_size)
 
     @staticmethod
     def load(path: str | os.PathLike[str], model: RetNet | None = None) -> Trace:
@@ -156,6 +185,16 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"<Trace of {self.length} tokens, {self.mode} mode, {self.n_layers} layers>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows where a trace stands on a cell's last line.
+
+        The mode, the model's size, the first tokens, each head's decay and the likeliest next
+        token, escaped, in the colours of the notebook. Nothing runs for it.
+        """
+        from retnet_viz.trace.notebook.html_summary import html_summary
+
+        return html_summary(self)
 
     def __len__(self) -> int:
         return self.length
@@ -189,7 +228,7 @@ class Trace:
         return self.pieces(0, self.length)
 
     def pieces(self, start: int, stop: int) -> list[str]:
-        """The texts of tokens start .. stop - 1, at a cost that the length of the text is not in.
+        """The texts of tokens start .. stop - 1; the cost does not depend on the text's length.
 
         Raises IndexError where the text has no such tokens.
         """
@@ -225,8 +264,8 @@ class Trace:
     def logits_after(self, position: int) -> Tensor:
         """(vocab,), the scores of the next token after one token (negative counts from the end).
 
-        Where they were not kept they are made again from the output of the last layer. Raises
-        IndexError on a token that there is not, RuntimeError where that would need a model.
+        Where they were not kept they are computed from the output of the last layer. Raises
+        IndexError on a token outside the text, RuntimeError where a model would be needed.
         """
         if not -self.length <= position < self.length:
             raise IndexError(f"position {position} is outside a text of {self.length} tokens")
@@ -236,11 +275,23 @@ class Trace:
             return self._capture.logits[position - first]
         if isinstance(self.model, ExternalTensors):
             raise RuntimeError(f"the logits after token {position} were not kept")
+        self._check_model()
         with torch.no_grad():
             logits: Tensor = self.model.head(
                 self.model.norm(self.output(self.n_layers - 1)[position])
             )
         return logits
+
+    @property
+    def loss(self) -> Tensor:
+        """(T - 1,), -ln of the probability of each token but the first, in nats.
+
+        Raises RuntimeError where the logits were not kept for all tokens, or there is no model.
+        """
+        logits = self.logits
+        if not logits.shape[-1]:
+            raise RuntimeError("a trace of tensors predicts no token, so it has no loss")
+        return F.cross_entropy(logits[:-1], self._ids[1:], reduction="none")
 
     def gamma(self, layer: int) -> Tensor:
         """(H,) float64, the decay per token of each head."""
@@ -309,10 +360,10 @@ class Trace:
 
     def state(self, layer: int, position: int) -> Tensor:
         """S (H, d_k, d_v) after the token at `position` (negative counts from the end)."""
-        observed = self._layer(layer)
+        observed_layer = self._layer(layer)
         if not -self.length <= position < self.length:
             raise IndexError(f"position {position} is outside a text of {self.length} tokens")
-        return state_after(observed, position % self.length)
+        return state_after(observed_layer, position % self.length)
 
     def state_norm(self, layer: int) -> Tensor:
         """(H, T), the Frobenius norm of S after each token.
@@ -321,9 +372,9 @@ class Trace:
         not kept. Of others, and of those between the kept ones of a text so long that layers are
         replayed, the norm that `state_norms` derives without them. Memory is O(T).
         """
-        observed = self._layer(layer)
+        observed_layer = self._layer(layer)
         if layer not in self._state_norms:
-            self._state_norms[layer] = norms_of_states(observed)
+            self._state_norms[layer] = layer_state_norms(observed_layer)
         return self._state_norms[layer]
 
     # -- the chunks -------------------------------------------------------------------------
@@ -336,10 +387,72 @@ class Trace:
         """(H, T, d_v), the part that comes from the state carried into each token's chunk."""
         return self._chunk_parts.of(self._layer(layer), "retention.cross")
 
+    # -- for other libraries ----------------------------------------------------------------
+
+    def to_pandas(self, rows: str = "heads") -> pandas.DataFrame:
+        """A tidy table: one row per layer, head and token, or one per token.
+
+        `rows` is "heads" or "tokens". With "heads" there are L * H * T rows:
+
+        layer, head, position  which row it is, from 0
+        token                  its text
+        gamma                  of the head, per token
+        half_life              of the head, in tokens
+        state_norm             Frobenius norm of S after the token
+        q_norm, k_norm, v_norm, head_output_norm  Euclidean norms of q, k, v, head_output
+
+        With "tokens" there are T rows:
+
+        position, id, token    which row it is, from 0; the token's id and its text
+        loss                   -ln of its probability, in nats; NaN for the first
+        next_id, next_token    the likeliest token after it
+        next_probability       of that one
+        next_entropy           of all that may come after it, in nats
+
+        A trace of tensors predicts nothing: its table ends with `token`. `attrs` of the table hold
+        `mode`, `chunk_size` and `origin`: by column, what `Trace.origin` says of the quantity that
+        it is taken from.
+
+        Needs pandas: ImportError where it is not installed. Raises ValueError on other rows;
+        RuntimeError, with "tokens", where the logits were not kept for all tokens.
+        """
+        from retnet_viz.trace.notebook.dataframe import dataframe
+
+        return dataframe(self, rows)
+
+    def to_xarray(self, *names: str) -> xarray.Dataset:
+        """Quantities of all layers, by the names of their accessors, as arrays with named axes.
+
+        Without names, all that grow with T alone and that are there:
+
+        state_norm             (layer, head, position)
+        q, k                   (layer, head, position, key)
+        v, head_output, inner, cross, normed, gate  (layer, head, position, value)
+        output                 (layer, position, feature)
+
+        Heads that an accessor gives side by side are apart here. What is larger has to be named:
+
+        decay, scores, retention  (layer, head, position, source): tokens n and m
+        state                  (layer, head, position, key, value): S after every token
+        logits                 (position, vocabulary)
+
+        Coordinates are `layer`, `head`, `position` and `source` from 0; `token` and `id` of each
+        position, `source_token` of each source; `gamma` and `half_life`, in tokens, of each layer
+        and head. `attrs` hold `mode` and `chunk_size`; those of a variable `origin`, as
+        `Trace.origin` has it, and a `long_name`, which plots show. The arrays are copies; numbers
+        of 16 bits become float32.
+
+        Needs xarray: ImportError where it is not installed. Raises ValueError on a name that there
+        is not, NotEnoughMemory where the arrays would not fit, RuntimeError as `logits`.
+        """
+        from retnet_viz.trace.notebook.dataset import dataset
+
+        return dataset(self, *names)
+
     # -- what is known about all this -------------------------------------------------------
 
     def origin(self, name: str) -> str:
-        """Whether this mode "computed" the quantity, the trace "derived" it, or where which.
+        """Whether this mode "computed" the quantity, the trace "derived" it, or which one where.
 
         "replayed" is what the mode computed and the record did not keep; see `Trace`. "given" is
         what `from_tensors` was given.
@@ -348,24 +461,35 @@ class Trace:
         return origin(name, self.mode, record.keeps_rows, record.keeps_blocks, of_tensors)
 
     def in_mode(self, mode: str) -> Trace:
-        """The trace of the same text in another mode; run once and kept."""
+        """The trace of the same text in another mode; run once and kept.
+
+        Raises RuntimeError where it has not run yet and the model has changed since this trace was
+        made.
+        """
         if mode == self.mode:
             return self
-        if mode not in self._others:
-            self._others[mode] = Trace(self.model, self.ids, mode, self.chunk_size)
-        return self._others[mode]
+        if mode not in self._other_traces:
+            self._check_model()
+            self._other_traces[mode] = Trace(self.model, self.ids, mode, self.chunk_size)
+        return self._other_traces[mode]
 
     def agreement(self) -> Agreement:
         """Run the other two modes and compare: max |difference| of logits and layer outputs.
 
-        Of a trace that has no model, the head outputs in place of both.
+        Of a trace that has no model, the head outputs in place of both. Raises RuntimeError as
+        `in_mode` does.
         """
-        return compared(self, {mode: self.in_mode(mode) for mode in MODES if mode != self.mode})
+        others = {mode: self.in_mode(mode) for mode in MODES if mode != self.mode}
+        return compare_traces(self, others)
 
     @cached_property
     def cost(self) -> Cost:
-        """What such a pass costs, measured by running it again: metered, then timed."""
+        """What such a pass costs, measured by running it again: metered, then timed.
+
+        Raises RuntimeError where the model has changed since this trace was made.
+        """
         self._capture.check()
+        self._check_model()
 
         def run() -> Any:
             return forward(self.model, self._ids, self.mode, self.chunk_size)
@@ -378,6 +502,13 @@ class Trace:
             state_bytes=sum(layer.last_state.nbytes for layer in self._capture.layers),
             steps=self._layer(0).record.steps,
         )
+
+    def _check_model(self) -> None:
+        """Raise RuntimeError where the model is no longer the one that was observed."""
+        if version_of(self.model) != self._version:
+            raise RuntimeError(
+                "the model has changed since this trace was made; trace the text again"
+            )
 
     def _layer(self, layer: int) -> ObservedLayer:
         self._capture.check()

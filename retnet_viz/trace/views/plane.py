@@ -31,15 +31,15 @@ def window(layer: ObservedLayer, name: str, rows: slice, cols: slice) -> Tensor:
         return layer.record[name][0][:, rows, cols]
     n, m = range(layer.length)[rows], range(layer.length)[cols]
     device = layer.output.device
-    found = _derived(
+    values = _derive(
         layer,
         name,
         torch.tensor(n, dtype=torch.long, device=device),
         torch.tensor(m, dtype=torch.long, device=device),
     )
-    if layer.mode == "chunkwise" and layer.whole.keeps_blocks and len(n) and len(m):
-        # What the chunks computed, in place of what was derived. Blocks stand on the diagonal,
-        # so only those count whose tokens are among the rows and the columns.
+    if layer.mode == "chunkwise" and layer.pass_record.keeps_blocks and len(n) and len(m):
+        # Replace the derived values by what the chunks computed. Blocks lie on the diagonal, so
+        # only those matter whose tokens are among the rows and the columns.
         size = layer.chunk_size
         low, high = max(min(n), min(m)), min(max(n), max(m))
         for i in range(low // size, high // size + 1):
@@ -47,11 +47,11 @@ def window(layer: ObservedLayer, name: str, rows: slice, cols: slice) -> Tensor:
             first, last = i * size, i * size + block.shape[-1]
             to_n, from_n = _overlap(n, first, last)
             to_m, from_m = _overlap(m, first, last)
-            found[:, to_n, to_m] = block[:, from_n, from_m]
-    return found
+            values[:, to_n, to_m] = block[:, from_n, from_m]
+    return values
 
 
-def _derived(layer: ObservedLayer, name: str, n: Tensor, m: Tensor) -> Tensor:
+def _derive(layer: ObservedLayer, name: str, n: Tensor, m: Tensor) -> Tensor:
     if name == "retention.decay":
         return decay_matrix(layer.gamma, n, m, layer.output.dtype)
     q, k = layer.q, layer.k
@@ -70,11 +70,11 @@ def cell(layer: ObservedLayer, head: int, n: int, m: int) -> Cell:
     return Cell(score, layer.gamma[head].item(), n - m, decay, weight)
 
 
-def _overlap(chosen: range, first: int, last: int) -> tuple[slice, slice]:
-    """Where `chosen` lies in first .. last - 1: as a slice of itself, and of that stretch."""
+def _overlap(tokens: range, first: int, last: int) -> tuple[slice, slice]:
+    """The overlap of `tokens` with first .. last - 1: as a slice of each."""
     begin, end = (
-        min(max(0, -(-(edge - chosen.start) // chosen.step)), len(chosen)) for edge in (first, last)
+        min(max(0, -(-(edge - tokens.start) // tokens.step)), len(tokens)) for edge in (first, last)
     )
     if begin >= end:
         return slice(0, 0), slice(0, 0)
-    return slice(begin, end), slice(chosen[begin] - first, chosen[end - 1] - first + 1, chosen.step)
+    return slice(begin, end), slice(tokens[begin] - first, tokens[end - 1] - first + 1, tokens.step)

@@ -64,9 +64,9 @@ def recall(trace: Trace, layer: int, n: int) -> Tensor:
     """
     check_position(trace, n)
     k, v = trace.k(layer)[:, : n + 1].double(), trace.v(layer)[:, : n + 1].double()
-    found = k @ trace.state(layer, n).double()
-    lengths = torch.linalg.vector_norm(found, dim=-1) * torch.linalg.vector_norm(v, dim=-1)
-    cosine = (found * v).sum(dim=-1) / torch.where(lengths > 0, lengths, 1.0)
+    readout = k @ trace.state(layer, n).double()
+    lengths = torch.linalg.vector_norm(readout, dim=-1) * torch.linalg.vector_norm(v, dim=-1)
+    cosine = (readout * v).sum(dim=-1) / torch.where(lengths > 0, lengths, 1.0)
     return cosine.clamp(-1, 1)  # rounding may carry it past by an ulp
 
 

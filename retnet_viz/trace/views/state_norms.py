@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from retnet_viz.model.observe import listening
-from retnet_viz.model.position import stretch_decay
+from retnet_viz.model.position import chunk_decay
 from retnet_viz.model.retention import chunkwise, recurrent
 
 _STRETCH = 64  # tokens from one state, whose norm is taken as it is, to the next
 _AT_ONCE = 64  # stretches
-_LEAST = 1e-8  # of a squared norm: what is left of the terms that it is the sum of
+_LEAST = 1e-8  # share of its terms below which a squared norm is lost to cancellation
 
 
 def state_norms(k: Tensor, v: Tensor, gamma: Tensor) -> Tensor:
@@ -25,15 +25,15 @@ def state_norms(k: Tensor, v: Tensor, gamma: Tensor) -> Tensor:
         |S_n|^2 = gamma^2 |S_{n-1}|^2 + a_n,   a_n = 2 (k_n S_n) . v_n - |k_n|^2 |v_n|^2
 
     and k_n S_n is what the chunkwise form gives a query k_n (equation 7). Memory is O(T), time that
-    of one pass of retention. Every 64th state is there, so that no error adds up; and where terms
-    of both signs leave next to nothing of each other, the states are taken one by one.
+    of one pass of retention. Every 64th state is computed exactly, so that no error adds up. Where
+    the terms nearly cancel, the states are computed one by one.
     """
     state = k.new_zeros(len(k), k.shape[-1], v.shape[-1], dtype=torch.float64)
     norms = []
     step = _STRETCH * _AT_ONCE
     for k_part, v_part in zip(k.split(step, dim=1), v.split(step, dim=1), strict=True):
-        part, state = _stretches(k_part.double(), v_part.double(), gamma, state)
-        norms.append(part)
+        part_norms, state = _stretches(k_part.double(), v_part.double(), gamma, state)
+        norms.append(part_norms)
     return torch.cat(norms, dim=-1)
 
 
@@ -41,22 +41,23 @@ def _stretches(k: Tensor, v: Tensor, gamma: Tensor, state: Tensor) -> tuple[Tens
     """The norms of some stretches, (H, T), from the state before them; and the state after."""
     states = [state]
 
-    def keep(name: str, published: Tensor) -> None:
+    def keep(name: str, tensor: Tensor) -> None:
         if name == "retention.state":
-            states.append(published[0])
+            states.append(tensor[0])
 
     with torch.no_grad(), listening(keep):
-        found = chunkwise(k[None], k[None], v[None], gamma, state[None], _STRETCH)[0][0]
+        outputs = chunkwise(k[None], k[None], v[None], gamma, state[None], _STRETCH)[0][0]
     before = torch.stack(states[:-1], dim=1)  # (H, N, d_k, d_v), of the N stretches
-    added = 2 * (found * v).sum(-1) - k.square().sum(-1) * v.square().sum(-1)
-    length = added.shape[-1]
-    missing = before.shape[1] * _STRETCH - length
-    added = torch.nn.functional.pad(added, (0, missing)).unflatten(-1, (-1, _STRETCH))
+    increments = 2 * (outputs * v).sum(-1) - k.square().sum(-1) * v.square().sum(-1)
+    length = increments.shape[-1]
+    padding = before.shape[1] * _STRETCH - length
+    increments = torch.nn.functional.pad(increments, (0, padding)).unflatten(-1, (-1, _STRETCH))
     # The sums of gamma^(2(n-m)) a_m are a retention, in its parallel form, by gamma^2.
-    decay = stretch_decay(gamma.square(), added.mT)
+    decay = chunk_decay(gamma.square(), increments.mT)
     start = before.square().sum((-2, -1))[..., None] * decay.xi.mT
     squares, terms = (
-        (a @ decay.within.mT + start).flatten(-2)[:, :length] for a in (added, added.abs())
+        (a @ decay.matrix.mT + start).flatten(-2)[:, :length]
+        for a in (increments, increments.abs())
     )
     for n in (squares < _LEAST * terms).any(0).nonzero().flatten().tolist():
         i, first = n // _STRETCH, n // _STRETCH * _STRETCH

@@ -1,7 +1,7 @@
 """The state of a layer after any token, and the norms of all its states.
 
-What the pass computed is taken as it was; what it did not keep is replayed from the nearest state
-before, and what its mode has no state for is summed up as the chunkwise form does.
+A state that the pass kept is returned as it is. A state between two kept ones is recomputed from
+the nearest one before. Where the mode has no states they are accumulated by the chunkwise form.
 
 Shapes: T tokens, H heads, d_k and d_v the widths of a head's keys and values.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from retnet_viz.model.observe import listening
-from retnet_viz.model.position import stretch_decay
+from retnet_viz.model.position import chunk_decay
 from retnet_viz.model.retention import next_state, recurrent
 from retnet_viz.trace.passes.observed_layer import ObservedLayer
 from retnet_viz.trace.views.state_norms import state_norms
@@ -26,36 +26,36 @@ def state_after(layer: ObservedLayer, position: int) -> Tensor:
     if position == layer.length - 1:
         return record.last_state
     if layer.mode == "recurrent":
-        kept = position - position % record.stride
-        state = record.states[kept]
-        return state if kept == position else _replayed(layer, kept + 1, position, state)
+        nearest = position - position % record.stride
+        state = record.states[nearest]
+        return state if nearest == position else _replay(layer, nearest + 1, position, state)
     if layer.mode == "parallel":
-        return _summed(layer, 0, position, None)
+        return _accumulate(layer, 0, position, None)
     size = layer.chunk_size
     chunk = (position + 1) // size  # chunks that end at or before the position
-    kept = -1 if chunk == 0 else (chunk - 1) - (chunk - 1) % record.stride
-    before = record.states[kept] if kept >= 0 else None
-    for i in range(kept + 1, chunk):
-        before = _summed(layer, i * size, (i + 1) * size - 1, before)
+    nearest = -1 if chunk == 0 else (chunk - 1) - (chunk - 1) % record.stride
+    before = record.states[nearest] if nearest >= 0 else None
+    for i in range(nearest + 1, chunk):
+        before = _accumulate(layer, i * size, (i + 1) * size - 1, before)
     first = chunk * size
     if first > position:
         assert before is not None
         return before
-    return _summed(layer, first, position, before)
+    return _accumulate(layer, first, position, before)
 
 
-def norms_of_states(layer: ObservedLayer) -> Tensor:
+def layer_state_norms(layer: ObservedLayer) -> Tensor:
     """(H, T), the Frobenius norm of S after each token; see `Trace.state_norm`."""
-    if layer.mode == "recurrent" and layer.whole.keeps_rows:
-        return _norms_of_all(layer)
+    if layer.mode == "recurrent" and layer.pass_record.keeps_rows:
+        return _recurrent_norms(layer)
     norms = state_norms(layer.k, layer.v, layer.gamma).to(layer.record.last_state.dtype)
-    for position, state in _computed(layer):
+    for position, state in _computed_states(layer):
         norms[:, position] = _frobenius(state)
     return norms
 
 
-def _norms_of_all(layer: ObservedLayer) -> Tensor:
-    """(H, T), the norms of the states that recurrent mode computed, kept or replayed."""
+def _recurrent_norms(layer: ObservedLayer) -> Tensor:
+    """(H, T), the norms of the states of recurrent mode, kept or recomputed."""
     record = layer.record
     if record.stride == 1:
         norms = [_frobenius(record.states[n]) for n in range(layer.length)]
@@ -65,22 +65,22 @@ def _norms_of_all(layer: ObservedLayer) -> Tensor:
     return torch.stack(norms, dim=-1)
 
 
-def _computed(layer: ObservedLayer) -> Iterator[tuple[int, Tensor]]:
+def _computed_states(layer: ObservedLayer) -> Iterator[tuple[int, Tensor]]:
     """(position, S) of the states that the pass computed, and of the last one.
 
-    Of a text whose layers are replayed those that are kept. Else the ones between two kept ones are
-    summed up as chunkwise mode does.
+    Where layers are replayed: only the kept states. Else also those between two kept ones,
+    accumulated as chunkwise mode does.
     """
     record, size = layer.record, layer.chunk_size
     if layer.mode == "recurrent":
         yield from record.states.items()
-    if layer.mode == "chunkwise" and not layer.whole.keeps_rows:
+    if layer.mode == "chunkwise" and not layer.pass_record.keeps_rows:
         for i, state in record.states.items():
             yield min((i + 1) * size, layer.length) - 1, state
-    if layer.mode == "chunkwise" and layer.whole.keeps_rows:
+    if layer.mode == "chunkwise" and layer.pass_record.keeps_rows:
         state = record.last_state  # the first is always kept
         k, v = layer.k[None], layer.v[None]
-        decay = stretch_decay(layer.gamma, k[:, :, :size])
+        decay = chunk_decay(layer.gamma, k[:, :, :size])
         for i in range(record.steps - 1):
             chunk = slice(i * size, (i + 1) * size)
             if i in record.states:
@@ -92,8 +92,8 @@ def _computed(layer: ObservedLayer) -> Iterator[tuple[int, Tensor]]:
     yield layer.length - 1, record.last_state
 
 
-def _replayed(layer: ObservedLayer, start: int, stop: int, state: Tensor) -> Tensor:
-    """The state after token `stop` from the one before `start`, by the recurrence itself."""
+def _replay(layer: ObservedLayer, start: int, stop: int, state: Tensor) -> Tensor:
+    """The state after token `stop` from the one before `start`, by the recurrence."""
     return _recur(layer, start, stop + 1, state, lambda _: None)
 
 
@@ -104,19 +104,19 @@ def _recur(
     state: Tensor | None,
     keep: Callable[[Tensor], None],
 ) -> Tensor:
-    """Run the recurrence over tokens start .. stop - 1, hand each state to `keep`; the last."""
+    """Run the recurrence over tokens start .. stop - 1; `keep` gets each state; the last one."""
     q, k, v = (x[None, :, start:stop] for x in (layer.q, layer.k, layer.v))
-    with torch.no_grad(), listening(lambda _, published: keep(published[0])):
+    with torch.no_grad(), listening(lambda _, tensor: keep(tensor[0])):
         initial = None if state is None else state[None]
         return recurrent(q, k, v, layer.gamma, initial)[1][0]
 
 
-def _summed(layer: ObservedLayer, start: int, stop: int, state: Tensor | None) -> Tensor:
-    """The state after token `stop`, as the chunkwise form sums it up from token `start`."""
+def _accumulate(layer: ObservedLayer, start: int, stop: int, state: Tensor | None) -> Tensor:
+    """The state after token `stop`, accumulated from token `start` by the chunkwise form."""
     k, v = (x[None, :, start : stop + 1] for x in (layer.k, layer.v))
     with torch.no_grad():
         before = None if state is None else state[None]
-        return next_state(k, v, before, stretch_decay(layer.gamma, k))[0]
+        return next_state(k, v, before, chunk_decay(layer.gamma, k))[0]
 
 
 def _frobenius(state: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ def check_position(trace: Trace, n: int) -> None:
 
 @dataclass(frozen=True)
 class _Counts:
-    """Operations and bytes of the parts that the three forms are made of, for B tokens."""
+    """Operations and bytes of the parts of the three forms, for B tokens."""
 
     d_k: int
     d_v: int
@@ -128,32 +128,32 @@ class _Counts:
         return 3 * b * b * self.cell_bytes
 
     def tables(self, b: int) -> int:
-        """stretch_decay: log, product and exp of the powers 0 .. B, and of those that D is made of.
+        """chunk_decay: log, product and exp of the powers 0 .. B, and of those that D is made of.
 
         These are 2 B - 1, with those that the mask sets to 0. The logarithm is that of the head's
         one gamma.
         """
         return (1 + 3 * (2 * b - 1)) + (1 + 2 * (b + 1))
 
-    def within(self, b: int) -> int:
+    def inner(self, b: int) -> int:
         """(Q K^T * D) V."""
         return 2 * b * b * self.d_k + b * b + 2 * b * b * self.d_v
 
-    def across(self, b: int) -> int:
-        """(Q * xi) S, and its sum with what comes from within."""
+    def cross(self, b: int) -> int:
+        """(Q * xi) S, and its sum with the inner part."""
         return b * self.d_k + 2 * b * self.d_k * self.d_v + b * self.d_v
 
-    def summed(self, b: int) -> int:
+    def update(self, b: int) -> int:
         """(K * zeta)^T V."""
         return b * self.d_k + 2 * b * self.d_k * self.d_v
 
     @property
-    def faded(self) -> int:
-        """gamma S, and its sum with what is added."""
+    def decay_and_add(self) -> int:
+        """gamma S, and its sum with the update."""
         return 2 * self.d_k * self.d_v
 
     @property
-    def read(self) -> int:
+    def query(self) -> int:
         """q S for one token."""
         return 2 * self.d_k * self.d_v
 
@@ -167,7 +167,7 @@ def _parallel(length: int, _: int, counts: _Counts) -> list[Step]:
             carried_from=None,
             reads=("q", "k", "v"),
             writes=("decay", "scores", "retention", "head_output", "state"),
-            flops=counts.tables(length) + counts.within(length) + counts.summed(length),
+            flops=counts.tables(length) + counts.inner(length) + counts.update(length),
             held_bytes=counts.blocks(length) + counts.state,
             carried_bytes=counts.state,
         )
@@ -175,7 +175,7 @@ def _parallel(length: int, _: int, counts: _Counts) -> list[Step]:
 
 
 def _recurrent(length: int, _: int, counts: _Counts) -> list[Step]:
-    flops = counts.faded + counts.read
+    flops = counts.decay_and_add + counts.query
     return [
         Step(
             index=n,
@@ -210,10 +210,10 @@ def _chunkwise(length: int, chunk_size: int, counts: _Counts) -> list[Step]:
                 reads=reads if tables else (*reads, "decay"),
                 writes=("decay", *writes) if tables else writes,
                 flops=tables * counts.tables(b)
-                + counts.within(b)
-                + counts.across(b)
-                + counts.summed(b)
-                + counts.faded,
+                + counts.inner(b)
+                + counts.cross(b)
+                + counts.update(b)
+                + counts.decay_and_add,
                 held_bytes=counts.blocks(b) + 2 * counts.state,
                 carried_bytes=counts.state,
             )

@@ -12,21 +12,30 @@ import anywidget
 import ipywidgets as w
 
 from retnet_viz.figures.base.theme import head_color
-from retnet_viz.ui.core import messages, state_file
-from retnet_viz.ui.core.background import OutdatedError, Postponed
+from retnet_viz.ui.core import messages
+from retnet_viz.ui.core.background import DelayedCall, OutdatedError
 from retnet_viz.ui.core.host_bridge import HostBridge
-from retnet_viz.ui.core.link import MOST_READ, MOST_SHARED, Link, LinkError, first_within, read
-from retnet_viz.ui.core.page_layout import NAMES, PageLayout
-from retnet_viz.ui.core.page_state import THEME_CHOICES
+from retnet_viz.ui.core.saved_view import SavedView
+from retnet_viz.ui.core.state import state_file
+from retnet_viz.ui.core.state.link import (
+    MOST_IN_QUERY,
+    MOST_SHARED,
+    Link,
+    LinkError,
+    first_within,
+    read_link,
+)
+from retnet_viz.ui.core.state.page_layout import NAMES, PageLayout, as_names
+from retnet_viz.ui.core.state.page_state import THEME_CHOICES
 
 LINK_PAUSE = 0.3  # seconds from a change until the page knows the link to it: not at every key
 
 
-class AppPage(w.VBox):
+class AppPage(SavedView, w.VBox):
     """A page: a grid of areas below a first line. A subclass gives the areas and draws them.
 
-    `state` is what the user chose, `look` how the page is laid out; `_setting` is whether the page
-    itself is writing to its controls.
+    `state` is what the user chose, `look` how the page is laid out. `_is_writing` is true while the
+    page itself writes to its controls.
     """
 
     app: ClassVar[str]  # the file name of the app that shows this page
@@ -37,10 +46,10 @@ class AppPage(w.VBox):
 
     def __init__(self) -> None:
         self.look = PageLayout()
-        self._setting = False
-        self._showing = threading.Lock()  # see _while_current
-        self._link = Postponed(self._make_link, LINK_PAUSE)
-        self._elsewhere: dict[str, Any] = {}  # what the link held for the other apps
+        self._is_writing = False
+        self._display_lock = threading.Lock()  # see _while_current
+        self._link = DelayedCall(self._make_link, LINK_PAUSE)
+        self._other_parts: dict[str, Any] = {}  # the states of the other apps, from the link
         name = self.app.removesuffix(".ipynb")
         self.page = HostBridge(
             self._on_command,
@@ -84,130 +93,130 @@ class AppPage(w.VBox):
         """Build the controls and panels, and give the areas of the grid."""
         raise NotImplementedError
 
-    def _chosen(self, **chosen: Any) -> None:
-        """Take fields of the state as the user's choice."""
+    def _update_state(self, **fields: Any) -> None:
+        """Change fields of the state to what the user chose."""
         raise NotImplementedError
 
-    def _themed(self) -> None:
-        """Draw everything in another theme."""
+    def _apply_theme(self) -> None:
+        """Draw everything anew, in the theme of the page."""
         raise NotImplementedError
 
     def _head(self, about: str, n_heads: int, *controls: Any) -> Any:
         """The page's first line, which says what is shown; so many heads have a colour."""
-        self._say_about(about, n_heads)
+        self._write_brand(about, n_heads)
         shared = [self.show_all, self.copy_link, self.present]
         if self.panels:
             shared.insert(0, self.choose)
         return area("head", w.HBox([self.brand, *controls, *shared, self.theme, self.help]))
 
-    def _say_about(self, about: str, n_heads: int) -> None:
-        said = html.escape(about)
+    def _write_brand(self, about: str, n_heads: int) -> None:
+        text = html.escape(about)
         self.brand.value = (
             f"<style>{head_colors(n_heads)}</style>"
-            f'<span class="rv-brand" title="{said}">RetNet Explorer</span> '
-            f"{messages.apps(self.app)}"
-            f'<span class="rv-model">{said}</span>'
+            f'<span class="rv-brand" title="{text}">RetNet Explorer</span> '
+            f"{messages.app_links(self.app)}"
+            f'<span class="rv-model">{text}</span>'
         )
 
     def _listen(self) -> None:
         """Take the controls' changes as choices from now on."""
         self._bind(self.theme, "theme")
         self.show_all.on_click(lambda _: self.arrange(present=self.look.present))
-        self.present.observe(self._present_toggled, "value")
-        self.page.observe(lambda _: self._themed(), "shown")
-        self.help.observe(self._help_toggled, "value")
+        self.present.observe(self._on_present, "value")
+        self.page.observe(lambda _: self._apply_theme(), "shown")
+        self.help.observe(self._on_help, "value")
 
     def _bind(self, control: Any, field: str, trait: str = "value") -> None:
-        """Take what a control's trait becomes as the user's choice of a field."""
+        """Change a field of the state when the user changes a control."""
 
-        def choose(change: Any) -> None:
-            """Give a changed value the name of its field."""
-            self._chosen(**{field: change["new"]})
+        def set_field(change: Any) -> None:
+            """Change the field to the control's new value."""
+            self._update_state(**{field: change["new"]})
 
-        control.observe(choose, trait)
+        control.observe(set_field, trait)
 
     # -- links ------------------------------------------------------------------------------
 
     def open_link(self, query: str) -> None:
         """Show what a link holds: its query, or its whole address.
 
-        A link that cannot be read changes nothing, and what it names in vain is left out: the page
+        A link that cannot be read changes nothing, and what cannot be shown is left out: the page
         says so in a sentence.
         """
         try:
-            found = read(query)
+            link = read_link(query)
         except LinkError as error:
-            self._say_of_link(str(error))
+            self._show_link_message(str(error))
         else:
-            self._open(found)
+            self._open(link)
 
-    def _open(self, found: Link) -> None:
+    def _open(self, link: Link) -> None:
         """Show what a link or a state file holds, as far as it can be."""
         refused: list[str] = []
-        if found.parts or found.theme is not None:
-            self._elsewhere = found.elsewhere(self.part)
-            before = type(self.state)() if self.part in found.parts else self.state
-            state, refused = self._take(before, found.given(self.part))
+        if link.parts or link.theme is not None:
+            self._other_parts = link.other_parts(self.part)
+            before = type(self.state)() if self.part in link.parts else self.state
+            state, refused = self._with_link(before, link.fields(self.part))
             self.apply_state(state)
-        self.look, unknown = found.look.of(self.panels)
+        self.look, unknown = link.look.for_panels(self.panels)
         self._show_look()
-        ignored = [*found.ignored, *refused, *unknown]
+        ignored = [*link.ignored, *refused, *unknown]
         if ignored:
-            self._say_of_link(messages.ignored(ignored))
+            self._show_link_message(messages.ignored_fields(ignored))
 
-    def _take(self, state: Any, given: dict[str, Any]) -> tuple[Any, list[str]]:
+    def _with_link(self, state: Any, fields: dict[str, Any]) -> tuple[Any, list[str]]:
         """`state` with fields of a link, and the names of those that cannot be."""
-        taken: tuple[Any, list[str]] = state.taking(given)
-        return taken
+        result: tuple[Any, list[str]] = state.with_fields(fields)
+        return result
 
     def apply_state(self, state: Any) -> None:
         """Do what the controls do."""
         raise NotImplementedError
 
-    def _say_of_link(self, said: str) -> None:
+    def _show_link_message(self, message: str) -> None:
         """Say what was wrong with a link."""
         raise NotImplementedError
 
     def _write_link(self) -> None:
         """Have the page know, in a moment, the links that lead to what it shows."""
         self.page.look = self.look.query()
-        self._link.ask()
+        self._link.schedule()
 
     def _make_link(self) -> None:
-        own = self.state.held()
-        self.page.query = first_within(MOST_READ, {**self._elsewhere, **own}, own)
+        own_parts = self.state.link_parts()
+        self.page.query = first_within(MOST_IN_QUERY, {**self._other_parts, **own_parts}, own_parts)
 
     def shared_link(self) -> tuple[str, str]:
-        """The query that "copy link" gives; "" where there is none, and why not."""
-        own = self.state.held()
-        whole = {**self._elsewhere, **own}
+        """The query that "copy link" gives, or "" and the reason why there is none."""
+        own_parts = self.state.link_parts()
+        all_parts = {**self._other_parts, **own_parts}
         link = ""
-        if self._is_whole:
-            link = first_within(MOST_SHARED, whole, own, look=self.look.query())
+        if self._fits_in_link:
+            link = first_within(MOST_SHARED, all_parts, own_parts, look=self.look.query())
         return link, "" if link else messages.TOO_LONG_FOR_A_LINK
 
     @property
-    def _is_whole(self) -> bool:
+    def _fits_in_link(self) -> bool:
         """Whether a link holds all that is shown, if it is short enough."""
         return True
 
     def _state_file(self) -> str:
         """What is shown as the text of a file."""
-        return state_file.encode({**self._elsewhere, **self._held()}, self.look)
+        return state_file.encode({**self._other_parts, **self._file_parts()}, self.look)
 
-    def _held(self) -> dict[str, Any]:
-        """What a file holds of the state."""
-        held: dict[str, Any] = self.state.held()
-        return held
+    def _file_parts(self) -> dict[str, Any]:
+        """The parts of a state file: see `link_parts` of a state."""
+        parts: dict[str, Any] = self.state.link_parts()
+        return parts
 
     # -- the look ---------------------------------------------------------------------------
 
-    def arrange(self, hide: Iterable[str] = (), present: bool = False) -> None:
+    def arrange(self, hide: str | Iterable[str] = (), present: bool = False) -> None:
         """Lay the page out without the panels that `hide` names; large, for a projector.
 
         Raises ValueError where a name is not one of `panels`.
         """
-        look, unknown = PageLayout(tuple(hide), present).of(self.panels)
+        look, unknown = PageLayout(as_names(hide), present).for_panels(self.panels)
         if unknown:
             raise ValueError(f"hide must name some of {self.panels}, not {unknown[0]!r}")
         self.look = look
@@ -215,7 +224,7 @@ class AppPage(w.VBox):
 
     def _hide(self, names: Iterable[str]) -> None:
         """Leave out the panels that the page's switches name."""
-        self.look, _ = PageLayout(tuple(names), self.look.present).of(self.panels)
+        self.look, _ = PageLayout(tuple(names), self.look.present).for_panels(self.panels)
         self._show_look()
 
     def _show_look(self) -> None:
@@ -224,29 +233,29 @@ class AppPage(w.VBox):
         classes |= {"rv-reduced": bool(hide), "rv-present": present}
         for name, on in classes.items():
             (self.add_class if on else self.remove_class)(name)
-        self.show_all.description = messages.hidden(len(hide))
+        self.show_all.description = messages.show_hidden(len(hide))
         self.show_all.layout.display = "" if hide else "none"
         with self._writing():
             self.present.value = present
             self.present.description = "leave (Esc)" if present else "present"
         self._write_link()
 
-    def _present_toggled(self, change: Any) -> None:
-        if not self._setting:
+    def _on_present(self, change: Any) -> None:
+        if not self._is_writing:
             self.arrange(self.look.hide, change["new"])
 
-    def _on_command(self, what: str) -> None:
+    def _on_command(self, command: str) -> None:
         """Do what the page asks for."""
-        if what == "leave":
+        if command == "leave":
             self.arrange(self.look.hide)
-        elif what == "opened":
-            self._tell_again()
+        elif command == "opened":
+            self._resend()
 
-    def _tell_again(self) -> None:
-        """Send what is shown once more: a page being opened does not hear what threads say."""
+    def _resend(self) -> None:
+        """Send everything once more: while a page is opened it misses what threads send."""
         self._link.settle()
         self.page.send_state("query")
-        for widget in _within(self):
+        for widget in _descendants(self):
             if widget.layout.display is not None:
                 widget.layout.send_state("display")
             if isinstance(widget, _OUTPUTS) and widget is not self.page:
@@ -254,25 +263,26 @@ class AppPage(w.VBox):
                 names = {name for name in widget.keys if not name.startswith("_")}
                 widget.send_state(names - {"layout", "style"})
 
-    def _help_toggled(self, change: Any) -> None:
+    def _on_help(self, change: Any) -> None:
         self.help_text.layout.display = "" if change["new"] else "none"
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Write to controls without that being taken for the user's choice. Not for threads."""
-        before, self._setting = self._setting, True
+        before, self._is_writing = self._is_writing, True
         try:
             yield
         finally:
-            self._setting = before
+            self._is_writing = before
 
     @contextmanager
-    def _while_current(self, current: Callable[[], bool]) -> Iterator[None]:
-        """Show something of work in a thread, unless it is outdated: whoever drops it holds
-        `_showing`, and nothing of it comes after that.
+    def _while_current(self, is_current: Callable[[], bool]) -> Iterator[None]:
+        """Show a result of work in a thread, unless that is outdated.
+
+        Who cancels the work holds `_display_lock`, so nothing of it is shown after that.
         """
-        with self._showing:
-            if not current():
+        with self._display_lock:
+            if not is_current():
                 raise OutdatedError
             yield
 
@@ -280,11 +290,11 @@ class AppPage(w.VBox):
 _OUTPUTS = (anywidget.AnyWidget, w.HTML, w.IntProgress)  # where nothing is typed or dragged
 
 
-def _within(widget: Any) -> Iterator[Any]:
+def _descendants(widget: Any) -> Iterator[Any]:
     """A widget, and all that is in it."""
     yield widget
     for child in getattr(widget, "children", ()):
-        yield from _within(child)
+        yield from _descendants(child)
 
 
 def area(name: str, widget: Any) -> Any:

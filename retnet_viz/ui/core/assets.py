@@ -8,7 +8,7 @@ from pathlib import Path
 from retnet_viz.figures.base.theme import PAGE_COLORS
 
 _FOLDER = Path(__file__).parents[1]
-_SHARED = ("page", "controls", "page_panels", "head", "present")
+_SHARED = ("page", "buttons", "controls", "page_panels", "head", "present")
 _IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
 _TYPES = re.compile(r"^[ ]*/\*\*(?:(?!\*/).)*\*/\n", re.MULTILINE | re.DOTALL)
@@ -22,10 +22,10 @@ def module(name: str) -> str:
     types, which would be a third of what a page loads; no two may give a name at the top.
     Raises FileNotFoundError where a file is missing.
     """
-    return "\n".join(_joined((_FOLDER / name).resolve(), set()))
+    return "\n".join(_join((_FOLDER / name).resolve(), set()))
 
 
-def _joined(path: Path, seen: set[Path]) -> list[str]:
+def _join(path: Path, seen: set[Path]) -> list[str]:
     """The sources of a file and of what it imports, each once, in the order of their use."""
     if path in seen:
         return []
@@ -34,10 +34,10 @@ def _joined(path: Path, seen: set[Path]) -> list[str]:
     parts = [
         part
         for other in _IMPORT.findall(source)
-        for part in _joined((path.parent / other).resolve(), seen)
+        for part in _join((path.parent / other).resolve(), seen)
     ]
-    for left_out in (_IMPORT, _EXPORT, _TYPES):
-        source = left_out.sub("", source)
+    for pattern in (_IMPORT, _EXPORT, _TYPES):
+        source = pattern.sub("", source)
     return [*parts, source]
 
 
@@ -46,8 +46,8 @@ def page_style(name: str = "") -> str:
 
     Raises FileNotFoundError where it has none.
     """
-    own = [f"styles/{name}.css"] if name else []
-    return page_colors() + style(*(f"styles/{shared}.css" for shared in _SHARED), *own)
+    own_sheets = [f"styles/{name}.css"] if name else []
+    return page_colors() + style(*(f"styles/{shared}.css" for shared in _SHARED), *own_sheets)
 
 
 def page_colors() -> str:

@@ -1,4 +1,4 @@
-"""Work in threads: one job at a time and only for the newest request, and the way back."""
+"""Work in threads: only the newest job counts, and results go back to the main thread."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 
 class OutdatedError(Exception):
-    """What was being done is no longer wanted."""
+    """This work was for an older request."""
 
 
 class LatestJob:
-    """Runs the newest job after a pause in which no newer one was given; drops all others."""
+    """Runs the newest job after a pause without a newer one; drops all others."""
 
     def __init__(self, pause: float) -> None:
         """`pause` in seconds."""
@@ -23,7 +23,7 @@ class LatestJob:
         self._newest = 0
 
     def submit(self, job: Callable[[Callable[[], bool]], None]) -> None:
-        """Run `job(current)` later, in a thread; `current()` turns False once it is outdated."""
+        """Run `job(is_current)` later, in a thread; `is_current()` is False once it is outdated."""
         with self._lock:
             self._newest += 1
             number = self._newest
@@ -32,7 +32,7 @@ class LatestJob:
             self._timer = threading.Timer(self._pause, job, [lambda: self._newest == number])
             self._timer.start()
 
-    def drop(self) -> None:
+    def cancel(self) -> None:
         """Forget whatever has not run yet, and outdate what runs."""
         with self._lock:
             self._newest += 1
@@ -40,11 +40,11 @@ class LatestJob:
                 self._timer.cancel()
 
 
-class Postponed:
-    """Does something a moment after it is first asked for, once for all that ask meanwhile.
+class DelayedCall:
+    """Calls a function a moment after the first request, once for all requests until then.
 
-    The event loop of the thread that made it does it, as there is one in a kernel; where there is
-    none it is done at once. `ask` and `settle` are for that thread only.
+    The event loop of the thread that made this calls it, as in a kernel; without a loop it is
+    called at once. `schedule` and `settle` are for that thread only.
     """
 
     def __init__(self, do: Callable[[], None], pause: float) -> None:
@@ -54,26 +54,26 @@ class Postponed:
         self._timer: asyncio.TimerHandle | None = None
         self._loop = _running_loop()
 
-    def ask(self) -> None:
-        """Have it done."""
+    def schedule(self) -> None:
+        """Call it in a moment."""
         if self._loop is None:
             self._do()
         elif self._timer is None:
             self._timer = self._loop.call_later(self._pause, self.settle)
 
     def settle(self) -> None:
-        """Do it now, if it was asked for since it was done last."""
+        """Call it now, if a call is pending."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
             self._do()
 
 
-class Home:
-    """The thread that made it: where threads have their results handed over, one after the other.
+class MainThread:
+    """The thread that made this object; other threads hand it their results, one by one.
 
-    Where that thread runs an event loop, as a kernel does, the loop calls what is handed over; else
-    `settle` does.
+    Where that thread runs an event loop, as in a kernel, the loop calls the functions that `call`
+    was given; else `settle` does.
     """
 
     def __init__(self) -> None:
@@ -81,13 +81,13 @@ class Home:
         self._loop = _running_loop()
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have `function` called at home; returns at once. For other threads."""
+        """Have `function` called in the main thread; returns at once. For other threads."""
         self._waiting.put(function)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.settle)
 
     def settle(self) -> None:
-        """Call what was handed over. At home only."""
+        """Call the functions that wait. In the main thread only."""
         while not self._waiting.empty():
             self._waiting.get()()
 

@@ -1,4 +1,4 @@
-// "Panels": a box with a switch for each panel that can be hidden.
+// "Panels": a box with a checkbox for each panel that can be hidden.
 
 /** @import { HostBridgeTraits, Model } from "../types.js" */
 
@@ -7,7 +7,7 @@
  * @param {Model<HostBridgeTraits>} model
  * @param {() => Element | null} root
  */
-export function choosing(model, root) {
+export function panelChooser(model, root) {
   /** @type {HTMLFieldSetElement | null} */
   let box = null;
 
@@ -25,13 +25,13 @@ export function choosing(model, root) {
     const legend = document.createElement("legend");
     legend.textContent = "Panels that are shown";
     box.append(legend);
-    for (const [name, called] of Object.entries(model.get("panels"))) {
+    for (const [name, title] of Object.entries(model.get("panels"))) {
       const label = document.createElement("label");
       const input = document.createElement("input");
       input.type = "checkbox";
       input.name = name;
-      input.addEventListener("change", switched);
-      label.append(input, called);
+      input.addEventListener("change", sendHidden);
+      label.append(input, title);
       box.append(label);
     }
     show();
@@ -39,9 +39,9 @@ export function choosing(model, root) {
     box.querySelector("input")?.focus();
   }
 
-  function switched() {
-    const off = inputs().filter((input) => !input.checked);
-    model.send({ do: "hide", names: off.map((input) => input.name) });
+  function sendHidden() {
+    const unchecked = inputs().filter((input) => !input.checked);
+    model.send({ do: "hide", names: unchecked.map((input) => input.name) });
   }
 
   function show() {

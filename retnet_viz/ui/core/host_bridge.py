@@ -22,7 +22,7 @@ class HostBridge(anywidget.AnyWidget):
     look    how the page looks, as it stands in a query
     panels  the panels that can be hidden, and what each is called
 
-    `heard` is when the page last gave a sign of life, by time.monotonic(); None before any.
+    `last_ping` is when the page last sent a ping, by time.monotonic(); None before any.
     `on_command(what)` is called with "opened" where a page is ready to hear of changes, "undo",
     "redo" or "leave" where a key asks for it, `hide(names)` with the panels that are to be hidden.
     `link()` gives the query for "copy link", or "" and why there is none; `file()` name and text of
@@ -50,7 +50,7 @@ class HostBridge(anywidget.AnyWidget):
             # anywidget keeps one style sheet for each of these names: one a page, in a notebook.
             traits |= {"_css": page_style(page), "_anywidget_id": f"{__name__}.{page}"}
         super().__init__(**traits)
-        self.heard: float | None = None
+        self.last_ping: float | None = None
         self._on_command = on_command
         self._hide = hide
         self._link = link
@@ -70,7 +70,7 @@ class HostBridge(anywidget.AnyWidget):
         if not isinstance(content, dict):
             return
         if "ping" in content:
-            self.heard = time.monotonic()
+            self.last_ping = time.monotonic()
             self.send({"pong": content["ping"]})
         elif content.get("do") == "hide" and isinstance(content.get("names"), list):
             self._hide(content["names"])

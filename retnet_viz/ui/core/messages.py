@@ -6,12 +6,12 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from retnet_viz.figures.base.layout import Spec, make
+from retnet_viz.figures.base.figure_parts import Spec, make
 from retnet_viz.model import LanguageModel
 from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.external_tensors import ExternalConfig, ExternalTensors
 from retnet_viz.trace.passes.live import Recomputed
-from retnet_viz.ui.core.link import MOST_SHARED, listed
+from retnet_viz.ui.core.state.link import MOST_SHARED, quote_names
 
 APPS = {
     "explorer.ipynb": "Explorer",
@@ -46,7 +46,7 @@ TOO_LONG_FOR_A_LINK = (
 )
 
 
-def apps(current: str) -> str:
+def app_links(current: str) -> str:
     """Links to the other apps, for a page that a server of apps shows."""
     links = "".join(
         f'<a data-app="{name}"{" aria-current=page" if name == current else ""}>{title}</a>'
@@ -92,16 +92,16 @@ def notice(trace: Trace | None, cut: str, point: str, recomputed: Recomputed | N
         return warning(cut)
     if trace is None:
         return '<span class="rv-hint">0 tokens</span>'
-    said = f"{trace.length:,} token{'' if trace.length == 1 else 's'}"
+    text = f"{trace.length:,} token{'' if trace.length == 1 else 's'}"
     if caution := getattr(trace.model.tokenizer, "caution", ""):
-        said = html.escape(f"{said}. {caution}.")
-        return f'<span class="rv-warn" title="{said}">{said}</span>'
+        text = html.escape(f"{text}. {caution}.")
+        return f'<span class="rv-warn" title="{text}">{text}</span>'
     if recomputed is not None and not point:
-        said += f": {recomputed}{_why(trace, recomputed)}"
-    return f'<span class="rv-hint">{html.escape(f"{said}. {point}" if point else said)}</span>'
+        text += f": {recomputed}{_reason(trace, recomputed)}"
+    return f'<span class="rv-hint">{html.escape(f"{text}. {point}" if point else text)}</span>'
 
 
-def _why(trace: Trace, recomputed: Recomputed) -> str:
+def _reason(trace: Trace, recomputed: Recomputed) -> str:
     if recomputed.tokens == 0:  # the same tokens as before, or as this mode had read before
         return ""
     if trace.mode == "parallel":
@@ -109,56 +109,56 @@ def _why(trace: Trace, recomputed: Recomputed) -> str:
     return "; the states before them were kept" if recomputed.tokens < recomputed.of else ""
 
 
-def reading(done: int, total: int) -> str:
+def reading_progress(done: int, total: int) -> str:
     """How far a long text has been read."""
-    said = f"reading: {done:,} of {total:,} tokens" if total > 1 else "reading the text"
-    return f'<span class="rv-hint" role="status">{said}</span>'
+    text = f"reading: {done:,} of {total:,} tokens" if total > 1 else "reading the text"
+    return f'<span class="rv-hint" role="status">{text}</span>'
 
 
-def doing(what: str) -> str:
+def activity(text: str) -> str:
     """What a measurement is at; told to screen readers where it begins or ends."""
-    return f'<span class="rv-hint" role="status">{html.escape(what)}</span>'
+    return f'<span class="rv-hint" role="status">{html.escape(text)}</span>'
 
 
-def not_measured(what: str, error: Exception) -> str:
+def measurement_failure(what: str, error: Exception) -> str:
     """That something could not be measured."""
-    said = f"{what} could not be measured ({type(error).__name__}: {error})"
-    return f'<span class="rv-warn" role="alert">{html.escape(said)}</span>'
+    text = f"{what} could not be measured ({type(error).__name__}: {error})"
+    return f'<span class="rv-warn" role="alert">{html.escape(text)}</span>'
 
 
-def refused(why: str) -> str:
+def refusal(reason: str) -> str:
     """The line under the text where a file was not opened."""
-    said = f"{why} The text is as before."
-    return f'<span class="rv-warn" role="alert">{html.escape(said)}</span>'
+    text = f"{reason} The text is as before."
+    return f'<span class="rv-warn" role="alert">{html.escape(text)}</span>'
 
 
-def warning(said: str) -> str:
+def warning(text: str) -> str:
     """The line under the text where something is other than the user asked for."""
     return (
-        f'<span class="rv-warn" role="alert" title="{html.escape(said)}">{html.escape(said)}</span>'
+        f'<span class="rv-warn" role="alert" title="{html.escape(text)}">{html.escape(text)}</span>'
     )
 
 
-def ignored(names: Sequence[str]) -> str:
-    """What stood in a link in vain."""
+def ignored_fields(names: Sequence[str]) -> str:
+    """Which names of a link cannot be shown here."""
     what = "This is" if len(set(names)) == 1 else "These are"
-    return f"Ignored in the link: {listed(names)}. {what} nothing that can be shown here."
+    return f"Ignored in the link: {quote_names(names)}. {what} nothing that can be shown here."
 
 
-def hidden(count: int) -> str:
+def show_hidden(count: int) -> str:
     """What the button says that shows the hidden panels again."""
     return f"show {count} hidden"
 
 
 def failure(error: Exception) -> str:
     """The line under the text when something could not be shown."""
-    said = f"This could not be shown; the panels are as before. ({type(error).__name__}: {error})"
-    return f'<span class="rv-warn" role="alert">{html.escape(said)}</span>'
+    text = f"This could not be shown; the panels are as before. ({type(error).__name__}: {error})"
+    return f'<span class="rv-warn" role="alert">{html.escape(text)}</span>'
 
 
-def nothing(theme: str) -> Spec:
+def empty_figure(theme: str) -> Spec:
     """An empty panel, for an empty text."""
-    hidden = {"visible": False}
+    axis = {"visible": False}
     return make(
-        [], {"xaxis": hidden, "yaxis": hidden, "margin": {"l": 0, "r": 0, "t": 0, "b": 0}}, theme
+        [], {"xaxis": axis, "yaxis": axis, "margin": {"l": 0, "r": 0, "t": 0, "b": 0}}, theme
     )

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-SIGN_OF_LIFE = 5.0  # seconds between two signs that an answer is still being made
+HEARTBEAT = 5.0  # seconds between two messages that an answer is still being computed
 
 Answer = Mapping[str, Any] | tuple[Mapping[str, Any], Sequence[bytes]]
 
@@ -17,34 +17,34 @@ class Unanswerable(Exception):
 
 
 class Reply:
-    """Answers a question of the page later, from any thread; until then the page hears of it."""
+    """Answers a question of the page later, from any thread; until then it sends heartbeats."""
 
     def __init__(self, widget: Any, question: Any) -> None:
         self._widget = widget
         self._question = question
-        self._over = threading.Event()
+        self._finished = threading.Event()
         self._sending = threading.Lock()  # nothing comes after the answer
-        threading.Thread(target=self._tell_of_life, daemon=True).start()
+        threading.Thread(target=self._send_heartbeats, daemon=True).start()
 
-    def _tell_of_life(self) -> None:
-        while not self._over.wait(SIGN_OF_LIFE):
+    def _send_heartbeats(self) -> None:
+        while not self._finished.wait(HEARTBEAT):
             self.progress()
 
-    def progress(self, **said: Any) -> None:
+    def progress(self, **fields: Any) -> None:
         """Say how far the work is, in fields of JSON; nothing once it was answered."""
         with self._sending:
-            if not self._over.is_set():
-                self._widget.send({"continues": self._question, **said})
+            if not self._finished.is_set():
+                self._widget.send({"continues": self._question, **fields})
 
-    def answer(self, found: Mapping[str, Any], buffers: Sequence[bytes] = ()) -> None:
+    def answer(self, content: Mapping[str, Any], buffers: Sequence[bytes] = ()) -> None:
         """Give the answer."""
         with self._sending:
-            self._over.set()
-            self._widget.send({"answers": self._question, **found}, buffers=list(buffers))
+            self._finished.set()
+            self._widget.send({"answers": self._question, **content}, buffers=list(buffers))
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, reason: str) -> None:
         """Say why there is no answer."""
-        self.answer({"error": why})
+        self.answer({"error": reason})
 
 
 def answer_questions(
@@ -66,8 +66,8 @@ def answer_questions(
         if isinstance(name, str) and later and name in later:
             _begin(later[name], about, Reply(widget, question))
         else:
-            found, buffers = _answered(answers, name, about)
-            widget.send({"answers": question, **found}, buffers=list(buffers))
+            fields, buffers = _answer(answers, name, about)
+            widget.send({"answers": question, **fields}, buffers=list(buffers))
 
     widget.on_msg(receive)
 
@@ -76,24 +76,24 @@ def _begin(begin: Callable[[Any, Reply], None], about: Any, reply: Reply) -> Non
     try:
         begin(about, reply)
     except Exception as error:
-        reply.refuse(_why(error, about))
+        reply.refuse(_error_text(error, about))
 
 
-def _answered(
+def _answer(
     answers: Mapping[str, Callable[[Any], Answer]], name: Any, about: Any
 ) -> tuple[Mapping[str, Any], Sequence[bytes]]:
     answer = answers.get(name) if isinstance(name, str) else None
     if answer is None:
         return {"error": f"Nothing here answers {name!r}."}, ()
     try:
-        found = answer(about)
+        content = answer(about)
     except Exception as error:
-        return {"error": _why(error, about)}, ()
-    return found if isinstance(found, tuple) else (found, ())
+        return {"error": _error_text(error, about)}, ()
+    return content if isinstance(content, tuple) else (content, ())
 
 
-def _why(error: Exception, about: Any) -> str:
-    """What the page is told of an answer that raised."""
+def _error_text(error: Exception, about: Any) -> str:
+    """The message for the page about an answer that raised."""
     if isinstance(error, Unanswerable):
         return str(error)
     logging.getLogger(__name__).error("a question about %s failed", about, exc_info=error)

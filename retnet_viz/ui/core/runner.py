@@ -1,4 +1,4 @@
-"""The text of a page is read as it is edited: at once where that is quick, else behind."""
+"""The text of a page is read as it is edited: at once where that is quick, else in a thread."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import torch
 from retnet_viz.figures.base.captions import number
 from retnet_viz.model import RetNet
 from retnet_viz.trace import Trace, live
-from retnet_viz.trace.passes.budget import NotEnoughMemory, foreseen
-from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.budget import NotEnoughMemory, live_memory
+from retnet_viz.trace.passes.external_tensors import ObservedModel
 from retnet_viz.trace.passes.incremental import Progress
 from retnet_viz.trace.passes.live import Live, Recomputed
-from retnet_viz.ui.core.background import Home, OutdatedError
+from retnet_viz.ui.core.background import MainThread, OutdatedError
 
 QUICK = 8_000  # bytes of text, some 2,000 tokens, that are read while the page waits
 SHORT = 1_024  # tokens of a text whose passes in all modes are kept
 MOST_PLANES = 2 * 10**9  # bytes of what parallel mode holds; some 3,200 tokens of the shipped model
-_STRETCH = 2**16  # characters that are tokenised at once where a text is cut
+_TOKENIZED_AT_ONCE = 2**16  # characters that are tokenised at once where a text is cut
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,25 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A text, the mode in which to read it, and whom to tell: one of the last two, once."""
+    """A text, the mode in which to read it, and two callbacks: one of them is called, once."""
 
     text: str
     mode: str
     chunk_size: int
-    done: Callable[[Result], None]
-    failed: Callable[[Exception], None]
+    on_result: Callable[[Result], None]
+    on_failure: Callable[[Exception], None]
 
 
 class Source(Protocol):
     """Where a page's traces come from."""
 
-    def is_quick(self, wanted: Request) -> bool:
+    def is_quick(self, request: Request) -> bool:
         """Whether few tokens have to be read, so that the page may wait for it."""
 
-    def prepare(self, wanted: Request, progress: Progress, behind: bool) -> Callable[[], Result]:
-        """Read what is wanted, perhaps `behind`, in a thread; what is returned takes it over.
+    def prepare(
+        self, request: Request, progress: Progress, in_background: bool
+    ) -> Callable[[], Result]:
+        """Read a text, perhaps `in_background`, in a thread; the returned function installs it.
 
         `progress(done, total)` is called now and then, in tokens; what it raises ends the reading.
         """
@@ -68,17 +70,17 @@ class Source(Protocol):
 
 
 class Runner:
-    """Reads the newest text that is wanted, and drops whatever was wanted before.
+    """Reads the newest text that was requested, and drops older requests.
 
-    One text at most is being read, and one at most is waiting. `tell(done, total)` is called in the
-    reading thread now and then while a long text is read, in tokens. What `Request` names is called
-    by `read` where that was quick, else at `home`.
+    One text at most is being read, and one at most is waiting. While a long text is read,
+    `report(done, total)` is called in the reading thread now and then, in tokens. A callback of
+    the `Request` is called by `read` where that was quick, else in `main_thread`.
     """
 
-    def __init__(self, source: Source, tell: Progress, home: Home) -> None:
+    def __init__(self, source: Source, report: Progress, main_thread: MainThread) -> None:
         self._source = source
-        self._tell = tell
-        self._home = home
+        self._report = report
+        self._main_thread = main_thread
         self._newest: Request | None = None  # the one whose outcome counts
         self._change = threading.Lock()
         self._waiting: Request | None = None
@@ -89,14 +91,14 @@ class Runner:
         """Whether a text is being read, or waits."""
         return self._newest is not None
 
-    def read(self, wanted: Request) -> bool:
+    def read(self, request: Request) -> bool:
         """Read the newest text: at once where that is quick, else in a thread, and False."""
-        self._newest = wanted
-        if self._source.is_quick(wanted):
-            self._finish(wanted, self._outcome(wanted))
+        self._newest = request
+        if self._source.is_quick(request):
+            self._finish(request, self._run(request))
             return True
         with self._change:
-            self._waiting = wanted
+            self._waiting = request
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True)
                 self._thread.start()
@@ -107,40 +109,40 @@ class Runner:
         self._newest = self._waiting = None
 
     def wait(self) -> None:
-        """Return when nothing is being read any more, and its outcome has been told."""
+        """Return when nothing is being read any more, and the last result was reported."""
         while (thread := self._thread) is not None:
             thread.join()
-            self._home.settle()
+            self._main_thread.settle()
 
     def _work(self) -> None:
         """Read what waits until nothing does. Runs in a thread."""
         while True:
             with self._change:
-                wanted, self._waiting = self._waiting, None
-                if wanted is None:
+                request, self._waiting = self._waiting, None
+                if request is None:
                     self._thread = None
                     return
-            self._home.call(partial(self._finish, wanted, self._outcome(wanted, self._tell)))
+            self._main_thread.call(partial(self._finish, request, self._run(request, self._report)))
 
-    def _finish(self, wanted: Request, outcome: Callable[[], None]) -> None:
-        if self._newest is wanted:
+    def _finish(self, request: Request, report: Callable[[], None]) -> None:
+        if self._newest is request:
             self._newest = None
-            outcome()
+            report()
 
-    def _outcome(self, wanted: Request, tell: Progress | None = None) -> Callable[[], None]:
-        """Read a text unless a newer one comes; what is returned tells of it, or of the failure."""
+    def _run(self, request: Request, report: Progress | None = None) -> Callable[[], None]:
+        """Read a text unless a newer one comes; the returned function hands over the result."""
 
         def progress(done: int, total: int) -> None:
-            if self._newest is not wanted:
+            if self._newest is not request:
                 raise OutdatedError
-            if tell is not None:
-                tell(done, total)
+            if report is not None:
+                report(done, total)
 
         try:
-            take_over = self._source.prepare(wanted, progress, behind=tell is not None)
+            install = self._source.prepare(request, progress, in_background=report is not None)
         except Exception as error:
-            return partial(wanted.failed, error)
-        return lambda: wanted.done(take_over())
+            return partial(request.on_failure, error)
+        return lambda: request.on_result(install())
 
 
 class LiveText:
@@ -156,79 +158,85 @@ class LiveText:
         self._live: Live | None = None  # the newest
         self._lives: dict[str, Live] = {}  # by mode
 
-    def is_quick(self, wanted: Request) -> bool:
+    def is_quick(self, request: Request) -> bool:
         """Whether few tokens have to be read: the text is short, or only its end is another."""
-        old, new = self._live, wanted.text
+        old, new = self._live, request.text
         if len(new) <= self._quick and len(new.encode(errors="replace")) <= self._quick:
             return True
-        if old is None or wanted.mode == "parallel" or not _goes_on(old, wanted):
+        if old is None or request.mode == "parallel" or not _can_continue(old, request):
             return False
         same = max(0, len(old.text) - self._quick)
         return len(new) - same <= 2 * self._quick and old.text[:same] == new[:same]
 
-    def prepare(self, wanted: Request, progress: Progress, behind: bool) -> Callable[[], Result]:
+    def prepare(
+        self, request: Request, progress: Progress, in_background: bool
+    ) -> Callable[[], Result]:
         """Read a text, up to the limit, in the pass that it can go on from; see Source."""
-        text = wanted.text
-        if behind or len(text) <= _STRETCH:  # not to count a long one at every key
-            text = self._fitting(text, progress)
-        if behind and wanted.mode == "parallel":
+        text = request.text
+        if in_background or len(text) <= _TOKENIZED_AT_ONCE:  # not to count a long one at every key
+            text = self._truncate(text, progress)
+        if in_background and request.mode == "parallel":
             check_planes(self._model, len(self._model.tokenizer.encode(text)))
-        source = self._lives.get(wanted.mode)
-        if source is None or not _goes_on(source, wanted):
-            source = live(self._model, "", wanted.mode, wanted.chunk_size)
+        source = self._lives.get(request.mode)
+        if source is None or not _can_continue(source, request):
+            source = live(self._model, "", request.mode, request.chunk_size)
         commit = source.prepare(text, progress)
 
-        def take_over() -> Result:
+        def install() -> Result:
             recomputed = commit()
-            self._live = self._lives[wanted.mode] = source
+            self._live = self._lives[request.mode] = source
             self._forget_others(source)
-            return Result(source.trace, recomputed, len(wanted.text) - len(text))
+            return Result(source.trace, recomputed, len(request.text) - len(text))
 
-        return take_over
+        return install
 
     def other_mode(self, trace: Trace, mode: str) -> Trace:
         """The same text in another mode; a pass of its own, so that no other is edited here."""
-        shown, found = self._live, self._lives.get(mode)
-        if shown is None:
+        newest, source = self._live, self._lives.get(mode)
+        if newest is None:
             raise OutdatedError
-        if found is None or found.chunk_size != trace.chunk_size or not _is_of(found, trace):
-            found = live(self._model, shown.text, mode, trace.chunk_size)
-            if not _is_of(found, trace):
+        if (
+            source is None
+            or source.chunk_size != trace.chunk_size
+            or not _has_tokens_of(source, trace)
+        ):
+            source = live(self._model, newest.text, mode, trace.chunk_size)
+            if not _has_tokens_of(source, trace):
                 raise OutdatedError
-            self._lives[mode] = found
-        assert found.trace is not None
-        return found.trace
+            self._lives[mode] = source
+        assert source.trace is not None
+        return source.trace
 
     def _forget_others(self, newest: Live) -> None:
         """Keep the passes over the newest text; of a long one no other than the newest."""
         trace = newest.trace if newest.length <= SHORT else None
         self._lives = {
-            mode: found
-            for mode, found in list(self._lives.items())  # threads add to it
-            if found is newest or (trace is not None and _is_of(found, trace))
+            mode: source
+            for mode, source in list(self._lives.items())  # threads add to it
+            if source is newest or (trace is not None and _has_tokens_of(source, trace))
         }
 
-    def _fitting(self, text: str, progress: Progress) -> str:
+    def _truncate(self, text: str, progress: Progress) -> str:
         """The start of a text that has at most `max_tokens` tokens; a token has a byte at least."""
         if len(text.encode(errors="replace")) <= self._max_tokens:
             return text
         tokenizer = self._model.tokenizer
-        left, start = self._max_tokens, 0
+        remaining, start = self._max_tokens, 0
         while start < len(text):
             progress(0, 1)
-            stop = tokenizer.next_boundary(text, min(start + _STRETCH, len(text)))
+            stop = tokenizer.next_boundary(text, min(start + _TOKENIZED_AT_ONCE, len(text)))
             ids = tokenizer.encode(text[start:stop])
-            if len(ids) > left:
+            if len(ids) > remaining:
                 # The last token may end inside a character, which then is dropped.
-                return text[:start] + str(tokenizer.decode(ids[:left])).rstrip("\ufffd")
-            left -= len(ids)
+                return text[:start] + str(tokenizer.decode(ids[:remaining])).rstrip("\ufffd")
+            remaining -= len(ids)
             start = stop
         return text
 
 
-def check_planes(model: Observed, length: int) -> None:
+def check_planes(model: ObservedModel, length: int) -> None:
     """Raise NotEnoughMemory where all planes of a text are more than a page should hold."""
-    needed = foreseen(model, length, "parallel")
+    needed = live_memory(model, length, "parallel")
     if needed > MOST_PLANES:
         config = model.config
         raise NotEnoughMemory(
@@ -238,10 +246,10 @@ def check_planes(model: Observed, length: int) -> None:
         )
 
 
-def _is_of(source: Live, trace: Trace) -> bool:
+def _has_tokens_of(source: Live, trace: Trace) -> bool:
     """Whether a text is that of a trace."""
     return source.trace is not None and torch.equal(source.trace.ids, trace.ids)
 
 
-def _goes_on(source: Live, wanted: Request) -> bool:
-    return (source.mode, source.chunk_size) == (wanted.mode, wanted.chunk_size)
+def _can_continue(source: Live, request: Request) -> bool:
+    return (source.mode, source.chunk_size) == (request.mode, request.chunk_size)

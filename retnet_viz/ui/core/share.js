@@ -3,16 +3,16 @@
 /** @import { HostBridgeAnswers, HostBridgeTraits, Model, Request } from "../types.js" */
 
 import { bytesOf } from "../panels/common.js";
-import { requests, whyOf } from "../panels/request.js";
+import { errorMessage, requester } from "../panels/request.js";
 
-export const SHOWN = 4000; // ms that a word of success stays
-export const PATIENT = 500; // ms that a link may take before the page says that it is being made
+export const MESSAGE_TIME = 4000; // ms for which a message of success stays
+export const PROGRESS_DELAY = 500; // ms before the page says that the link is being made
 
 /**
- * The query of this page's address with `queries` in place of what it says of the state.
+ * The query of this page's address with `queries` in place of those of the state.
  * @param {string[]} queries
  */
-export function inAddress(...queries) {
+export function mergeQuery(...queries) {
   const others = new URLSearchParams(location.search);
   for (const name of ["s", "hide", "present"]) others.delete(name);
   return [others.toString(), ...queries].filter(Boolean).join("&");
@@ -23,35 +23,35 @@ export function inAddress(...queries) {
  * @param {Model<HostBridgeTraits>} model
  * @param {() => Element | null} root
  */
-export function sharing(model, root) {
+export function linkSharer(model, root) {
   /** @type {HTMLElement | null} */
   let box = null;
-  let fades = 0;
-  let waits = 0;
-  let isMaking = false;
-  let count = 0; // of links that were asked for; one that is closed is not waited for any more
+  let closeTimer = 0;
+  let progressTimer = 0;
+  let isRequesting = false;
+  let count = 0; // of requests; the answer to an older one is ignored
   /** @type {Request<HostBridgeAnswers>} */
-  const request = requests(model);
+  const request = requester(model);
 
   function clear() {
-    clearTimeout(fades);
+    clearTimeout(closeTimer);
     box?.remove();
     box = null;
   }
 
   function close() {
-    clearTimeout(waits);
-    isMaking = false;
+    clearTimeout(progressTimer);
+    isRequesting = false;
     count += 1;
     clear();
   }
 
   /**
-   * A box below the first line, with a sentence and whatever is to be pressed.
-   * @param {string} said
+   * Show a box below the first line, with a sentence and controls.
+   * @param {string} text
    * @param {HTMLElement[]} parts
    */
-  function tell(said, ...parts) {
+  function showMessage(text, ...parts) {
     clear();
     box = document.createElement("div");
     box.className = "rv-share";
@@ -59,40 +59,43 @@ export function sharing(model, root) {
     sentence.setAttribute("role", "status");
     box.append(sentence, ...parts);
     root()?.append(box);
-    sentence.textContent = said; // after it is on the page, so that it is read aloud
-    if (!parts.length) fades = window.setTimeout(close, SHOWN);
+    sentence.textContent = text; // after it is on the page, so that it is read aloud
+    if (!parts.length) closeTimer = window.setTimeout(close, MESSAGE_TIME);
   }
 
   /**
    * @param {string} text
-   * @param {() => void} pressed
+   * @param {() => void} onClick
    */
-  function button(text, pressed) {
-    const made = document.createElement("button");
-    made.type = "button";
-    made.className = "rv-file-button";
-    made.textContent = text;
-    made.addEventListener("click", pressed);
-    return made;
+  function makeButton(text, onClick) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "rv-button rv-file-button";
+    button.textContent = text;
+    button.addEventListener("click", onClick);
+    return button;
   }
 
-  // A control tells the kernel of a change when it has worked off the one before. So the answer to a
-  // first question comes when all changes are on their way, and the answer to a second knows them.
+  // A control sends a change only when the kernel has handled the one before it. After the answer
+  // to a first request all changes have been sent, so the answer to a second request includes them.
   async function copy() {
-    if (isMaking) return;
-    isMaking = true;
+    if (isRequesting) return;
+    isRequesting = true;
     count += 1;
-    const mine = count;
-    clearTimeout(fades);
-    clearTimeout(waits);
-    waits = window.setTimeout(() => tell("Making the link …", button("Close", close)), PATIENT);
+    const id = count;
+    clearTimeout(closeTimer);
+    clearTimeout(progressTimer);
+    progressTimer = window.setTimeout(
+      () => showMessage("Making the link …", makeButton("Close", close)),
+      PROGRESS_DELAY,
+    );
     try {
       await request("link");
-      if (mine !== count) return;
+      if (id !== count) return;
       const { link, whyNot } = await request("link");
-      if (mine === count) show(link, whyNot);
+      if (id === count) showAnswer(link, whyNot);
     } catch (error) {
-      if (mine === count) show("", whyOf(error));
+      if (id === count) showAnswer("", errorMessage(error));
     }
   }
 
@@ -100,45 +103,47 @@ export function sharing(model, root) {
    * @param {string} link
    * @param {string} whyNot
    */
-  function show(link, whyNot) {
-    clearTimeout(waits);
-    isMaking = false;
-    if (link) return give(link);
-    const file = button("Save as a file", save);
-    tell(whyNot, file, button("Close", close));
+  function showAnswer(link, whyNot) {
+    clearTimeout(progressTimer);
+    isRequesting = false;
+    if (link) return copyLink(link);
+    const file = makeButton("Save as a file", saveFile);
+    showMessage(whyNot, file, makeButton("Close", close));
     file.focus();
   }
 
   /** @param {string} link */
-  async function give(link) {
+  async function copyLink(link) {
     const inVoila = Boolean(document.body.dataset.voila);
-    const text = inVoila ? `${location.origin}${location.pathname}?${inAddress(link)}` : `?${link}`;
-    const use = inVoila
+    const text = inVoila
+      ? `${location.origin}${location.pathname}?${mergeQuery(link)}`
+      : `?${link}`;
+    const hint = inVoila
       ? ""
       : " It belongs behind the address of the dashboard, or into open_link().";
     try {
       await navigator.clipboard.writeText(text);
-      tell(`Link copied, ${text.length.toLocaleString()} characters.${use}`);
+      showMessage(`Link copied, ${text.length.toLocaleString()} characters.${hint}`);
     } catch {
-      offer(text, use); // no clipboard: it is there for https and this machine only, and may be refused
+      showLinkField(text, hint); // browsers allow the clipboard for https and localhost only
     }
   }
 
   /**
    * @param {string} text
-   * @param {string} use
+   * @param {string} hint
    */
-  function offer(text, use) {
+  function showLinkField(text, hint) {
     const field = document.createElement("input");
     field.readOnly = true;
     field.value = text;
     field.setAttribute("aria-label", "Link");
     field.addEventListener("focus", () => field.select());
-    tell(`Press Ctrl+C (⌘C) to copy the link.${use}`, field, button("Close", close));
+    showMessage(`Press Ctrl+C (⌘C) to copy the link.${hint}`, field, makeButton("Close", close));
     field.focus();
   }
 
-  async function save() {
+  async function saveFile() {
     try {
       const { file, buffers } = await request("save");
       const link = document.createElement("a");
@@ -148,12 +153,12 @@ export function sharing(model, root) {
       link.download = file;
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-      tell(`Saved as ${file}.`);
+      showMessage(`Saved as ${file}.`);
     } catch (error) {
-      tell(whyOf(error), button("Close", close));
+      showMessage(errorMessage(error), makeButton("Close", close));
     }
   }
 
-  // A word of success goes by itself, and leaves Escape to others.
+  // A message of success closes itself and needs no Escape.
   return { copy, close, isOpen: () => (box?.childElementCount ?? 0) > 1 };
 }

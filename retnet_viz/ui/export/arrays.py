@@ -62,5 +62,5 @@ def npz(trace: Trace) -> bytes:
 
 
 def _array(values: Tensor) -> np.ndarray:
-    kept = values.detach().cpu()
-    return (kept.float() if kept.dtype.itemsize < 4 else kept).numpy()
+    array = values.detach().cpu()
+    return (array.float() if array.dtype.itemsize < 4 else array).numpy()

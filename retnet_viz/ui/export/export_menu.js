@@ -3,17 +3,17 @@
 /** @import { ExportMenuAnswers, ExportMenuTraits, Plotly, Request, View } from "../types.js" */
 
 import { buttonElement, bytesOf, element, pixelContext, targetOf } from "../panels/common.js";
-import { requests, whyOf } from "../panels/request.js";
+import { errorMessage, requester } from "../panels/request.js";
 
-const SIZE = { width: 1000, height: 420 }; // pixels of a picture whose figure names none
+const SIZE = { width: 1000, height: 420 }; // pixels of a picture whose figure has no size
 
 /**
- * An SVG of figures, given as JSON, one below the other.
+ * One SVG of all figures, which are given as JSON, one below the other.
  * @param {Plotly} Plotly
  * @param {string[]} figures
- * @param {(done: number) => void} tell
+ * @param {(done: number) => void} onProgress
  */
-async function figuresBelow(Plotly, figures, tell) {
+async function stackFigures(Plotly, figures, onProgress) {
   let height = 0;
   let drawings = "";
   for (const [i, figure] of figures.entries()) {
@@ -25,7 +25,7 @@ async function figuresBelow(Plotly, figures, tell) {
     );
     drawings += url.slice(url.indexOf("<svg")).replace("<svg", `<svg y="${height}"`);
     height += size.height;
-    tell(i + 1);
+    onProgress(i + 1);
   }
   const { width } = SIZE;
   const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
@@ -37,13 +37,13 @@ async function figuresBelow(Plotly, figures, tell) {
 }
 
 /**
- * A picture of an SVG at twice its size, as slides want it.
+ * A PNG of an SVG at twice its size, sharp enough for slides.
  * @param {Blob} svg
  * @param {number} width
  * @param {number} height
  * @returns {Promise<Blob>}
  */
-async function pixels(svg, width, height) {
+async function renderPng(svg, width, height) {
   const url = URL.createObjectURL(svg);
   try {
     const image = new Image(2 * width, 2 * height);
@@ -53,8 +53,8 @@ async function pixels(svg, width, height) {
     [canvas.width, canvas.height] = [2 * width, 2 * height];
     pixelContext(canvas).drawImage(image, 0, 0, 2 * width, 2 * height);
     return await new Promise((resolve, reject) =>
-      canvas.toBlob((made) => {
-        if (made) resolve(made);
+      canvas.toBlob((png) => {
+        if (png) resolve(png);
         else reject(new Error("it is too large"));
       }, "image/png"),
     );
@@ -66,37 +66,37 @@ async function pixels(svg, width, height) {
 /** @param {View<ExportMenuTraits>} view */
 function render({ model, el }) {
   el.classList.add("rv-saver");
-  const button = buttonElement("rv-save-button", "save");
+  const button = buttonElement("rv-button rv-save-button", "save");
   button.title = "Save this page, a panel, the numbers";
   button.setAttribute("aria-haspopup", "dialog");
   const menu = element("div", "rv-save-menu");
   menu.setAttribute("role", "dialog");
   menu.setAttribute("aria-label", "Save");
   menu.hidden = true;
-  const [what, kind] = ["What", "As"].map((label) => {
+  const [thingSelect, formatSelect] = ["What", "As"].map((label) => {
     const line = element("label", "", label);
-    const select = element("select");
+    const select = element("select", "rv-select");
     line.append(select);
     menu.append(line);
     return select;
   });
-  const go = buttonElement("rv-save-go", "Save");
+  const startButton = buttonElement("rv-button rv-save-go", "Save");
   const bar = element("progress");
   bar.hidden = true;
   bar.setAttribute("aria-label", "Progress");
-  const said = element("p");
-  said.setAttribute("role", "status");
-  menu.append(go, bar, said);
+  const status = element("p");
+  status.setAttribute("role", "status");
+  menu.append(startButton, bar, status);
   el.append(button, menu);
   let working = false;
-  let count = 0; // of files that were asked for; one that is cancelled is not waited for any more
+  let count = 0; // of requests; the answer to an older one is ignored
   /** @type {Request<ExportMenuAnswers>} */
-  const request = requests(model);
+  const request = requester(model);
 
-  const kinds = () => model.get("things").find(([name]) => name === what.value)?.[2] ?? [];
+  const kinds = () => model.get("things").find(([name]) => name === thingSelect.value)?.[2] ?? [];
 
   function fill() {
-    what.replaceChildren(
+    thingSelect.replaceChildren(
       ...model
         .get("things")
         .map(([name, label]) => Object.assign(element("option", "", label), { value: name })),
@@ -105,25 +105,25 @@ function render({ model, el }) {
   }
 
   function fillKinds() {
-    const before = kind.value;
-    kind.replaceChildren(
+    const previous = formatSelect.value;
+    formatSelect.replaceChildren(
       ...kinds().map((name) =>
         Object.assign(element("option", "", name.toUpperCase()), { value: name }),
       ),
     );
-    if (kinds().includes(before)) kind.value = before;
+    if (kinds().includes(previous)) formatSelect.value = previous;
   }
 
   /**
    * @param {boolean} on
    * @param {string} sentence
    */
-  function busy(on, sentence) {
-    go.textContent = on ? "Cancel" : "Save";
+  function setBusy(on, sentence) {
+    startButton.textContent = on ? "Cancel" : "Save";
     bar.hidden = !on;
     bar.removeAttribute("value");
-    what.disabled = kind.disabled = on;
-    said.textContent = sentence;
+    thingSelect.disabled = formatSelect.disabled = on;
+    status.textContent = sentence;
     working = on;
   }
 
@@ -139,91 +139,96 @@ function render({ model, el }) {
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     const size =
       blob.size < 1e6 ? `${Math.ceil(blob.size / 1e3)} kB` : `${(blob.size / 1e6).toFixed(1)} MB`;
-    busy(false, `Saved as ${name} (${size}).`);
+    setBusy(false, `Saved as ${name} (${size}).`);
   }
 
   /**
    * Figures below each other in one picture.
-   * @param {string} as
+   * @param {string} format
    * @param {string[]} figures
    */
-  async function picture(as, figures) {
+  async function makePicture(format, figures) {
     try {
       const Plotly = await globalThis.retnetVizPlotly;
       if (!Plotly) throw new Error("no figure of this page is drawn");
-      const svg = await figuresBelow(Plotly, figures, (done) => {
+      const svg = await stackFigures(Plotly, figures, (done) => {
         bar.max = figures.length;
         bar.value = done;
       });
       const blob = new Blob([svg.text], { type: "image/svg+xml" });
-      return as === "png" ? await pixels(blob, svg.width, svg.height) : blob;
+      return format === "png" ? await renderPng(blob, svg.width, svg.height) : blob;
     } catch (error) {
-      throw new Error(`The picture could not be made: ${whyOf(error)}`);
+      throw new Error(`The picture could not be made: ${errorMessage(error)}`);
     }
   }
 
   async function start() {
     count += 1;
-    const mine = count;
-    const [name, as] = [what.value, kind.value];
-    busy(true, "Making the file …");
+    const id = count;
+    const [name, format] = [thingSelect.value, formatSelect.value];
+    setBusy(true, "Making the file …");
     try {
-      const { file, draw, buffers } = await request("file", { what: name, as }, (progress) => {
-        if (mine !== count || !progress.total) return;
-        bar.max = progress.total;
-        bar.value = progress.done;
-      });
-      const blob = draw ? await picture(as, draw) : new Blob([bytesOf(buffers[0])]);
-      if (mine === count) download(file ?? `${name.replaceAll("_", "-")}.${as}`, blob);
+      const { file, draw, buffers } = await request(
+        "file",
+        { what: name, as: format },
+        (progress) => {
+          if (id !== count || !progress.total) return;
+          bar.max = progress.total;
+          bar.value = progress.done;
+        },
+      );
+      const blob = draw ? await makePicture(format, draw) : new Blob([bytesOf(buffers[0])]);
+      if (id === count) download(file ?? `${name.replaceAll("_", "-")}.${format}`, blob);
     } catch (error) {
-      if (mine === count) busy(false, whyOf(error));
+      if (id === count) setBusy(false, errorMessage(error));
     }
   }
 
   function stop() {
     count += 1;
-    busy(false, "Cancelled.");
+    setBusy(false, "Cancelled.");
     request("cancel").catch((error) => {
-      said.textContent = whyOf(error);
+      status.textContent = errorMessage(error);
     });
   }
 
   /** @param {boolean} on */
-  function open(on) {
+  function setOpen(on) {
     menu.hidden = !on;
     button.setAttribute("aria-expanded", String(on));
     if (on) {
-      // Where the first line hides what stands out of it, a menu inside would be cut: it stands on the window.
+      // The first line may hide its overflow and cut a menu inside it, so the menu is placed on the
+      // window.
       const box = button.getBoundingClientRect();
       menu.style.top = `${box.bottom + 4}px`;
       menu.style.right = `${Math.max(8, document.documentElement.clientWidth - box.right)}px`;
-      what.focus();
+      thingSelect.focus();
     }
   }
 
   /** @param {Event} event */
-  const outside = (event) => {
-    if (!menu.hidden && !el.contains(targetOf(event))) open(false);
+  const closeOutside = (event) => {
+    if (!menu.hidden && !el.contains(targetOf(event))) setOpen(false);
   };
-  button.addEventListener("click", () => open(menu.hidden));
-  what.addEventListener("change", fillKinds);
-  go.addEventListener("click", () => (working ? stop() : start()));
+  button.addEventListener("click", () => setOpen(menu.hidden));
+  thingSelect.addEventListener("change", fillKinds);
+  startButton.addEventListener("click", () => (working ? stop() : start()));
   el.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || menu.hidden) return;
-    open(false);
+    setOpen(false);
     button.focus();
     event.stopPropagation();
   });
-  document.addEventListener("pointerdown", outside);
+  document.addEventListener("pointerdown", closeOutside);
   const enable = () => {
     button.disabled = !model.get("ready");
-    if (button.disabled) open(false);
+    if (button.disabled) setOpen(false);
   };
   model.on("change:things", fill);
   model.on("change:ready", enable);
   fill();
   enable();
-  return () => document.removeEventListener("pointerdown", outside);
+  return () => document.removeEventListener("pointerdown", closeOutside);
 }
 
 export default { render };

@@ -11,13 +11,13 @@ import anywidget
 import plotly.graph_objects as go
 import traitlets as t
 
-from retnet_viz.figures.base.layout import Spec
+from retnet_viz.figures.base.figure_parts import Spec
 from retnet_viz.ui.core.assets import module, style
 from retnet_viz.ui.core.background import OutdatedError
 from retnet_viz.ui.core.questions import Answer, Reply, Unanswerable, answer_questions
 from retnet_viz.ui.export import PICTURES
 from retnet_viz.ui.export.exports import KINDS, File
-from retnet_viz.ui.export.snapshot import Tell
+from retnet_viz.ui.export.snapshot.snapshot import Tell
 
 _NAMES = {
     "page": "this page, to read without a kernel",
@@ -64,8 +64,8 @@ class ExportMenu(anywidget.AnyWidget):
         return {}
 
     def _begin(self, about: Any, reply: Reply) -> None:
-        asked = about if isinstance(about, dict) else {}
-        what, kind = asked.get("what"), asked.get("as")
+        request = about if isinstance(about, dict) else {}
+        what, kind = request.get("what"), request.get("as")
         if kind not in KINDS.get(str(what), ()):
             raise Unanswerable("There is no such file.")
         self._number += 1

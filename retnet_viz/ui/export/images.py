@@ -13,7 +13,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from retnet_viz.figures.base.layout import Spec
+from retnet_viz.figures.base.figure_parts import Spec
 
 _CONFIG = {
     "displaylogo": False,
@@ -29,10 +29,15 @@ class ImageError(RuntimeError):
     """A picture could not be drawn here."""
 
 
-def html_page(spec: Spec) -> str:
-    """An HTML page that shows the figure and its sentence, with plotly.js in it: no network."""
+def html_page(spec: Spec, script: str | None = None) -> str:
+    """An HTML page that shows the figure and its sentence, without a network.
+
+    plotly.js is in it, or, where `script` is a file's name, in that file in the same folder.
+    """
     figure = go.Figure(spec)
-    drawing = figure.to_html(full_html=False, include_plotlyjs=True, config=_CONFIG)
+    drawing = figure.to_html(full_html=False, include_plotlyjs=script is None, config=_CONFIG)
+    if script is not None:
+        drawing = _load_script(script) + drawing
     paper, ink = (spec["layout"]["template"]["layout"][name] for name in ("paper_bgcolor", "font"))
     sentence = html.escape(str(spec["layout"].get("meta", {}).get("sentence", "")))
     return (
@@ -41,6 +46,16 @@ def html_page(spec: Spec) -> str:
         f"<style>body {{ margin: 12px; background: {paper}; color: {ink['color']}; "
         "font: 15px/1.4 system-ui, sans-serif }</style>\n</head>\n<body>\n"
         f"{drawing}\n<p>{sentence}</p>\n</body>\n</html>\n"
+    )
+
+
+def _load_script(name: str) -> str:
+    """Load a file of the page's folder; a sentence is shown where it is not there."""
+    source = html.escape(name)
+    return (
+        f'<p id="missing" hidden>The figure needs the file {source} beside this page.</p>\n'
+        f'<script charset="utf-8" src="{source}" '
+        "onerror=\"document.getElementById('missing').hidden = false\"></script>\n"
     )
 
 
@@ -92,7 +107,7 @@ class Painter:
         layout = {**spec["layout"], "width": _WIDTH, "height": _height(spec)}
         figure = go.Figure({**spec, "layout": layout}).to_dict()
         try:
-            drawn: bytes = self._run(
+            content: bytes = self._run(
                 self._draw(figure, {"format": kind, "scale": 2 if kind == "png" else 1})
             )
         except ImportError as error:
@@ -101,13 +116,13 @@ class Painter:
                 "draws them without it."
             ) from error
         except Exception as error:
-            found = os.environ.get("BROWSER_PATH")
+            browser_path = os.environ.get("BROWSER_PATH")
             raise ImageError(
                 f"The picture could not be drawn ({type(error).__name__}: {error}). It needs "
                 "Chrome or Chromium; BROWSER_PATH "
-                f"{f'names {found}' if found else 'can name one'}."
+                f"{f'names {browser_path}' if browser_path else 'can name one'}."
             ) from error
-        return drawn
+        return content
 
     def sheet(self, specs: Sequence[Spec], kind: str) -> bytes:
         """Figures below each other as one "png" or "svg"."""
@@ -116,13 +131,13 @@ class Painter:
             drawing = self.image(spec, "svg").decode()
             drawings.append(f'<svg y="{top}"' + drawing[drawing.index("<svg") + len("<svg") :])
             top += _height(spec)
-        whole = (
+        svg = (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" '
             f'viewBox="0 0 {_WIDTH} {top}">{"".join(drawings)}</svg>'
         )
         if kind == "svg":
-            return whole.encode()
-        source = base64.b64encode(whole.encode()).decode()
+            return svg.encode()
+        source = base64.b64encode(svg.encode()).decode()
         picture = {
             "source": f"data:image/svg+xml;base64,{source}",
             **{"xref": "paper", "yref": "paper", "x": 0, "y": 1, "sizex": 1, "sizey": 1},

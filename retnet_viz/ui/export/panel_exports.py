@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from retnet_viz.figures import agreement, next_token, stage, state_norm, token_strip
-from retnet_viz.figures.base.layout import Spec
+from retnet_viz.figures.base.figure_parts import Spec
 from retnet_viz.figures.reading import planes
-from retnet_viz.figures.reading.cost import cost_bars, mode_costs
+from retnet_viz.figures.reading.mode_costs import cost_bars, mode_costs
 from retnet_viz.trace import Trace
 from retnet_viz.ui.export import tables
 from retnet_viz.ui.export.view import View

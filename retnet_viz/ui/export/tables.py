@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from retnet_viz.figures.reading.cost import mode_costs
+from retnet_viz.figures.reading.mode_costs import mode_costs
 from retnet_viz.figures.steps.scene import scene
 from retnet_viz.trace import Trace
 from retnet_viz.ui.export.view import View
@@ -49,10 +49,10 @@ def tokens(trace: Trace, view: View) -> Iterator[Row]:
 def next_token(trace: Trace, view: View) -> Iterator[Row]:
     """Every token of the vocabulary and its probability after the selected one."""
     probabilities = trace.logits_after(view.token).double().softmax(-1)
-    found = probabilities.sort(descending=True)
+    ranking = probabilities.sort(descending=True)
     yield ("rank", "id", "token", "probability")
     for rank, (value, token_id) in enumerate(
-        zip(found.values.tolist(), found.indices.tolist(), strict=True)
+        zip(ranking.values.tolist(), ranking.indices.tolist(), strict=True)
     ):
         yield (rank + 1, token_id, trace.piece(token_id), value)
 
@@ -67,9 +67,9 @@ def decay(trace: Trace, view: View) -> Iterator[Row]:
 def retention(trace: Trace, view: View) -> Iterator[Row]:
     """Score, decay and weight for every head shown and every pair m <= n."""
     yield ("head", "n", "m", "token_n", "token_m", "score", "decay", "weight")
-    named = trace.tokens
+    token_texts = trace.tokens
     for head, n, m, values in _cells(trace, view, ("scores", "decay", "retention")):
-        yield (head, n, m, named[n], named[m], *values)
+        yield (head, n, m, token_texts[n], token_texts[m], *values)
 
 
 def _cells(
@@ -78,8 +78,10 @@ def _cells(
     """(head, n, m, values) of every cell m <= n; no more than a row of the plane is built."""
     for head in view.heads_of(trace):
         for n in range(trace.length):
-            row, read = slice(n, n + 1), slice(0, n + 1)
-            rows = [getattr(trace, name)(view.layer, row, read)[head, 0].tolist() for name in names]
+            row, sources = slice(n, n + 1), slice(0, n + 1)
+            rows = [
+                getattr(trace, name)(view.layer, row, sources)[head, 0].tolist() for name in names
+            ]
             for m, values in enumerate(zip(*rows, strict=True)):
                 yield head, n, m, values
 
@@ -95,9 +97,9 @@ def state_norm(trace: Trace, view: View) -> Iterator[Row]:
 
 def stage(trace: Trace, view: View) -> Iterator[Row]:
     """Every entry of every term of the equation that gives the selected token's output."""
-    shown = scene(trace, view.layer, view.head, view.token % trace.length)
+    step = scene(trace, view.layer, view.head, view.token % trace.length)
     yield ("term", "label", "origin", "row", "column", "value")
-    for picture in shown.pictures:
+    for picture in step.pictures:
         for i, row in enumerate(picture.values.tolist()):
             for j, value in enumerate(row):
                 place = (picture.row_start + i, picture.col_start + j)
@@ -107,20 +109,20 @@ def stage(trace: Trace, view: View) -> Iterator[Row]:
 def cost(trace: Trace, view: View) -> Iterator[Row]:
     """What each mode costs on this text, measured."""
     yield ("mode", "steps", "milliseconds", "flops", "peak_bytes", "state_bytes")
-    for mode, found in mode_costs(trace).items():
+    for mode, measured in mode_costs(trace).items():
         yield (
             mode,
-            found.steps,
-            found.milliseconds,
-            found.flops,
-            found.peak_bytes,
-            found.state_bytes,
+            measured.steps,
+            measured.milliseconds,
+            measured.flops,
+            measured.peak_bytes,
+            measured.state_bytes,
         )
 
 
 def agreement(trace: Trace, view: View) -> Iterator[Row]:
     """Largest differences between the trace's mode and the other two."""
-    found = trace.agreement()
+    result = trace.agreement()
     yield ("mode", "other", "logits", "outputs", "largest_logit")
-    for other in found.outputs:
-        yield (trace.mode, other, found.logits.get(other, ""), found.outputs[other], found.scale)
+    for other in result.outputs:
+        yield (trace.mode, other, result.logits.get(other, ""), result.outputs[other], result.scale)

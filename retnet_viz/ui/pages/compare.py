@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import ipywidgets as w
 import numpy as np
 
+from retnet_viz.checkpoints.native import kind_of
 from retnet_viz.experiments.token_reads import TokenReads, of_trace, read
 from retnet_viz.figures import next_token, state_decay
 from retnet_viz.figures.base import captions
@@ -21,12 +22,12 @@ from retnet_viz.model import LanguageModel, RetNet
 from retnet_viz.training import card
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import area, bar, group
-from retnet_viz.ui.core.page_state import ExplorerState
+from retnet_viz.ui.core.state.page_state import ExplorerState
 from retnet_viz.ui.pages.presets import START
 from retnet_viz.ui.pages.text_page import EMPTY, TextPage
 from retnet_viz.ui.panels import cell_messages
 from retnet_viz.ui.panels.heatmap import Heatmap, Table
-from retnet_viz.ui.panels.plot import Plot
+from retnet_viz.ui.panels.plots.plot import Plot
 from retnet_viz.ui.panels.recall_panel import RecallPanel
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
@@ -42,17 +43,17 @@ TITLES = {"retnet": "RetNet", "transformer": "Transformer", "mamba": "Mamba"}
 
 def compare(
     text: str | None = None,
-    models: Mapping[str, LanguageModel[Any]] | None = None,
+    models: Mapping[str, LanguageModel[Any]] | Sequence[LanguageModel[Any]] | None = None,
     *,
-    hide: Iterable[str] = (),
+    hide: str | Iterable[str] = (),
     present: bool = False,
-    **chosen: Any,
+    **fields: Any,
 ) -> Compare:
     """The comparison as a widget: `text` through `models` by name, the shipped ones by default.
 
-    The first model is a RetNet, and all of them have its tokenizer. `hide` names panels to leave
-    out, some of Compare.panels; `present` is for a projector. `chosen` are fields of ExplorerState:
-    layer, head, layers, planes, token, scale, ...
+    Models in a list are named by their kinds. The first model is a RetNet, and all of them have its
+    tokenizer. `hide` names panels to leave out, some of Compare.panels; `present` is for a
+    projector. `fields` are those of ExplorerState: layer, head, layers, planes, token, scale, ...
     Raises ValueError where one of these is out of range or the models do not go together.
     """
     from retnet_viz.checkpoints import load_model, shipped
@@ -61,29 +62,46 @@ def compare(
     if models is None:
         folders = {TITLES[kind]: folder for kind, folder in shipped().items()}
         models = {name: load_model(folder) for name, folder in folders.items()}
-        note = _trained_to_recall(
+        note = _training_note(
             {
                 name: (folder / card.NAME).read_text(encoding="utf-8")
                 for name, folder in folders.items()
             }
         )
-    usual = {"text": START.text if text is None else text, "scale": "arcsinh"}
-    board = Compare(models, ExplorerState(**usual | chosen), note)
+    defaults = {"text": START.text if text is None else text, "scale": "arcsinh"}
+    board = Compare(_by_name(models), ExplorerState(**defaults | fields), note)
     board.arrange(hide, present)
     return board
 
 
-def _trained_to_recall(cards: Mapping[str, str]) -> str:
+def _by_name(
+    models: Mapping[str, LanguageModel[Any]] | Sequence[LanguageModel[Any]],
+) -> dict[str, LanguageModel[Any]]:
+    """The models by name; those of a list by their kinds, numbered where one comes again."""
+    if not models:
+        raise ValueError("there is no model to compare; give one or more, the first a RetNet")
+    if isinstance(models, Mapping):
+        return dict(models)
+    titles = [TITLES[kind_of(model.config)] for model in models]
+    names = [
+        f"{title} {titles[: i + 1].count(title)}" if titles.count(title) > 1 else title
+        for i, title in enumerate(titles)
+    ]
+    return dict(zip(names, models, strict=True))
+
+
+def _training_note(cards: Mapping[str, str]) -> str:
     """Which models' cards tell of rows in which something comes again; "" where all or none do."""
-    having = [name for name, text in cards.items() if card.RECURRING in text]
-    if len(having) in (0, len(cards)):
+    trained = [name for name, text in cards.items() if card.RECURRING in text]
+    if len(trained) in (0, len(cards)):
         return ""
-    lacking = [name for name in cards if name not in having]
-    said = (
-        f"Not trained alike: only {' and '.join(having)} read rows in which something comes again. "
-        f"Lower recall of {' and '.join(lacking)} says nothing of the architecture."
+    untrained = [name for name in cards if name not in trained]
+    text = (
+        f"Not trained alike: only {' and '.join(trained)} read rows in which something comes "
+        "again. "
+        f"Lower recall of {' and '.join(untrained)} says nothing of the architecture."
     )
-    return f'<span class="rv-hint" role="note">{html.escape(said)}</span>'
+    return f'<span class="rv-hint" role="note">{html.escape(text)}</span>'
 
 
 class Column:
@@ -93,7 +111,7 @@ class Column:
         self.name = name
         self.model = model
         self.reading: TokenReads | None = None
-        self._drawn: tuple[Any, ...] = ()  # what the matrix shows
+        self._matrix_inputs: tuple[Any, ...] = ()  # what the matrix shows
         self.kind = w.HTML(messages.model_name(name, model))
         self.kind.add_class("rv-grow")
         self.layer = w.IntSlider(min=0, max=model.config.n_layers - 1, description="layer")
@@ -106,8 +124,8 @@ class Column:
         self.matrix = Heatmap(self._describe, self._tables, colors=color_table(DIVERGING).tobytes())
         self.next = Plot()
         planes = [group("head", self.plane)] if n_planes > 1 else []
-        chosen = bar(self.kind, self.layer, *planes)
-        self.box = w.Box([chosen, self.strip, self.matrix, self.next])
+        controls = bar(self.kind, self.layer, *planes)
+        self.box = w.Box([controls, self.strip, self.matrix, self.next])
         self.box.add_class("rv-column")
 
     @property
@@ -123,7 +141,7 @@ class Column:
 
     def clear(self) -> None:
         """Show that there is no text."""
-        self.reading, self._drawn = None, ()
+        self.reading, self._matrix_inputs = None, ()
         self.strip.tokens, self.strip.weights, self.strip.shades = [], b"", b""
         self.strip.length, self.strip.title, self.strip.note = 0, "Tokens", ""
         self.matrix.cells = b""
@@ -131,44 +149,44 @@ class Column:
 
     def draw(self, n: int, cell: tuple[int, int, int] | None, scale: str, theme: str) -> None:
         """Draw all of it for the selected token n."""
-        found, plane = self.reading, self.plane.value
-        assert found is not None
+        reading, plane = self.reading, self.plane.value
+        assert reading is not None
         weights = self._weights()
-        drawn = (found, self.layer.value, plane, scale)
-        if self._drawn != drawn:
-            self._drawn = drawn
-            self._draw_matrix(found, weights, scale)
-        self.next.show(next_token.spec(found, n, count=5, theme=theme))
-        pinned = (plane, *cell[1:]) if cell and max(cell) < found.length else None
-        most = captions.read_most(found, self.layer.value, plane, n)
+        inputs = (reading, self.layer.value, plane, scale)
+        if self._matrix_inputs != inputs:
+            self._matrix_inputs = inputs
+            self._draw_matrix(reading, weights, scale)
+        self.next.show(next_token.spec(reading, n, count=5, theme=theme))
+        pinned = (plane, *cell[1:]) if cell and max(cell) < reading.length else None
+        most = captions.strongest_read(reading, self.layer.value, plane, n)
         self.matrix.mark(n, pinned, self._describe(pinned) if pinned else most)
         row = weights[n, : n + 1]
         with self.strip.hold_sync():
-            self.strip.tokens = [visible(piece) for piece in found.pieces(0, found.length)]
-            self.strip.first, self.strip.length, self.strip.selected = 0, found.length, n
+            self.strip.tokens = [visible(piece) for piece in reading.pieces(0, reading.length)]
+            self.strip.first, self.strip.length, self.strip.selected = 0, reading.length, n
             self.strip.shades = raster(row, color_scale(row, scale, signed=True)).tobytes()
             self.strip.weights = row.tobytes()
-            self.strip.title = f"What {captions.named(found, n)} reads"
-            self.strip.note = f"{found.planes[plane]}, layer {self.layer.value}"
+            self.strip.title = f"What {captions.token_label(reading, n)} reads"
+            self.strip.note = f"{reading.planes[plane]}, layer {self.layer.value}"
 
-    def _draw_matrix(self, found: TokenReads, weights: np.ndarray, scale: str) -> None:
+    def _draw_matrix(self, reading: TokenReads, weights: np.ndarray, scale: str) -> None:
         plane = self.plane.value
         colors = color_scale(weights, scale, signed=True)
-        places = raster(weights, colors, np.tri(found.length, dtype=bool))
+        places = raster(weights, colors, np.tri(reading.length, dtype=bool))
         with self.matrix.hold_sync():
             self.matrix.cells = places.tobytes()
             self.matrix.meta = {
-                "title": found.kind.capitalize(),
+                "title": reading.kind.capitalize(),
                 "origin": "derived",
-                "summary": f"{found.length} by {found.length} cells, layer {self.layer.value}",
+                "summary": f"{reading.length} by {reading.length} cells, layer {self.layer.value}",
                 "computed": "none",
                 "block": 0,
-                "length": found.length,
+                "length": reading.length,
                 "diagonal": False,
                 "signed": True,
                 "ticks": colors.ticks(),
                 "heads": [
-                    {"index": plane, "label": found.planes[plane], "color": head_color(plane)}
+                    {"index": plane, "label": reading.planes[plane], "color": head_color(plane)}
                 ],
             }
 
@@ -176,14 +194,14 @@ class Column:
         _, n, m = spot
         if not self.ready or self.reading is None or max(n, m) >= self.reading.length:
             return ""
-        return cell_messages.reads(self.reading, n, m, self._weights()[n, m])
+        return cell_messages.read_weight(self.reading, n, m, self._weights()[n, m])
 
     def _tables(self) -> list[Table]:
         """What the selected token reads of each, as a table."""
         if not self.ready or self.reading is None:
             return []
         n = max(0, self.matrix.selected)
-        caption = f"What {captions.named(self.reading, n)} reads, layer {self.layer.value}"
+        caption = f"What {captions.token_label(self.reading, n)} reads, layer {self.layer.value}"
         rows = [
             [str(m), visible(piece), captions.number(weight)]
             for m, (piece, weight) in enumerate(
@@ -240,10 +258,10 @@ class Compare(TextPage):
         super()._listen()
         self._bind(self.decays, "token", "clicked")
         for i, column in enumerate(self.columns):
-            column.layer.observe(partial(self._placed, i), "value")
-            column.plane.observe(partial(self._placed, i), "value")
+            column.layer.observe(partial(self._on_column, i), "value")
+            column.plane.observe(partial(self._on_column, i), "value")
             self._bind(column.strip, "token", "selected")
-            column.matrix.observe(self._cell_chosen, ["cell", "selected"])
+            column.matrix.observe(self._on_cell, ["cell", "selected"])
 
     def _write_controls(self) -> None:
         super()._write_controls()
@@ -257,22 +275,22 @@ class Compare(TextPage):
 
     # -- events -----------------------------------------------------------------------------
 
-    def _placed(self, i: int, _change: Any) -> None:
+    def _on_column(self, i: int, _change: Any) -> None:
         if i == 0:
             layer, head = self.columns[0].layer.value, self.columns[0].plane.value
-            self._chosen("column 0", layer=layer, head=head)
+            self._update_state("column 0", layer=layer, head=head)
             return
-        self._chosen(
+        self._update_state(
             f"column {i}",
             layers=tuple(column.layer.value for column in self.columns[1:]),
             planes=tuple(column.plane.value for column in self.columns[1:]),
         )
 
-    def _cell_chosen(self, change: Any) -> None:
-        if self._setting:
+    def _on_cell(self, change: Any) -> None:
+        if self._is_writing:
             return
         cell = tuple(change.owner.cell) or None
-        self._chosen(cell=cell, token=cell[1] if cell else change.owner.selected)
+        self._update_state(cell=cell, token=cell[1] if cell else change.owner.selected)
 
     def _with_preset(self, preset: ExplorerState) -> ExplorerState:
         state = self.state
@@ -289,28 +307,30 @@ class Compare(TextPage):
         if self.trace is not None:
             self.columns[0].reading = of_trace(self.trace)
 
-    def _work(self, current: Callable[[], bool]) -> None:
-        """Have every model read the text; each column is drawn at home as it is ready."""
-        shown = self.trace
-        if shown is None:
+    def _work(self, is_current: Callable[[], bool]) -> None:
+        """Have every model read the text; the main thread draws each column when it is ready."""
+        trace = self.trace
+        if trace is None:
             return
         for column in self.columns:
-            found, layer = column.reading, column.layer.value
-            if found is None:
-                found = read(column.model, shown.ids)
-            found.weights(layer)
-            self._home.call(partial(self._column_read, column, found, current))
-        self._home.call(lambda: self._draw_decays() if current() else None)
+            reading, layer = column.reading, column.layer.value
+            if reading is None:
+                reading = read(column.model, trace.ids)
+            reading.weights(layer)
+            self._main_thread.call(partial(self._show_column, column, reading, is_current))
+        self._main_thread.call(lambda: self._draw_decays() if is_current() else None)
 
-    def _column_read(self, column: Column, found: TokenReads, current: Callable[[], bool]) -> None:
-        if current():
-            column.reading = found
+    def _show_column(
+        self, column: Column, reading: TokenReads, is_current: Callable[[], bool]
+    ) -> None:
+        if is_current():
+            column.reading = reading
             self._draw_column(column)
 
     def settle(self) -> None:
-        """Do now what would be done behind, or after a pause in the typing."""
+        """Do now what would be done in a thread, or after a pause in the typing."""
         super().settle()
-        self._home.settle()
+        self._main_thread.settle()
 
     def stop(self) -> None:
         """Forget the work that would run after a pause, and end what is measured."""
@@ -320,8 +340,8 @@ class Compare(TextPage):
 
     # -- drawing ----------------------------------------------------------------------------
 
-    def _themed(self) -> None:
-        super()._themed()
+    def _apply_theme(self) -> None:
+        super()._apply_theme()
         self.recall.draw()
 
     def _draw(self) -> None:
@@ -329,7 +349,7 @@ class Compare(TextPage):
         for column in self.columns:
             if self.trace is None:
                 column.clear()
-                column.next.show(messages.nothing(self.page.shown))
+                column.next.show(messages.empty_figure(self.page.shown))
             elif column.ready:
                 self._draw_column(column)
             else:
@@ -362,7 +382,7 @@ class Compare(TextPage):
             column.name: column.reading for column in self.columns if column.reading is not None
         }
         if not readings:
-            self.decays.show(messages.nothing(self.page.shown))
+            self.decays.show(messages.empty_figure(self.page.shown))
             return
         layers = {column.name: column.layer.value for column in self.columns}
         self.decays.show(state_decay.spec(readings, layers, theme=self.page.shown))

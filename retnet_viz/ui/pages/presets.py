@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retnet_viz.ui.core.page_state import ExplorerState
+from retnet_viz.ui.core.state.page_state import ExplorerState
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ PRESETS = (
     ),
     Preset(
         "Far repetition",
-        "“V” comes next, as in “Vosko” 55 tokens ago: head 1 of layer 1 reads it there.",
+        "“V” comes next, as in “Vosko” 55 tokens ago: head 2 of layer 1 reads it there.",
         ExplorerState(
             f"They called him Captain Vosko. {_BETWEEN} “Good morning, Captain",
             layer=1,
-            heads=(1,),
+            heads=(2,),
         ),
     ),
     Preset(
@@ -49,12 +49,12 @@ PRESETS = (
     ),
     Preset(
         "Dialogue",
-        "“woman” comes next, not “man”: head 0 of layer 1 reads it, 23 tokens above.",
+        "“woman” comes next, not “man”: head 2 of layer 1 reads it, 23 tokens above.",
         ExplorerState(
             '"Where are you going?" asked the old woman.\n"To the sea," said the boy.\n'
             '"And what will you do there?" asked the old',
             layer=1,
-            heads=(0,),
+            heads=(2,),
         ),
     ),
     Preset(

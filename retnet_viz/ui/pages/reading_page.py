@@ -12,14 +12,14 @@ from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.budget import NotEnoughMemory
-from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.external_tensors import ObservedModel
 from retnet_viz.trace.passes.live import Recomputed
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import AppPage
-from retnet_viz.ui.core.background import Home, LatestJob, OutdatedError
-from retnet_viz.ui.core.page_state import LONG_CHUNK, ExplorerState
+from retnet_viz.ui.core.background import LatestJob, MainThread, OutdatedError
 from retnet_viz.ui.core.runner import LiveText, Request, Result, Runner, Source
-from retnet_viz.ui.core.undo import Undo
+from retnet_viz.ui.core.state.page_state import LONG_CHUNK, ExplorerState
+from retnet_viz.ui.core.state.undo import Undo
 from retnet_viz.ui.panels.reading_progress import ReadingProgress
 
 MOST_IN_BOX = 12_000  # characters; of a longer text the box has the last IN_BOX
@@ -37,21 +37,21 @@ class ReadingPage(AppPage):
     max_tokens: ClassVar[int]
     job_pause: ClassVar[float] = 0.35  # seconds without an edit before slow work begins
 
-    def __init__(self, model: Observed, state: ExplorerState) -> None:
+    def __init__(self, model: ObservedModel, state: ExplorerState) -> None:
         self.model = model
         self.trace: Trace | None = None
         self.state = state.checked(model.config)
-        self._read_state = self.state  # whose text and mode `trace` is of
+        self._shown_state = self.state  # whose text and mode `trace` is of
         self._recomputed: Recomputed | None = None
         self._refusal = ""  # why the mode is not the chosen one
         self._failure = ""  # why there is no newer picture, as HTML
-        self._cut = ""
+        self._cut_notice = ""
         self._point = ""
         self.reading = ReadingProgress()
         self._job = LatestJob(self.job_pause)
-        self._home = Home()
+        self._main_thread = MainThread()
         self._traces = self._source()
-        self._reader = Runner(self._traces, self.reading.tell, self._home)
+        self._reader = Runner(self._traces, self.reading.show, self._main_thread)
         super().__init__()
 
     def _source(self) -> Source:
@@ -81,8 +81,8 @@ class ReadingPage(AppPage):
     def _text_changed(self) -> None:
         """Forget what was measured on the text before."""
 
-    def _work(self, current: Callable[[], bool]) -> None:
-        """What takes long: run in a thread after a pause, while `current()` is true."""
+    def _work(self, is_current: Callable[[], bool]) -> None:
+        """What takes long: run in a thread after a pause, while `is_current()` is true."""
         raise NotImplementedError
 
     def _work_failed(self) -> None:
@@ -93,32 +93,32 @@ class ReadingPage(AppPage):
     def _read_text(
         self,
         text: str | None = None,
-        done: Callable[[Result], None] | None = None,
+        on_result: Callable[[Result], None] | None = None,
         mode: str | None = None,
         chunk_size: int | None = None,
     ) -> bool:
         """Read a text in the chosen mode, or in chunkwise mode where that is refused.
 
-        What is not given is the state's. Until it is read the last picture stays; False where that
-        goes on behind.
+        What is None is that of the state. Until the text is read the last picture stays; False
+        where it is read in a thread.
         """
         self.stop()
         self._failure = ""
         if mode is None:
             self._refusal = ""
         text = self.state.before + self.state.text if text is None else text
-        done = done or self._text_read
-        chosen = mode or self.state.mode
+        on_result = on_result or self._show_text
+        requested_mode = mode or self.state.mode
         size = chunk_size or self.state.chunk_size
 
-        def failed(error: Exception) -> None:
-            if chosen == "parallel" and isinstance(error, NotEnoughMemory):
+        def on_failure(error: Exception) -> None:
+            if requested_mode == "parallel" and isinstance(error, NotEnoughMemory):
                 self._refusal = str(error)
-                self._read_text(text, done, "chunkwise", size)
+                self._read_text(text, on_result, "chunkwise", size)
             else:
-                self._not_read(error)
+                self._show_reading_failure(error)
 
-        return self._reader.read(Request(text, chosen, size, done, failed))
+        return self._reader.read(Request(text, requested_mode, size, on_result, on_failure))
 
     def open_text(self, text: str, about: str = "") -> None:
         """Read a text of any length in place of the one that is shown, which stays until then.
@@ -129,9 +129,9 @@ class ReadingPage(AppPage):
         chunk_size = self.state.chunk_size
         if len(text) > MOST_IN_BOX:
             chunk_size = max(chunk_size, LONG_CHUNK)
-        self._read_text(text, partial(self._opened, text, about), chunk_size=chunk_size)
+        self._read_text(text, partial(self._show_opened_text, text, about), chunk_size=chunk_size)
 
-    def _text_read(self, reading: Result) -> None:
+    def _show_text(self, reading: Result) -> None:
         self.reading.hide()
         self.trace, self._recomputed = reading.trace, reading.recomputed
         if self.trace is not None:  # what was read may be other than what was chosen
@@ -140,8 +140,8 @@ class ReadingPage(AppPage):
                 self.state = replace(self.state, mode=mode, chunk_size=chunk_size)
                 self.history.amend(undoable(self.state))
                 self._write_controls()
-        self._read_state = self.state
-        self._cut = (
+        self._shown_state = self.state
+        self._cut_notice = (
             f"Only the first {self.max_tokens:,} tokens are shown; the text goes on."
             if reading.dropped
             else ""
@@ -150,21 +150,26 @@ class ReadingPage(AppPage):
         self._draw()
         self._start_work()
 
-    def _opened(self, text: str, about: str, reading: Result) -> None:
-        kept = text[: len(text) - reading.dropped]
-        at = 0 if len(kept) <= MOST_IN_BOX else len(kept) - IN_BOX
+    def _show_opened_text(self, text: str, about: str, reading: Result) -> None:
+        text_read = text[: len(text) - reading.dropped]
+        start = 0 if len(text_read) <= MOST_IN_BOX else len(text_read) - IN_BOX
         self.state = replace(
-            self.state, before=kept[:at], text=kept[at:], token=None, cell=None, compare=None
+            self.state,
+            before=text_read[:start],
+            text=text_read[start:],
+            token=None,
+            cell=None,
+            compare=None,
         )
         self._point = about
         self.history.record(undoable(self.state))
         self._write_controls()
         self._forget_preset()
-        self._text_read(reading)
+        self._show_text(reading)
 
-    def _not_read(self, error: Exception) -> None:
+    def _show_reading_failure(self, error: Exception) -> None:
         self.reading.hide()
-        self._take_back()
+        self._restore_shown_mode()
         logging.getLogger(__name__).error("the explorer could not read the text", exc_info=error)
         self._fail(messages.failure(error))
 
@@ -177,16 +182,16 @@ class ReadingPage(AppPage):
         """Stop reading; the text and the mode that are shown stay."""
         self._reader.cancel()
         self.reading.hide()
-        self._take_back()
+        self._restore_shown_mode()
         self._draw_notice()
 
-    def _take_back(self) -> None:
+    def _restore_shown_mode(self) -> None:
         """Choose again the mode that is shown, and the text too where another was opened."""
-        shown = self._read_state
+        shown_state = self._shown_state
         names = ["mode", "chunk_size"]
-        if self.state.before != shown.before:
+        if self.state.before != shown_state.before:
             names += ["before", "text", "token", "cell", "compare"]
-        self.state = replace(self.state, **{name: getattr(shown, name) for name in names})
+        self.state = replace(self.state, **{name: getattr(shown_state, name) for name in names})
         self.history.amend(undoable(self.state))
         self._write_controls()
 
@@ -198,20 +203,20 @@ class ReadingPage(AppPage):
         else:
             self._job.submit(self._run_work)
 
-    def _run_work(self, current: Callable[[], bool] = lambda: True) -> None:
+    def _run_work(self, is_current: Callable[[], bool] = lambda: True) -> None:
         """Do the slow work; give way, in the middle of a pass too, once it is outdated."""
 
         def give_way(*_published: Any) -> None:
-            if not current():
+            if not is_current():
                 raise OutdatedError
 
         try:
             with listening(give_way, keeps=False):
-                self._work(current)
+                self._work(is_current)
         except OutdatedError:
             return
         except Exception as error:
-            if not current():  # the text was edited: its trace answers no more
+            if not is_current():  # the text was edited: its trace answers no more
                 return
             # It runs in a thread, where nobody would see it.
             logging.getLogger(__name__).exception("the explorer could not measure %s", self.state)
@@ -231,7 +236,7 @@ class ReadingPage(AppPage):
 
     def stop(self) -> None:
         """Forget the work that would run after a pause."""
-        self._job.drop()
+        self._job.cancel()
 
 
 def undoable(state: ExplorerState) -> ExplorerState:

@@ -14,22 +14,30 @@ import ipywidgets as w
 from retnet_viz.figures.base.scale import SCALES
 from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.model import RetNet
-from retnet_viz.trace.passes.external_tensors import Observed
+from retnet_viz.trace.passes.external_tensors import ObservedModel
 from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import area
-from retnet_viz.ui.core.history import PAUSE
-from retnet_viz.ui.core.page_state import APP, ExplorerState
-from retnet_viz.ui.core.undo import Undo
+from retnet_viz.ui.core.state.history import PAUSE
+from retnet_viz.ui.core.state.page_state import APP, ExplorerState
+from retnet_viz.ui.core.state.undo import Undo
+from retnet_viz.ui.export.saved_weights import saved_html
 from retnet_viz.ui.pages.presets import PRESETS
 from retnet_viz.ui.pages.reading_page import ReadingPage, undoable
-from retnet_viz.ui.panels.step_player import StepPlayer
+from retnet_viz.ui.panels.steps.step_player import StepPlayer
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
 EMPTY = "No text yet: type a sentence above, or take a preset, and the model will read it."
-_READ = {"text", "before", "mode", "chunk_size"}
-_SELECTED = {"token", "cell"}
-_DRAGGED = {"text", "chunk_size", "layer", "layers", "compare", "gain"}  # many changes, one gesture
+_READING_FIELDS = {"text", "before", "mode", "chunk_size"}
+_SELECTION_FIELDS = {"token", "cell"}
+_GESTURE_FIELDS = {
+    "text",
+    "chunk_size",
+    "layer",
+    "layers",
+    "compare",
+    "gain",
+}  # many changes, one gesture
 
 
 class TextPage(ReadingPage):
@@ -42,7 +50,7 @@ class TextPage(ReadingPage):
     part = APP
     help_words = messages.HELP
 
-    def __init__(self, model: Observed, state: ExplorerState) -> None:
+    def __init__(self, model: ObservedModel, state: ExplorerState) -> None:
         super().__init__(model, state)
         self._write_controls()
         if not self._read_text():
@@ -59,7 +67,7 @@ class TextPage(ReadingPage):
         self._build_controls()
         return self._build_panels()
 
-    def _themed(self) -> None:
+    def _apply_theme(self) -> None:
         self._draw()
 
     def _draw_selection(self) -> None:
@@ -113,20 +121,20 @@ class TextPage(ReadingPage):
         self._bind(self.layer, "layer")
         self._bind(self.scale, "scale")
         self._bind(self.strip, "token", "selected")
-        self.preset.observe(self._preset_chosen, "value")
+        self.preset.observe(self._on_preset, "value")
 
     def _bind_stage(self, stage: StepPlayer) -> None:
         """Take the stage's token and head as choices, unless they are of an earlier text."""
 
-        def moved(change: Any) -> None:
-            if self._setting or not stage.is_outdated:
+        def on_token(change: Any) -> None:
+            if self._is_writing or not stage.is_outdated:
                 pause = math.inf if stage.playing else PAUSE  # all steps that are played are one
-                self._chosen("stage", pause, token=change["new"])
+                self._update_state("stage", pause, token=change["new"])
                 return
             with self._writing():
                 stage.token = self.selected
 
-        stage.observe(moved, "token")
+        stage.observe(on_token, "token")
         self._bind(stage, "head", "head")
 
     # -- events -----------------------------------------------------------------------------
@@ -145,12 +153,13 @@ class TextPage(ReadingPage):
             for field in fields(ExplorerState)
             if getattr(before, field.name) != getattr(self.state, field.name)
         }
-        if changed & _READ:
+        if changed & _READING_FIELDS:
             self._read_text()
-        elif changed - _SELECTED - {"theme"}:
+        elif changed - _SELECTION_FIELDS - {"theme"}:
             self._draw()
-        elif changed & _SELECTED:
+        elif changed & _SELECTION_FIELDS:
             self._draw_selection()
+        self.history.begin_pause()
 
     def _revisit(self, state: ExplorerState) -> None:
         """Show a state of the history; the theme stays."""
@@ -158,18 +167,18 @@ class TextPage(ReadingPage):
             self._point = ""
             self._forget_preset()
         state = replace(state, theme=self.state.theme)
-        with self._saying_failures(state):
+        with self._showing_failures(state):
             self.apply_state(state)
 
     def _forget_preset(self) -> None:
         with self._writing():
             self.preset.value = -1
 
-    def _on_command(self, what: str) -> None:
-        super()._on_command(what)
-        if what == "undo":
+    def _on_command(self, command: str) -> None:
+        super()._on_command(command)
+        if command == "undo":
             self.history.undo()
-        elif what == "redo":
+        elif command == "redo":
             self.history.redo()
 
     def open_link(self, query: str) -> None:
@@ -179,35 +188,37 @@ class TextPage(ReadingPage):
         if self.state is not before:
             self.history.restart(undoable(self.state))
 
-    def _take(self, state: ExplorerState, given: dict[str, Any]) -> tuple[ExplorerState, list[str]]:
-        return state.taking(given, self.model.config)
+    def _with_link(
+        self, state: ExplorerState, fields: dict[str, Any]
+    ) -> tuple[ExplorerState, list[str]]:
+        return state.with_fields(fields, self.model.config)
 
-    def _say_of_link(self, said: str) -> None:
-        self._fail(messages.warning(said))
+    def _show_link_message(self, message: str) -> None:
+        self._fail(messages.warning(message))
 
     @property
-    def _is_whole(self) -> bool:
+    def _fits_in_link(self) -> bool:
         return not self.state.before
 
-    def _held(self) -> dict[str, Any]:
-        return self.state.held(whole=True)
+    def _file_parts(self) -> dict[str, Any]:
+        return self.state.link_parts(full_text=True)
 
-    def _chosen(self, gesture: str = "", pause: float = PAUSE, **chosen: Any) -> None:
+    def _update_state(self, gesture: str = "", pause: float = PAUSE, **changes: Any) -> None:
         """Take fields of the state as the user's choice, unless the page itself wrote them."""
-        if self._setting:
+        if self._is_writing:
             return
-        if not gesture and chosen.keys() <= _DRAGGED:
-            gesture = " ".join(chosen)
-        if "text" in chosen:  # a selection belongs to the text that it was made in
-            chosen |= {"token": None, "cell": None, "compare": None}
+        if not gesture and changes.keys() <= _GESTURE_FIELDS:
+            gesture = " ".join(changes)
+        if "text" in changes:  # a selection belongs to the text that it was made in
+            changes |= {"token": None, "cell": None, "compare": None}
             self._point = ""
             self.preset.value = -1
-        state = replace(self.state, **chosen)
-        with self._saying_failures(state):
+        state = replace(self.state, **changes)
+        with self._showing_failures(state):
             self.apply_state(state, gesture, pause)
 
     @contextmanager
-    def _saying_failures(self, state: ExplorerState) -> Iterator[None]:
+    def _showing_failures(self, state: ExplorerState) -> Iterator[None]:
         """Say on the page, in the notice, why `state` cannot be shown; the panels stay.
 
         Nobody sees what a callback raises.
@@ -220,14 +231,14 @@ class TextPage(ReadingPage):
         else:
             self._draw_notice()  # a point may be new where nothing else is
 
-    def _preset_chosen(self, change: Any) -> None:
+    def _on_preset(self, change: Any) -> None:
         if change["new"] < 0:
             return
         preset = PRESETS[change["new"]]
         self._point = preset.point
         # A preset's layer may be one that a smaller model lacks.
         state = self._with_preset(preset.state).fitted(self.model.config)
-        with self._saying_failures(state):
+        with self._showing_failures(state):
             self.apply_state(state)
 
     def _with_preset(self, preset: ExplorerState) -> ExplorerState:
@@ -239,7 +250,7 @@ class TextPage(ReadingPage):
         """Make every control show the state, without that being taken for the user's choice."""
         state = self.state
         with self._writing():
-            self.text.value = self._in_box()
+            self.text.value = self._box_text()
             self.mode.value = state.mode
             self.chunk.max = max(self.chunk.max, state.chunk_size)
             self.chunk.value = state.chunk_size
@@ -248,9 +259,18 @@ class TextPage(ReadingPage):
             self.theme.value = self.page.theme = state.theme
         self._write_link()
 
-    def _in_box(self) -> str:
+    def _box_text(self) -> str:
         """What the text box holds."""
         return self.state.text
+
+    # -- in a notebook ----------------------------------------------------------------------
+
+    def _summary(self) -> str:
+        count = 0 if self.trace is None else self.trace.length
+        return f"{count:,} tokens in {self.state.mode} mode"
+
+    def _saved_html(self) -> str:
+        return "" if self.trace is None else saved_html(self.trace, self.state)
 
     # -- the selection ----------------------------------------------------------------------
 
@@ -263,7 +283,7 @@ class TextPage(ReadingPage):
 
     def _draw_notice(self) -> None:
         self.notice.value = self._failure or messages.notice(
-            self.trace, self._refusal or self._cut, self._point, self._recomputed
+            self.trace, self._refusal or self._cut_notice, self._point, self._recomputed
         )
 
     def _draw_strip(self, heads: list[int]) -> None:

@@ -1,1 +1,1 @@
-"""One panel each: its Python class, and its ES module beside it."""
+"""The panels: a Python class and its ES module each; the large ones have folders of their own."""

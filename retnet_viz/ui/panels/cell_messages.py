@@ -26,7 +26,7 @@ def cell(trace: Trace, name: str, layer: int, spot: tuple[int, int, int]) -> str
     head, n, m = spot
     if not (0 <= head < trace.n_heads and 0 <= n < trace.length and 0 <= m < trace.length):
         return ""
-    said = {
+    fields = {
         "head": head,
         "n": n,
         "m": m,
@@ -34,25 +34,25 @@ def cell(trace: Trace, name: str, layer: int, spot: tuple[int, int, int]) -> str
         "read": token_text(trace, m),
     }
     if m > n:
-        return LATER.format(**said)
+        return LATER.format(**fields)
     parts = trace.cell(layer, head, n, m)
-    said["power"] = _power(parts.distance)
+    fields["power"] = _power(parts.distance)
     if name == "decay":
-        return DECAY.format(**said, decay=f"{parts.decay:.4g}")
+        return DECAY.format(**fields, decay=f"{parts.decay:.4g}")
     return WEIGHT.format(
-        **said,
+        **fields,
         score=f"{parts.score:.3g}",
         decay=f"{parts.decay:.3g}",
         weight=f"{parts.weight:.3g}",
     )
 
 
-def reads(found: TokenReads, n: int, m: int, weight: float) -> str:
+def read_weight(reading: TokenReads, n: int, m: int, weight: float) -> str:
     """One cell of what a model reads."""
-    reader, read = (visible(found.pieces(i, i + 1)[0]) for i in (n, m))
+    reader, source = (visible(reading.pieces(i, i + 1)[0]) for i in (n, m))
     if m > n:
-        return f"n = {n} “{reader}” cannot read m = {m} “{read}”, which comes later"
-    return f"n {n} “{reader}” reads m {m} “{read}”: weight {weight:.3g}"
+        return f"n = {n} “{reader}” cannot read m = {m} “{source}”, which comes later"
+    return f"n {n} “{reader}” reads m {m} “{source}”: weight {weight:.3g}"
 
 
 def plane_tables(
@@ -62,9 +62,9 @@ def plane_tables(
 
     `of` says whose weights they are, where there is more than one model.
     """
-    row, read = slice(n, n + 1), slice(0, n + 1)
-    reads = {"decay": trace.decay, "retention": trace.retention}[name]
-    columns = reads(layer, row, read)[heads, 0].T.tolist()
+    row, sources = slice(n, n + 1), slice(0, n + 1)
+    weights_of = {"decay": trace.decay, "retention": trace.retention}[name]
+    columns = weights_of(layer, row, sources)[heads, 0].T.tolist()
     what = "Decay" if name == "decay" else "Retention weights"
     return [
         (
@@ -88,15 +88,15 @@ def _power(distance: int) -> str:
     return str(distance).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def entry(shown: Scene, term: str, row: int, column: int) -> str:
+def entry(step: Scene, term: str, row: int, column: int) -> str:
     """One entry of a picture on the stage with its number, and what it is made of."""
-    pictures = {picture.term: picture for picture in shown.pictures}
+    pictures = {picture.term: picture for picture in step.pictures}
     picture = pictures.get(term)
     if picture is None or not (
         0 <= row < picture.values.shape[0] and 0 <= column < picture.values.shape[1]
     ):
         return ""
-    place = _place(shown, picture, row, column)
+    place = _place(step, picture, row, column)
     value = f"{picture.label}[{place}] = "
 
     def of(name: str) -> str:
@@ -111,7 +111,7 @@ def entry(shown: Scene, term: str, row: int, column: int) -> str:
     return value + of(term)
 
 
-def _place(shown: Scene, picture: Picture, row: int, column: int) -> str:
+def _place(step: Scene, picture: Picture, row: int, column: int) -> str:
     names = []
     for axis, index, start in (
         (picture.rows, row, picture.row_start),
@@ -119,33 +119,33 @@ def _place(shown: Scene, picture: Picture, row: int, column: int) -> str:
     ):
         if axis.startswith("token"):
             token = start + index
-            names.append(f"{axis[-1]} {token} “{shown.tokens[token - shown.plane.first]}”")
+            names.append(f"{axis[-1]} {token} “{step.tokens[token - step.plane.first]}”")
         elif axis:
             names.append(f"{axis} {start + index}")
     return ", ".join(names)
 
 
-def stage_cell(trace: Trace, shown: Scene, n: int, m: int) -> str:
+def stage_cell(trace: Trace, step: Scene, n: int, m: int) -> str:
     """A cell of the plane beside the stage: its numbers, and when the mode computes it, if ever."""
-    said = cell(trace, "retention", shown.layer, (shown.head, n, m))
-    if not said or m > n:
-        return said
-    plane = shown.plane
+    text = cell(trace, "retention", step.layer, (step.head, n, m))
+    if not text or m > n:
+        return text
+    plane = step.plane
     blocks = [("at this step", plane.lit), *(("at an earlier step", block) for block in plane.done)]
     for when, block in blocks:
         if block is not None and n in block[0] and m in block[1]:
-            return f"{said} (computed {when})"
-    later = shown.mode == "chunkwise" and n // trace.chunk_size == m // trace.chunk_size
+            return f"{text} (computed {when})"
+    later = step.mode == "chunkwise" and n // trace.chunk_size == m // trace.chunk_size
     return (
-        f"{said} ({'computed at a later step' if later else 'never built by this mode: derived'})"
+        f"{text} ({'computed at a later step' if later else 'never built by this mode: derived'})"
     )
 
 
-def step_cost(shown: Scene) -> str:
+def step_cost(step: Scene) -> str:
     """What a step takes, in one head."""
     return (
-        f"this step, one head: {number(shown.flops / 1e3)} kFLOP, holds "
-        f"{number(shown.held_bytes / 1e3)} kB, hands on {number(shown.carried_bytes / 1e3)} kB"
+        f"this step, one head: {number(step.flops / 1e3)} kFLOP, holds "
+        f"{number(step.held_bytes / 1e3)} kB, hands on {number(step.carried_bytes / 1e3)} kB"
     )
 
 
@@ -181,7 +181,7 @@ def strip_window(window: range, length: int) -> str:
 
 def strip_note(trace: Trace, layer: int, heads: list[int], window: range) -> str:
     """Over which heads the shades are taken, and whether the mode computed the weights."""
-    named = "all heads" if len(heads) == trace.n_heads else f"heads {', '.join(map(str, heads))}"
-    over = f"weight of head {heads[0]}" if len(heads) == 1 else f"mean weight of {named}"
+    names = "all heads" if len(heads) == trace.n_heads else f"heads {', '.join(map(str, heads))}"
+    over = f"weight of head {heads[0]}" if len(heads) == 1 else f"mean weight of {names}"
     part = strip_window(window, trace.length)
     return f"{part and f'{part}; '}{over}, layer {layer}; {trace.origin('retention')}"

@@ -1,6 +1,6 @@
-// What the panels share.
+// Helpers that all panels share.
 
-/** @import { Bytes, Inks, Table } from "../types.js" */
+/** @import { Bytes, ThemeColors, Table } from "../types.js" */
 
 /**
  * The bytes of a trait or of a message, however the channel wrapped them.
@@ -12,20 +12,20 @@ export function bytesOf(view) {
 }
 
 /**
- * The element inside `el` that a selector finds, which must be there and of this kind.
+ * The element inside `el` that matches `selector`; an error where there is none of this class.
  * @template {Element} Kind
  * @param {ParentNode} el
  * @param {string} selector
  * @param {new () => Kind} kind
  */
 export function child(el, selector, kind) {
-  const found = el.querySelector(selector);
-  if (!(found instanceof kind)) throw new Error(`There is no ${kind.name} at ${selector}.`);
-  return found;
+  const match = el.querySelector(selector);
+  if (!(match instanceof kind)) throw new Error(`There is no ${kind.name} at ${selector}.`);
+  return match;
 }
 
 /**
- * What an event happened on.
+ * The element on which an event happened.
  * @param {Event} event
  */
 export function targetOf(event) {
@@ -33,7 +33,7 @@ export function targetOf(event) {
 }
 
 /**
- * The value of a style sheet's variable, such as "--rv-ink", where `el` stands.
+ * The value that a CSS variable, such as "--rv-ink", has at `el`.
  * @param {Element} el
  * @param {string} name
  */
@@ -42,11 +42,11 @@ export function cssVariable(el, name) {
 }
 
 /**
- * The colours that a canvas is drawn with, as they are where `el` stands.
+ * The colours of the page's theme that a canvas inside `el` is drawn with.
  * @param {Element} el
- * @returns {Inks}
+ * @returns {ThemeColors}
  */
-export function inksOf(el) {
+export function themeColors(el) {
   const [paper, ink, muted, line, accent] = ["paper", "ink", "muted", "line", "accent"].map(
     (name) => cssVariable(el, `--rv-${name}`),
   );
@@ -54,11 +54,11 @@ export function inksOf(el) {
 }
 
 /**
- * How much larger than usual letters are where `el` stands: they are for a projector.
+ * The factor by which text in `el` is larger than usual: the view for a projector enlarges it.
  * @param {Element} el
  */
-export function letterScale(el, of = "--rv-type") {
-  return Number(cssVariable(el, of)) || 1;
+export function fontScale(el, variable = "--rv-type") {
+  return Number(cssVariable(el, variable)) || 1;
 }
 
 /**
@@ -67,12 +67,12 @@ export function letterScale(el, of = "--rv-type") {
  * @param {number} g
  * @param {number} b
  */
-export function inkOn(r, g, b) {
+export function textColorOn(r, g, b) {
   return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff";
 }
 
 /**
- * `value`, or the nearer end where it is outside; `low` where the ends have crossed.
+ * `value` limited to the range from `low` to `high`; `low` where `high` is below it.
  * @param {number} value
  * @param {number} low
  * @param {number} high
@@ -82,15 +82,15 @@ export function clamp(value, low, high) {
 }
 
 /**
- * A whole number as it is read, with a comma between thousands.
+ * A whole number with a comma between thousands.
  * @param {number} value
  */
-export function grouped(value) {
+export function formatInteger(value) {
   return value.toLocaleString("en-US");
 }
 
 /**
- * Note on the panel that it was drawn once more, for those who drive the page.
+ * Count a drawing in the panel's `data-drawn`, on which tests wait.
  * @param {HTMLElement} el
  */
 export function countDrawing(el) {
@@ -98,14 +98,14 @@ export function countDrawing(el) {
 }
 
 /**
- * A function that asks for `draw` before the next repaint: once, however often it is called. Its
- * `now` draws at once, and so answers what was asked for. Its `soon` does so too, but once a frame:
- * what takes long to draw is begun while the kernel still sends the rest.
+ * A function that runs `draw` before the next repaint, once however often it is called. Its `now`
+ * draws at once and cancels that. Its `soon` draws at once too, but only once a frame: a slow
+ * drawing starts while the kernel still sends its other messages.
  * @param {() => void} draw
  */
 export function perFrame(draw) {
   let frame = 0;
-  let drawn = false; // by `soon`, since the last repaint
+  let drawnThisFrame = false; // by `soon`, since the last repaint
   const schedule = () => {
     frame ||= requestAnimationFrame(schedule.now);
   };
@@ -115,10 +115,10 @@ export function perFrame(draw) {
     draw();
   };
   schedule.soon = () => {
-    if (drawn || frame || document.hidden) return schedule();
-    drawn = true;
+    if (drawnThisFrame || frame || document.hidden) return schedule();
+    drawnThisFrame = true;
     requestAnimationFrame(() => {
-      drawn = false;
+      drawnThisFrame = false;
     });
     schedule.now();
   };
@@ -126,7 +126,7 @@ export function perFrame(draw) {
 }
 
 /**
- * What draws on a canvas, in its own pixels.
+ * The 2D context of a canvas, in the canvas's own pixels.
  * @param {HTMLCanvasElement} canvas
  */
 export function pixelContext(canvas) {
@@ -134,13 +134,13 @@ export function pixelContext(canvas) {
 }
 
 /**
- * The context of a canvas of so many CSS pixels, sharp on this screen. Setting the size of a canvas
- * clears and reallocates it, so it is set only where it changes.
+ * Clear a canvas and give its context, which counts CSS pixels and is sharp on this screen. Setting
+ * the size of a canvas reallocates it, so it is set only where it changes.
  * @param {HTMLCanvasElement} canvas
  * @param {number} width
  * @param {number} height
  */
-export function contextOf(canvas, width, height) {
+export function prepareCanvas(canvas, width, height) {
   const ratio = (window.devicePixelRatio || 1) * (canvas.currentCSSZoom || 1);
   const pixels = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== pixels[0]) canvas.width = pixels[0];
@@ -152,7 +152,7 @@ export function contextOf(canvas, width, height) {
 }
 
 /**
- * A canvas that shows an image, to draw from.
+ * A canvas with an image on it, as a source for `drawImage`.
  * @param {ImageData} image
  */
 export function bitmapOf(image) {
@@ -164,12 +164,12 @@ export function bitmapOf(image) {
 }
 
 /**
- * Where on a canvas an event is, in the pixels that it is drawn in: it may be shown larger.
+ * The position of an event on a canvas, in the pixels in which it is drawn: CSS may enlarge it.
  * @param {HTMLCanvasElement} canvas
  * @param {MouseEvent} event
  * @returns {[x: number, y: number]}
  */
-export function placeOn(canvas, event) {
+export function pointerPosition(canvas, event) {
   const box = canvas.getBoundingClientRect();
   const scale = canvas.clientWidth / box.width;
   return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
@@ -181,18 +181,18 @@ export function placeOn(canvas, event) {
  * @param {Tag} tag
  */
 export function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== "") made.textContent = text;
-  return made;
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== "") node.textContent = text;
+  return node;
 }
 
 /**
- * Set the text of an element. What is set anew is laid out anew, even where it says the same.
+ * Set the text of an element. The browser lays out even an equal text anew, so that is not set.
  * @param {Element} node
  * @param {string} text
  */
-export function put(node, text) {
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
@@ -201,13 +201,13 @@ export function put(node, text) {
  * @param {string} className
  */
 export function buttonElement(className, text = "") {
-  const made = element("button", className, text);
-  made.type = "button";
-  return made;
+  const button = element("button", className, text);
+  button.type = "button";
+  return button;
 }
 
 /**
- * A table as the alternative of a drawing; every entry becomes text.
+ * A table that stands in for a drawing; every entry becomes text.
  * @param {Table} table
  */
 export function tableElement([caption, header, rows]) {
@@ -235,13 +235,13 @@ export function tableElement([caption, header, rows]) {
 
 /**
  * A button "table" on the panel `el` that shows the numbers in place of the drawing. `makeTables()`
- * gives tables, or a promise of them; it runs only while the tables are open, and never twice at
- * once: of many calls of `refresh` the newest is drawn.
+ * gives tables, or a promise of them. It runs only while the tables are open and never twice at
+ * once; after many calls of `refresh` the newest tables are drawn.
  * @param {HTMLElement} el
  * @param {() => Table[] | Promise<Table[]>} makeTables
  */
 export function tableToggle(el, makeTables) {
-  const button = buttonElement("rv-table-toggle", "table");
+  const button = buttonElement("rv-button rv-table-toggle", "table");
   button.title = "Show as a table";
   button.setAttribute("aria-pressed", "false");
   const title = el.querySelector(".rv-title");
@@ -264,15 +264,15 @@ export function tableToggle(el, makeTables) {
     try {
       while (stale && open) {
         stale = false;
-        let why = "Nothing to show yet.";
-        const made = await Promise.resolve(makeTables()).catch((error) => {
-          why = error.message;
+        let message = "Nothing to show yet.";
+        const newTables = await Promise.resolve(makeTables()).catch((error) => {
+          message = error.message;
           return [];
         });
         if (!open) break;
         const { scrollTop, scrollLeft } = tables;
-        tables.replaceChildren(...made.map(tableElement));
-        if (!made.length) tables.append(element("p", "rv-empty", why));
+        tables.replaceChildren(...newTables.map(tableElement));
+        if (!newTables.length) tables.append(element("p", "rv-empty", message));
         tables.scrollTo(scrollLeft, scrollTop);
       }
     } finally {

@@ -1,15 +1,15 @@
-// A button that takes a text file, and the page as a place to drop one on. Only as much of a file is
-// read as the kernel asks for: one of 10 GB is told by its size alone.
+// A button that opens a text file; one can also be dropped on the page. No more of it is read than
+// the kernel allows: of a file that is too large only the name and size are sent.
 
 /** @import { FilePickerTraits, View } from "../types.js" */
 
 import { buttonElement, element } from "./common.js";
-import { whyOf } from "./request.js";
+import { errorMessage } from "./request.js";
 
 /** @param {View<FilePickerTraits>} view */
 function render({ model, el }) {
   el.classList.add("rv-file");
-  const button = buttonElement("rv-file-button", model.get("label"));
+  const button = buttonElement("rv-button rv-file-button", model.get("label"));
   const input = element("input");
   input.type = "file";
   input.hidden = true;
@@ -20,7 +20,7 @@ function render({ model, el }) {
   const page = /** @type {HTMLElement} */ (el.closest(".rv-explorer") ?? el);
 
   /** @param {File} file */
-  async function take(file) {
+  async function sendFile(file) {
     const fits = file.size <= model.get("max_bytes");
     const part = fits ? file.slice(0, model.get("read_bytes")) : file.slice(0, 0);
     let content = new ArrayBuffer(0);
@@ -28,8 +28,8 @@ function render({ model, el }) {
     button.disabled = true;
     try {
       content = await part.arrayBuffer();
-    } catch (reason) {
-      error = whyOf(reason); // a folder, or a file that went away
+    } catch (failure) {
+      error = errorMessage(failure); // a folder, or a file that went away
     } finally {
       button.disabled = false;
     }
@@ -40,40 +40,40 @@ function render({ model, el }) {
   const holdsFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
 
   /** @param {DragEvent} event */
-  function over(event) {
+  function onDragOver(event) {
     if (!holdsFile(event)) return;
     event.preventDefault();
     page.classList.add("rv-dropping");
   }
 
   /** @param {DragEvent} event */
-  function leave(event) {
+  function onDragLeave(event) {
     if (!page.contains(/** @type {Node | null} */ (event.relatedTarget)))
       page.classList.remove("rv-dropping");
   }
 
   /** @param {DragEvent} event */
-  function drop(event) {
+  function onDrop(event) {
     if (!holdsFile(event)) return;
     event.preventDefault();
     page.classList.remove("rv-dropping");
     const [file] = event.dataTransfer?.files ?? [];
-    if (file) take(file);
+    if (file) sendFile(file);
   }
 
   button.addEventListener("click", () => input.click());
   input.addEventListener("change", () => {
     const [file] = input.files ?? [];
-    if (file) take(file);
+    if (file) sendFile(file);
     input.value = ""; // so that the same file can be taken again
   });
-  page.addEventListener("dragover", over);
-  page.addEventListener("dragleave", leave);
-  page.addEventListener("drop", drop);
+  page.addEventListener("dragover", onDragOver);
+  page.addEventListener("dragleave", onDragLeave);
+  page.addEventListener("drop", onDrop);
   return () => {
-    page.removeEventListener("dragover", over);
-    page.removeEventListener("dragleave", leave);
-    page.removeEventListener("drop", drop);
+    page.removeEventListener("dragover", onDragOver);
+    page.removeEventListener("dragleave", onDragLeave);
+    page.removeEventListener("drop", onDrop);
   };
 }
 

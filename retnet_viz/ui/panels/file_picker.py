@@ -12,13 +12,13 @@ from retnet_viz.ui.core.assets import module
 
 
 class FilePicker(anywidget.AnyWidget):
-    """Hands the file that the user chose, or dropped on the page, to `taken(name, size, content)`.
+    """Calls `on_file(name, size, content)` with a file that was chosen, or dropped on the page.
 
     label       what the button says
     max_bytes   of a larger file nothing is read: `content` is empty
     read_bytes  how much of the beginning of any other file is read
 
-    `failed(name, reason)` is called where the page could not read the file.
+    `on_failure(name, reason)` is called where the page could not read the file.
     """
 
     _esm = module("panels/file_picker.js")
@@ -28,13 +28,13 @@ class FilePicker(anywidget.AnyWidget):
 
     def __init__(
         self,
-        taken: Callable[[str, int, bytes], None],
-        failed: Callable[[str, str], None],
+        on_file: Callable[[str, int, bytes], None],
+        on_failure: Callable[[str, str], None],
         **traits: Any,
     ) -> None:
         super().__init__(**traits)
-        self._taken = taken
-        self._failed = failed
+        self._on_file = on_file
+        self._on_failure = on_failure
         self.on_msg(self._receive)
 
     def _receive(self, _widget: Any, content: Any, buffers: Any) -> None:
@@ -45,6 +45,6 @@ class FilePicker(anywidget.AnyWidget):
         if not isinstance(name, str) or not isinstance(size, int):
             return
         if error:
-            self._failed(name, str(error))
+            self._on_failure(name, str(error))
         else:
-            self._taken(name, size, bytes(buffers[0]) if buffers else b"")
+            self._on_file(name, size, bytes(buffers[0]) if buffers else b"")

@@ -1,18 +1,18 @@
-// Small multiples of the T x T plane on one canvas. Colours come as places in a table; the value
-// that a readout shows is asked of the kernel, which has the numbers themselves.
+// Small multiples of the T x T plane on one canvas. The kernel sends indices into a colour table;
+// the value in the readout is requested from the kernel, which has the numbers.
 
-/** @import { Cell, HeatmapAnswers, HeatmapTraits, Request, Spot, View } from "../types.js" */
+/** @import { Cell, HeatmapAnswers, HeatmapTraits, Request, Point, View } from "../types.js" */
 
 import {
   bitmapOf,
   bytesOf,
   child,
   clamp,
-  contextOf,
   countDrawing,
   cssVariable,
-  letterScale,
+  fontScale,
   perFrame,
+  prepareCanvas,
   tableToggle,
 } from "./common.js";
 import {
@@ -25,12 +25,12 @@ import {
   squareAt,
   writeTitle,
 } from "./multiples.js";
-import { newestOnly, requests, whyOf } from "./request.js";
+import { cellReader, requester } from "./request.js";
 
 /**
- * Paint one head into an image of at most `limit` pixels a side; `cells` are the places of its
- * length x length cells, all of them on or below the diagonal. Where several cells share a pixel the
- * one farthest from zero is shown, so that a single large weight is never lost.
+ * Paint one head into an image of at most `limit` pixels a side. `cells` are the colour indices of
+ * its length x length cells; those above the diagonal are not read.
+ * Where several cells share a pixel, it shows the one farthest from zero: no large weight is lost.
  * @param {Uint8Array} cells
  * @param {number} length
  * @param {Uint32Array} palette
@@ -45,34 +45,34 @@ export function paint(cells, length, palette, signed, limit) {
   for (let y = 0; y < side; y++) {
     const rows = Math.min(length, (y + 1) * step);
     for (let x = 0; x <= y; x++) {
-      let place = 0;
-      let best = -1;
+      let index = 0;
+      let strongest = -1;
       for (let n = y * step; n < rows; n++) {
         const stop = n * length + Math.min(n + 1, (x + 1) * step);
         for (let i = n * length + x * step; i < stop; i++) {
           const p = cells[i];
           if (p === 0) continue;
           const strength = signed ? Math.abs(p - 128) : p;
-          if (strength > best) {
-            best = strength;
-            place = p;
+          if (strength > strongest) {
+            strongest = strength;
+            index = p;
           }
         }
       }
-      if (place) pixels[y * side + x] = palette[place];
+      if (index) pixels[y * side + x] = palette[index];
     }
   }
   return image;
 }
 
 /**
- * The places of length x length cells that are the same along each diagonal.
- * @param {Uint8Array} places one for each distance n - m
+ * The colour indices of length x length cells that are equal along each diagonal.
+ * @param {Uint8Array} indices one for each distance n - m
  * @param {number} length
  */
-export function spread(places, length) {
+export function expandDiagonals(indices, length) {
   const cells = new Uint8Array(length * length);
-  const backwards = places.slice().reverse();
+  const backwards = indices.slice().reverse();
   for (let n = 0; n < length; n++) cells.set(backwards.subarray(length - 1 - n), n * length);
   return cells;
 }
@@ -90,15 +90,15 @@ function render({ model, el }) {
   const readout = child(el, ".rv-readout", HTMLElement);
   /** @type {HTMLCanvasElement[]} */
   let images = [];
-  /** @type {Spot[]} */
+  /** @type {Point[]} */
   let squares = [];
   let side = 0;
   /** @type {Cell | null} */
   let focus = null; // the cell under the pointer or the cursor keys
-  let legendOf = ""; // what the legend was drawn for
-  let stale = true; // the images must be painted anew
+  let legendKey = ""; // what the legend was drawn for
+  let stale = true; // the images must be painted again
   /** @type {Request<HeatmapAnswers>} */
-  const request = requests(model);
+  const request = requester(model);
   const toggle = model.get("tabular")
     ? tableToggle(el, async () => (await request("tables")).tables)
     : null;
@@ -110,9 +110,9 @@ function render({ model, el }) {
     const size = diagonal ? length : length * length;
     if (!length || cells.length !== heads.length * size) return false;
     images = heads.map((_, i) => {
-      const places = cells.subarray(i * size, (i + 1) * size);
+      const indices = cells.subarray(i * size, (i + 1) * size);
       const image = paint(
-        diagonal ? spread(places, length) : places,
+        diagonal ? expandDiagonals(indices, length) : indices,
         length,
         palette,
         signed,
@@ -130,7 +130,7 @@ function render({ model, el }) {
    * @param {number} length
    * @param {number} block
    */
-  function outline(context, x, y, length, block) {
+  function drawBlocks(context, x, y, length, block) {
     const cell = side / length;
     context.strokeStyle = cssVariable(el, "--rv-ink");
     context.lineWidth = 1;
@@ -146,11 +146,11 @@ function render({ model, el }) {
    * @param {CanvasRenderingContext2D} context
    * @param {number} x
    * @param {number} y
-   * @param {number} cell
-   * @param {number[]} spot
+   * @param {number} cell its side in pixels
+   * @param {number[]} position
    * @param {string} color
    */
-  function mark(context, x, y, cell, [, n, m], color) {
+  function drawMark(context, x, y, cell, [, n, m], color) {
     const size = Math.max(cell, 5);
     context.strokeStyle = cssVariable(el, color);
     context.lineWidth = 2;
@@ -168,18 +168,18 @@ function render({ model, el }) {
     const width = stage.clientWidth;
     const height = stage.clientHeight;
     if (!width || !height) return;
-    const label = LABEL * letterScale(el);
+    const label = LABEL * fontScale(el);
     const layout = arrange(Math.max(1, heads.length), width, height, label);
     if (layout.side !== side) stale = true;
     side = layout.side;
-    const context = contextOf(canvas, width, height);
+    const context = prepareCanvas(canvas, width, height);
     squares = [];
     if (length && side > 8) {
       if (stale) stale = !paintAll();
       if (stale) return;
       context.imageSmoothingEnabled = false;
-      const used = layout.columns * side + (layout.columns - 1) * GAP;
-      const left = Math.max(0, (width - used) / 2);
+      const totalWidth = layout.columns * side + (layout.columns - 1) * GAP;
+      const left = Math.max(0, (width - totalWidth) / 2);
       const selected = model.get("selected");
       const cell = side / length;
       heads.forEach((head, i) => {
@@ -194,7 +194,7 @@ function render({ model, el }) {
         context.strokeRect(x + 0.5, y + 0.5, side - 1, side - 1);
         context.setLineDash([]);
         if (meta.computed === "blocks" && block * cell >= 4) {
-          outline(context, x, y, length, block);
+          drawBlocks(context, x, y, length, block);
         }
         if (selected >= 0 && selected < length) {
           context.strokeStyle = cssVariable(el, "--rv-accent");
@@ -204,8 +204,8 @@ function render({ model, el }) {
           context.strokeRect(x, top, Math.max((selected + 1) * cell, 3), thickness);
         }
         const pinned = model.get("cell");
-        if (pinned[0] === head.index) mark(context, x, y, cell, pinned, "--rv-accent");
-        if (focus?.[0] === i) mark(context, x, y, cell, focus, "--rv-ink");
+        if (pinned[0] === head.index) drawMark(context, x, y, cell, pinned, "--rv-accent");
+        if (focus?.[0] === i) drawMark(context, x, y, cell, focus, "--rv-ink");
       });
     }
     countDrawing(el);
@@ -213,18 +213,18 @@ function render({ model, el }) {
 
   const schedule = perFrame(draw);
 
-  function describe() {
+  function showTitle() {
     const meta = model.get("meta");
     writeTitle(el, meta);
     canvas.setAttribute("aria-label", `${meta.title || ""}: ${meta.summary || ""}`);
-    const look = JSON.stringify([meta.signed, meta.ticks, bytesOf(model.get("colors")).length]);
-    if (look === legendOf) return;
-    legendOf = look;
+    const newKey = JSON.stringify([meta.signed, meta.ticks, bytesOf(model.get("colors")).length]);
+    if (newKey === legendKey) return;
+    legendKey = newKey;
     drawLegend(el, bytesOf(model.get("colors")), meta.signed, meta.ticks);
   }
 
-  // The line below: the pinned cell where nothing is pointed at, else what the whole plane shows.
-  function show() {
+  // The line below, where nothing is pointed at: the pinned cell, or a summary of the whole plane.
+  function showReadout() {
     if (focus) return;
     const pinned = model.get("readout");
     // The sentence is new with every keystroke: too much to be read aloud each time.
@@ -236,57 +236,57 @@ function render({ model, el }) {
    * @param {MouseEvent} event
    * @returns {Cell | null}
    */
-  function at(event) {
+  function cellAt(event) {
     const { length = 0 } = model.get("meta");
     const box = canvas.getBoundingClientRect();
-    const found = squareAt(event.clientX - box.left, event.clientY - box.top, squares, side);
-    return found && [found[0], Math.floor(found[2] * length), Math.floor(found[1] * length)];
+    const hit = squareAt(event.clientX - box.left, event.clientY - box.top, squares, side);
+    return hit && [hit[0], Math.floor(hit[2] * length), Math.floor(hit[1] * length)];
   }
 
   /**
-   * The cell of the model that a cell of the squares is.
-   * @param {Cell} spot
+   * A cell with the number of its head in the model, from one with the number of its square.
+   * @param {Cell} cell
    * @returns {Cell}
    */
-  function named([square, n, m]) {
+  function modelCell([square, n, m]) {
     const { heads = [] } = model.get("meta");
     return [heads[square].index, n, m];
   }
 
-  const ask = newestOnly(async () => {
-    if (!focus) return;
-    const cell = named(focus);
-    const { text } = await request("cell", cell).catch((error) => ({ text: whyOf(error) }));
-    if (!focus || String(named(focus)) !== String(cell)) return;
-    readout.setAttribute("aria-live", "polite");
-    readout.textContent = readout.title = text;
-  });
+  const requestReadout = cellReader(
+    request,
+    () => focus && modelCell(focus),
+    (text) => {
+      readout.setAttribute("aria-live", "polite");
+      readout.textContent = readout.title = text;
+    },
+  );
 
-  /** @param {Cell | null} spot */
-  function look(spot) {
-    if (String(spot) === String(focus)) return;
-    focus = spot;
-    if (spot) ask();
-    else show();
+  /** @param {Cell | null} cell */
+  function setFocus(cell) {
+    if (String(cell) === String(focus)) return;
+    focus = cell;
+    if (cell) requestReadout();
+    else showReadout();
     schedule();
   }
 
-  /** @param {Cell} spot */
-  function pin(spot) {
-    const cell = named(spot);
-    const same = String(model.get("cell")) === String(cell);
-    model.set("cell", same ? [] : cell);
-    model.set("selected", spot[1]);
+  /** @param {Cell} cell */
+  function pin(cell) {
+    const pinned = modelCell(cell);
+    const same = String(model.get("cell")) === String(pinned);
+    model.set("cell", same ? [] : pinned);
+    model.set("selected", cell[1]);
     model.save_changes();
   }
 
-  canvas.addEventListener("pointermove", (event) => look(at(event)));
-  canvas.addEventListener("pointerleave", () => look(null));
-  canvas.addEventListener("blur", () => look(null));
+  canvas.addEventListener("pointermove", (event) => setFocus(cellAt(event)));
+  canvas.addEventListener("pointerleave", () => setFocus(null));
+  canvas.addEventListener("blur", () => setFocus(null));
   canvas.addEventListener("click", (event) => {
-    // What the pointer was seen on: a click's own coordinates are rounded to whole pixels.
-    const spot = focus ?? at(event);
-    if (spot) pin(spot);
+    // The cell of the last pointer move: a click's own coordinates are rounded to whole pixels.
+    const cell = focus ?? cellAt(event);
+    if (cell) pin(cell);
   });
   canvas.addEventListener("keydown", (event) => {
     const { length = 0, heads = [] } = model.get("meta");
@@ -303,13 +303,13 @@ function render({ model, el }) {
     if (event.key in moves) {
       const start = focus || [0, Math.max(0, model.get("selected")), 0];
       const [h, n, m] = start.map((value, i) => value + moves[event.key][i]);
-      look([clamp(h, 0, heads.length - 1), clamp(n, 0, length - 1), clamp(m, 0, length - 1)]);
+      setFocus([clamp(h, 0, heads.length - 1), clamp(n, 0, length - 1), clamp(m, 0, length - 1)]);
     } else if ((event.key === "Enter" || event.key === " ") && focus) {
       pin(focus);
     } else if (event.key === "Escape" && (focus || model.get("cell").length)) {
       model.set("cell", []);
       model.save_changes();
-      look(null);
+      setFocus(null);
     } else {
       return;
     }
@@ -322,23 +322,23 @@ function render({ model, el }) {
     if (focus) {
       const { length = 0, heads = [] } = model.get("meta");
       if (focus[0] >= heads.length || focus[1] >= length || focus[2] >= length) focus = null;
-      else ask();
+      else requestReadout();
     }
-    describe();
-    show();
+    showTitle();
+    showReadout();
     schedule();
   });
   model.on("change:selected change:cell", schedule);
   if (toggle) model.on("change:cells change:selected change:meta", toggle.refresh);
-  model.on("change:readout", show);
-  const resized = new ResizeObserver(schedule);
-  resized.observe(stage);
+  model.on("change:readout", showReadout);
+  const resizeObserver = new ResizeObserver(schedule);
+  resizeObserver.observe(stage);
   window.addEventListener("retnet-viz-theme", schedule);
-  describe();
-  show();
+  showTitle();
+  showReadout();
   schedule();
   return () => {
-    resized.disconnect();
+    resizeObserver.disconnect();
     window.removeEventListener("retnet-viz-theme", schedule);
   };
 }

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 from retnet_viz.figures.base.captions import number
 from retnet_viz.trace import Agreement, Trace
-from retnet_viz.trace.passes.budget import foreseen
+from retnet_viz.trace.passes.budget import live_memory
 
 
-def agreement(found: Agreement | None, mode: str) -> str:
+def agreement(result: Agreement | None, mode: str) -> str:
     """How far the three modes are apart on this text."""
     title = '<div class="rv-title"><span class="rv-name">Agreement of the three modes</span></div>'
-    if found is None:
+    if result is None:
         return (
             f'{title}<div class="rv-pending"><div class="rv-title"><span class="rv-big">…</span>'
             "<span>running the other two modes</span></div></div>"
         )
     columns = (
-        {"logits": found.logits, "layers": found.outputs}
-        if found.logits
-        else {"head outputs": found.outputs}
+        {"logits": result.logits, "layers": result.outputs}
+        if result.logits
+        else {"head outputs": result.outputs}
     )
     rows = "".join(
         f"<tr><td>{mode} − {other}</td>"
-        + "".join(f"<td>{apart[other]:.1e}</td>" for apart in columns.values())
+        + "".join(f"<td>{differences[other]:.1e}</td>" for differences in columns.values())
         + "</tr>"
-        for other in found.outputs
+        for other in result.outputs
     )
     names = "".join(f"<th>{name}</th>" for name in columns)
     return (
-        f'{title}<div class="rv-title"><span class="rv-big">{found.worst:.1e}</span>'
-        f"<span>at most; {next(iter(columns))} reach {found.scale:.1f}</span></div>"
+        f'{title}<div class="rv-title"><span class="rv-big">{result.worst:.1e}</span>'
+        f"<span>at most; {next(iter(columns))} reach {result.scale:.1f}</span></div>"
         f'<table class="rv-table"><tr><th>difference</th>{names}</tr>{rows}</table>'
     )
 
 
 def not_compared(trace: Trace, most: int) -> str:
     """In place of the agreement of the three modes on a long text."""
-    parallel = foreseen(trace.model, trace.length, "parallel")
+    parallel = live_memory(trace.model, trace.length, "parallel")
     return (
         '<div class="rv-title"><span class="rv-name">Agreement of the three modes</span></div>'
         f'<div class="rv-hint rv-said">The modes are run side by side for texts of up to {most:,} '

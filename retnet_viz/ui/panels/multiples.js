@@ -1,15 +1,15 @@
-// What the small multiples of a plane share: the title, where squares stand, colours, the legend.
+// Shared by the small multiples of a plane: title, layout of the squares, colours, legend.
 
-/** @import { Head, Spot, Tick, Titled } from "../types.js" */
+/** @import { Head, Point, Tick, PanelTitle } from "../types.js" */
 
-import { child, cssVariable, element, letterScale, pixelContext } from "./common.js";
+import { child, cssVariable, element, fontScale, pixelContext } from "./common.js";
 
 export const LABEL = 18; // pixels above each square for its head, where letters have their usual size
 export const GAP = 10;
 
 /**
- * Squares as large as the box allows, each below a line of so many pixels: the best number of columns
- * by trying all.
+ * The largest squares that fit into the box, each below a label of so many pixels. All numbers of
+ * columns are tried.
  * @param {number} count
  * @param {number} width
  * @param {number} height
@@ -28,10 +28,11 @@ export function arrange(count, width, height, label) {
 }
 
 /**
- * The square at a point: its number, and where in it the point is in shares of its side; null outside.
+ * The square at a point: its number, and the point's place in it in shares of its side; null
+ * outside.
  * @param {number} px
  * @param {number} py
- * @param {Spot[]} squares
+ * @param {Point[]} squares
  * @param {number} side
  * @returns {[square: number, x: number, y: number] | null}
  */
@@ -53,7 +54,7 @@ export function squareAt(px, py, squares, side) {
  * @param {number} side
  */
 export function drawLabel(context, el, { label, color }, x, y, side) {
-  const scale = letterScale(el);
+  const scale = fontScale(el);
   context.fillStyle = color;
   context.fillRect(x, y - 14 * scale, 10 * scale, 10 * scale);
   context.fillStyle = cssVariable(el, "--rv-ink");
@@ -76,13 +77,13 @@ export function paletteOf(colors) {
 /**
  * The first line of a panel: what it shows, and whether the mode computed it.
  * @param {Element} el
- * @param {Titled} titled
+ * @param {PanelTitle} titled
  */
 export function writeTitle(el, { title = "", origin = "", computed = "" }) {
   child(el, ".rv-name", HTMLElement).textContent = title;
-  const said = child(el, ".rv-origin", HTMLElement);
-  said.textContent = said.title = origin;
-  said.dataset.computed = computed;
+  const label = child(el, ".rv-origin", HTMLElement);
+  label.textContent = label.title = origin;
+  label.dataset.computed = computed;
 }
 
 /**
@@ -94,9 +95,9 @@ export function writeTitle(el, { title = "", origin = "", computed = "" }) {
  */
 export function drawLegend(el, colors, signed, ticks = []) {
   child(el, ".rv-ticks", HTMLElement).replaceChildren(
-    ...ticks.map(([place, text]) => {
+    ...ticks.map(([position, text]) => {
       const tick = element("span", "", text);
-      tick.style.left = `${100 * (signed ? (place + 1) / 2 : place)}%`;
+      tick.style.left = `${100 * (signed ? (position + 1) / 2 : position)}%`;
       return tick;
     }),
   );

@@ -1,11 +1,11 @@
-// Play, pause, step, speed: what the panels that play have in common. A panel places the parts on its
-// page and says what a step is.
+// Play, pause, step, speed: the controls of all panels that play. A panel places them on its page
+// and defines what a step is.
 
 import { buttonElement, element } from "./common.js";
 
-/** @typedef {"first" | "back" | "play" | "forward" | "last"} Act */
+/** @typedef {"first" | "back" | "play" | "forward" | "last"} Action */
 
-/** @type {Record<string, Act>} */
+/** @type {Record<string, Action>} */
 const KEYS = {
   ArrowLeft: "back",
   ArrowRight: "forward",
@@ -15,36 +15,37 @@ const KEYS = {
 };
 
 /**
- * How a button looks: its name, what it says when pointed at, its content as HTML.
- * @typedef {{ label: string, title: string, html: string }} Face
+ * A button's accessible name, tooltip, and content as HTML.
+ * @typedef {{ label: string, title: string, html: string }} ButtonFace
  */
 
 /**
  * How the controls look.
- * @typedef {object} Looks
- * @property {string} button a class of every button
+ * @typedef {object} ControlStyle
+ * @property {string} button the classes of every button
  * @property {string} playing a class of the play button while it plays
- * @property {Partial<Record<Act, Face>>} faces of the buttons, in their order
- * @property {Face} pause the play button's while it plays
+ * @property {Partial<Record<Action, ButtonFace>>} faces of the buttons, in their order
+ * @property {ButtonFace} pause the play button's while it plays
  * @property {string} range the name of the slider
  * @property {string} speed the name of the choice of speeds
  * @property {[speed: number, text: string][]} speeds
- * @property {number} usual the speed at first
+ * @property {number} initialSpeed the speed at first
  */
 
 /**
- * What the controls move.
+ * The functions of the panel that the controls call.
  * @typedef {object} Player
  * @property {() => void} first
  * @property {() => void} back
  * @property {() => void} forward
  * @property {() => void} last
- * @property {() => boolean} begin makes ready to play; false where there is nothing to play
- * @property {() => void} changed begins or ends to play
+ * @property {() => boolean} start prepares playing; false where there is nothing to play
+ * @property {() => void} onChange after playing has started or stopped
  */
 
 /**
- * Whether a key that is pressed on an element of a panel is the panel's: else it is that element's own.
+ * Whether the panel takes a key that is pressed on an element in it; else that element needs the
+ * key.
  * @param {{ key: string, altKey: boolean, ctrlKey: boolean, metaKey: boolean }} event
  * @param {string} tag
  * @param {boolean} isInTable
@@ -57,72 +58,72 @@ export function isPanelKey({ key, altKey, ctrlKey, metaKey }, tag, isInTable) {
 }
 
 /**
- * The controls of the panel `el`: their parts, to be placed, and whether they play.
+ * The controls of the panel `el`, whose elements the panel places itself.
  * @param {HTMLElement} el
- * @param {Looks} looks
+ * @param {ControlStyle} style
  * @param {Player} player
- * @param {(key: string) => boolean} ownKey does what another key asks of the panel; false for nothing
+ * @param {(key: string) => boolean} onKey handles any other key; false where it does nothing
  */
-export function playControls(el, looks, player, ownKey = () => false) {
+export function playControls(el, style, player, onKey = () => false) {
   let playing = false;
-  const faces = /** @type {[Act, Face][]} */ (Object.entries(looks.faces));
-  const buttons = faces.map(([act, { label, title, html }]) => {
-    const button = buttonElement(looks.button);
-    button.dataset.do = act;
+  const faces = /** @type {[Action, ButtonFace][]} */ (Object.entries(style.faces));
+  const buttons = faces.map(([action, { label, title, html }]) => {
+    const button = buttonElement(style.button);
+    button.dataset.do = action;
     button.title = title;
     button.setAttribute("aria-label", label);
     button.innerHTML = html;
-    button.addEventListener("click", () => press(act));
+    button.addEventListener("click", () => press(action));
     return button;
   });
   const range = element("input");
   range.type = "range";
   range.min = range.value = "0";
-  range.setAttribute("aria-label", looks.range);
+  range.setAttribute("aria-label", style.range);
   const speed = element("select");
-  speed.setAttribute("aria-label", looks.speed);
-  for (const [value, text] of looks.speeds) {
+  speed.setAttribute("aria-label", style.speed);
+  for (const [value, text] of style.speeds) {
     const option = element("option", "", text);
     option.value = String(value);
-    option.selected = value === looks.usual;
+    option.selected = value === style.initialSpeed;
     speed.append(option);
   }
 
   function play() {
-    if (playing || !player.begin()) return;
+    if (playing || !player.start()) return;
     playing = true;
-    player.changed();
+    player.onChange();
   }
 
   function pause() {
     if (!playing) return;
     playing = false;
-    player.changed();
+    player.onChange();
   }
 
-  /** @param {Act} act */
-  function press(act) {
-    if (act === "play") return playing ? pause() : play();
+  /** @param {Action} action */
+  function press(action) {
+    if (action === "play") return playing ? pause() : play();
     pause();
-    player[act]();
+    player[action]();
   }
 
-  // The play button, as it is now.
-  function show() {
-    const button = buttons[faces.findIndex(([act]) => act === "play")];
-    const face = playing ? looks.pause : looks.faces.play;
+  // Show on the play button whether it plays.
+  function showState() {
+    const button = buttons[faces.findIndex(([action]) => action === "play")];
+    const face = playing ? style.pause : style.faces.play;
     if (!face || button.getAttribute("aria-label") === face.label) return;
-    button.classList.toggle(looks.playing, playing);
+    button.classList.toggle(style.playing, playing);
     button.title = face.title;
     button.setAttribute("aria-label", face.label);
     button.innerHTML = face.html;
   }
 
   el.addEventListener("keydown", (event) => {
-    const on = /** @type {Element} */ (event.target);
-    if (!isPanelKey(event, on.tagName, Boolean(on.closest(".rv-tables")))) return;
+    const target = /** @type {Element} */ (event.target);
+    if (!isPanelKey(event, target.tagName, Boolean(target.closest(".rv-tables")))) return;
     if (event.key in KEYS) press(KEYS[event.key]);
-    else if (!ownKey(event.key)) return;
+    else if (!onKey(event.key)) return;
     event.preventDefault();
     event.stopPropagation();
   });
@@ -133,7 +134,7 @@ export function playControls(el, looks, player, ownKey = () => false) {
     speed,
     play,
     pause,
-    show,
+    showState,
     isPlaying: () => playing,
     rate: () => Number(speed.value),
   };

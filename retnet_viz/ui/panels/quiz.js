@@ -1,17 +1,17 @@
-// A question: answers as buttons, or a slider with one; the kernel says whether the choice is right.
-// Buttons, not radio buttons: with those the arrow keys would answer on the way to an answer.
+// A question: its answers as buttons, or a slider with a button. The kernel checks the choice. They
+// are no radio buttons: there the arrow keys would choose each answer that they pass.
 
 /** @import { QuizTraits, View } from "../types.js" */
 
 import { buttonElement, element } from "./common.js";
 
 /**
- * JupyterLab's own keys rest while this very element has the focus; marking one around it is not
- * enough, as some of its shortcuts are for whatever has the focus.
+ * Switch JupyterLab's shortcuts off while this control has the focus. To mark an element around it
+ * is not enough: some shortcuts act on the focused element itself.
  * @template {HTMLElement} Control
  * @param {Control} control
  */
-function ownKeys(control) {
+function suppressShortcuts(control) {
   control.dataset.lmSuppressShortcuts = "true";
   return control;
 }
@@ -33,7 +33,7 @@ function render({ model, el }) {
   }
 
   const buttons = model.get("labels").map((label, i) => {
-    const button = ownKeys(buttonElement("rv-answer"));
+    const button = suppressShortcuts(buttonElement("rv-button rv-answer"));
     const verdict = element("span", "rv-verdict");
     button.append(verdict, element("span", "", label));
     button.addEventListener("click", () => choose(i));
@@ -44,52 +44,52 @@ function render({ model, el }) {
 
   function makeSlider() {
     const [low, high, step] = model.get("limits");
-    const input = ownKeys(element("input"));
+    const input = suppressShortcuts(element("input"));
     input.type = "range";
     [input.min, input.max, input.step] = [low, high, step].map(String);
     input.value = String(model.get("chosen") ?? Math.round((low + high) / 2));
     input.setAttribute("aria-label", "Your prediction");
     const value = element("output");
-    const tell = () => {
+    const showValue = () => {
       value.textContent = Number(input.value).toLocaleString("en");
     };
-    input.addEventListener("input", tell);
-    const button = ownKeys(buttonElement("rv-answer", "Check"));
+    input.addEventListener("input", showValue);
+    const button = suppressShortcuts(buttonElement("rv-button rv-answer", "Check"));
     button.addEventListener("click", () => choose(Number(input.value)));
     answers.append(input, value, button);
-    tell();
-    return { input, tell };
+    showValue();
+    return { input, showValue };
   }
 
-  // Which answer is chosen, and once that is known, which one is right.
-  function mark() {
-    const chosen = model.get("chosen");
+  // Mark the chosen answer and, once the kernel has said it, the right one.
+  function markAnswers() {
+    const choice = model.get("chosen");
     const { answer = null } = model.get("result");
     buttons.forEach(({ button, verdict }, i) => {
-      button.setAttribute("aria-pressed", String(i === chosen));
-      const marked = i === answer ? "✓" : i === chosen && answer !== null ? "✗" : "";
-      verdict.textContent = marked;
+      button.setAttribute("aria-pressed", String(i === choice));
+      const symbol = i === answer ? "✓" : i === choice && answer !== null ? "✗" : "";
+      verdict.textContent = symbol;
       button.classList.toggle("rv-right", i === answer);
     });
-    if (slider && chosen !== null) {
-      slider.input.value = String(chosen);
-      slider.tell();
+    if (slider && choice !== null) {
+      slider.input.value = String(choice);
+      slider.showValue();
     }
   }
 
-  function judge() {
+  function showResult() {
     const { right = null, text = null } = model.get("result");
     result.textContent = text ?? (model.get("chosen") === null ? "" : "…");
     result.dataset.right = right === null ? "" : String(right);
-    mark();
+    markAnswers();
   }
 
-  model.on("change:result", judge);
+  model.on("change:result", showResult);
   model.on("change:chosen", () => {
     result.textContent = "…"; // computing may take a while
-    mark();
+    markAnswers();
   });
-  judge();
+  showResult();
 }
 
 export default { render };

@@ -8,7 +8,7 @@ from retnet_viz.ui.core import messages
 
 
 class ReadingProgress(w.HBox):
-    """A bar, a sentence and `cancel`; shown from `tell` until `hide`."""
+    """A bar, a sentence and `cancel`; shown from `show` until `hide`."""
 
     def __init__(self) -> None:
         self.bar = w.IntProgress(max=1, layout={"width": "160px"})
@@ -18,10 +18,10 @@ class ReadingProgress(w.HBox):
         self.add_class("rv-reading")
         self.hide()
 
-    def tell(self, done: int, total: int) -> None:
+    def show(self, done: int, total: int) -> None:
         """Show that `done` of `total` tokens have been read."""
         self.bar.max, self.bar.value = max(1, total), done
-        self.sentence.value = messages.reading(done, total)
+        self.sentence.value = messages.reading_progress(done, total)
         self.layout.display = ""
 
     def hide(self) -> None:

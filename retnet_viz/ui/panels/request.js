@@ -1,40 +1,41 @@
 // Questions to the kernel: each is answered, refused with a reason, or given up after a while.
 
-/** @import { Channel, Heard, Request } from "../types.js" */
+/** @import { Cell, Channel, MessageListener, Request } from "../types.js" */
 
-const GIVE_UP = 20000; // ms
+const TIMEOUT = 20000; // ms
 
 /**
- * A function `request(name, about, heard)` that asks the kernel of `model`. It gives a promise of the
- * answer, with its `buffers`, which fails with an Error where the kernel says why not or nothing at
- * all for `patience` ms. A kernel that is still at work says so, and how far it is, to `heard`.
+ * A function `request(name, about, onProgress)` that asks the kernel of `model`. It gives a promise
+ * of the answer, with its `buffers`. The promise fails with an Error where the kernel answers with
+ * one, or sends nothing for `timeout` ms. `onProgress` gets each message of a kernel that is still
+ * at work.
  * @param {Channel} model
  * @returns {Request<any>}
  */
-export function requests(model, patience = GIVE_UP) {
+export function requester(model, timeout = TIMEOUT) {
   const page = Math.random().toString(36).slice(2); // a widget may be shown twice
-  /** @type {Map<string, Heard>} */
-  const open = new Map();
+  /** @type {Map<string, MessageListener>} */
+  const pending = new Map();
   let count = 0;
   model.on("msg:custom", (message, buffers) => {
-    open.get(message.answers ?? message.continues)?.(message, buffers);
+    pending.get(message.answers ?? message.continues)?.(message, buffers);
   });
-  return (name, about = null, heard = () => {}) =>
+  return (name, about = null, onProgress = () => {}) =>
     new Promise((resolve, reject) => {
       count += 1;
       const question = `${page}-${count}`;
       const giveUp = () => {
-        open.delete(question);
+        pending.delete(question);
         reject(new Error("The kernel has not answered."));
       };
-      let late = setTimeout(giveUp, patience);
-      open.set(question, (message, buffers) => {
-        clearTimeout(late);
+      let timer = setTimeout(giveUp, timeout);
+      pending.set(question, (message, buffers) => {
+        clearTimeout(timer);
         if (message.continues) {
-          late = setTimeout(giveUp, patience);
-          return heard(message);
+          timer = setTimeout(giveUp, timeout);
+          return onProgress(message);
         }
-        open.delete(question);
+        pending.delete(question);
         if (message.error) reject(new Error(message.error));
         else resolve({ ...message, buffers });
       });
@@ -43,15 +44,15 @@ export function requests(model, patience = GIVE_UP) {
 }
 
 /**
- * What a failed request says, for a reader.
+ * The message of whatever a failed request threw.
  * @param {unknown} error
  */
-export function whyOf(error) {
+export function errorMessage(error) {
   return error instanceof Error ? error.message : String(error);
 }
 
 /**
- * A function that runs `work`, one at a time: called meanwhile, it runs once more when that is done.
+ * A function that runs `work`. Calls while it runs do not start a second run: one more follows it.
  * @param {() => Promise<void>} work
  */
 export function newestOnly(work) {
@@ -71,4 +72,20 @@ export function newestOnly(work) {
   /** Whether it is at work. */
   run.isRunning = () => running;
   return run;
+}
+
+/**
+ * A function that asks the kernel for the sentence of the cell in focus, and shows the answer unless
+ * the focus has moved on. `cellInFocus` gives that cell with the number of its head in the model.
+ * @param {Request<{ cell: { text: string } }>} request
+ * @param {() => Cell | null} cellInFocus
+ * @param {(text: string) => void} show
+ */
+export function cellReader(request, cellInFocus, show) {
+  return newestOnly(async () => {
+    const cell = cellInFocus();
+    if (!cell) return;
+    const { text } = await request("cell", cell).catch((error) => ({ text: errorMessage(error) }));
+    if (String(cellInFocus()) === String(cell)) show(text);
+  });
 }

@@ -1,8 +1,16 @@
-// The tokens as a list box. Spans are kept and changed in place: typing moves nothing but the end.
+// The tokens as a list box. Its spans are reused, so that typing changes only those at the end.
 
 /** @import { TokenStripTraits, View } from "../types.js" */
 
-import { bytesOf, child, countDrawing, element, inkOn, perFrame, targetOf } from "./common.js";
+import {
+  bytesOf,
+  child,
+  countDrawing,
+  element,
+  perFrame,
+  targetOf,
+  textColorOn,
+} from "./common.js";
 
 /** @param {View<TokenStripTraits>} view */
 function render({ model, el }) {
@@ -13,9 +21,9 @@ function render({ model, el }) {
   const name = child(el, ".rv-name", HTMLElement);
   const note = child(el, ".rv-origin", HTMLElement);
   const list = child(el, ".rv-tokens", HTMLElement);
-  let numbered = ""; // the number of the first option, and of how many
-  /** @type {{ token: string, place: number }[]} */
-  let painted = []; // what each option shows: its text, its place in the colours
+  let numbering = ""; // the number of the first option, and the length of the text
+  /** @type {{ token: string, shade: number }[]} */
+  let contents = []; // what each option shows: its text, its colour index
   const prefix = `rv-token-${crypto.randomUUID?.() ?? Math.random()}`; // two explorers on a page
 
   function draw() {
@@ -28,10 +36,10 @@ function render({ model, el }) {
     note.textContent = note.title = model.get("note");
     if (!tokens.length) {
       list.replaceChildren(element("span", "rv-empty", model.get("empty")));
-      painted = [];
+      contents = [];
     } else {
       if (list.firstElementChild?.className === "rv-empty") list.replaceChildren();
-      painted.length = Math.min(painted.length, tokens.length);
+      contents.length = Math.min(contents.length, tokens.length);
       while (list.childElementCount > tokens.length) list.lastElementChild?.remove();
       while (list.childElementCount < tokens.length) {
         const option = element("span");
@@ -39,36 +47,36 @@ function render({ model, el }) {
         option.id = `${prefix}-${list.childElementCount}`;
         option.setAttribute("aria-selected", "false");
         list.append(option);
-        number(option, first);
+        setPosition(option, first);
       }
       const options = /** @type {HTMLCollectionOf<HTMLElement>} */ (list.children);
-      const numbers = `${first} of ${model.get("length")}`;
-      if (numbers !== numbered) {
-        numbered = numbers;
-        for (const option of options) number(option, first);
+      const newNumbering = `${first} of ${model.get("length")}`;
+      if (newNumbering !== numbering) {
+        numbering = newNumbering;
+        for (const option of options) setPosition(option, first);
       }
       tokens.forEach((token, n) => {
-        const place = shades[n] || 0;
-        const before = painted[n];
-        if (before?.token === token && before.place === place) return;
-        if (before?.token !== token) options[n].textContent = token;
-        const [r, g, b] = colors.subarray(3 * place, 3 * place + 3);
-        options[n].style.background = place ? `rgb(${r},${g},${b})` : "";
-        options[n].style.color = place ? inkOn(r, g, b) : "";
-        painted[n] = { token, place };
+        const shade = shades[n] || 0;
+        const previous = contents[n];
+        if (previous?.token === token && previous.shade === shade) return;
+        if (previous?.token !== token) options[n].textContent = token;
+        const [r, g, b] = colors.subarray(3 * shade, 3 * shade + 3);
+        options[n].style.background = shade ? `rgb(${r},${g},${b})` : "";
+        options[n].style.color = shade ? textColorOn(r, g, b) : "";
+        contents[n] = { token, shade };
       });
-      const chosen = options[selected];
+      const selectedOption = options[selected];
       for (const old of list.querySelectorAll("[aria-selected=true]")) {
-        if (old !== chosen) old.setAttribute("aria-selected", "false");
+        if (old !== selectedOption) old.setAttribute("aria-selected", "false");
       }
-      if (chosen) {
-        chosen.setAttribute("aria-selected", "true");
-        explain(chosen);
-        list.setAttribute("aria-activedescendant", chosen.id);
-        const top = chosen.offsetTop - list.offsetTop;
+      if (selectedOption) {
+        selectedOption.setAttribute("aria-selected", "true");
+        setTooltip(selectedOption);
+        list.setAttribute("aria-activedescendant", selectedOption.id);
+        const top = selectedOption.offsetTop - list.offsetTop;
         if (
           top < list.scrollTop ||
-          top + chosen.offsetHeight > list.scrollTop + list.clientHeight
+          top + selectedOption.offsetHeight > list.scrollTop + list.clientHeight
         ) {
           list.scrollTop = top - list.clientHeight / 2;
         }
@@ -81,7 +89,7 @@ function render({ model, el }) {
    * @param {HTMLElement} option
    * @param {number} first
    */
-  function number(option, first) {
+  function setPosition(option, first) {
     const i = Number(option.id.slice(prefix.length + 1));
     option.dataset.n = String(first + i);
     if (model.get("tokens").length === model.get("length")) {
@@ -94,10 +102,10 @@ function render({ model, el }) {
   }
 
   /**
-   * The number behind a shade, for whoever points at it or has it read out.
+   * Put the number behind a shade into the option's tooltip, which screen readers read too.
    * @param {HTMLElement} option
    */
-  function explain(option) {
+  function setTooltip(option) {
     const n = Number(option.dataset.n);
     const weights = bytesOf(model.get("weights"));
     const at = 4 * (n - model.get("first"));
@@ -105,8 +113,8 @@ function render({ model, el }) {
       at + 4 <= weights.length
         ? new DataView(weights.buffer, weights.byteOffset).getFloat32(at, true)
         : null;
-    const said = value === null ? "not read yet" : `weight ${Number(value.toPrecision(4))}`;
-    option.title = `n = ${n}: ${said}`;
+    const text = value === null ? "not read yet" : `weight ${Number(value.toPrecision(4))}`;
+    option.title = `n = ${n}: ${text}`;
   }
 
   const schedule = perFrame(draw);
@@ -119,7 +127,7 @@ function render({ model, el }) {
 
   list.addEventListener("pointerover", (event) => {
     const option = targetOf(event);
-    if (option.dataset.n !== undefined) explain(option);
+    if (option.dataset.n !== undefined) setTooltip(option);
   });
   list.addEventListener("click", (event) => {
     const { n } = targetOf(event).dataset;

@@ -57,7 +57,7 @@ class TokenStrip(anywidget.AnyWidget):
     ) -> None:
         """Show the tokens, shaded by what the selected one retains of each: the mean over `heads`.
 
-        Unshaded where the layer is not at hand yet, that is, not readable without a wait.
+        Unshaded where the layer is not prepared yet, that is, not readable without a wait.
         """
         with self.hold_sync():
             self.selected = selected

@@ -10,7 +10,7 @@ from typing import Any
 from retnet_viz.figures.base import captions
 from retnet_viz.figures.base.scale import color_scale, raster
 from retnet_viz.figures.base.theme import head_color
-from retnet_viz.figures.reading.planes import TITLES, plane_places
+from retnet_viz.figures.reading.planes import TITLES, plane_indices
 from retnet_viz.trace import Trace
 from retnet_viz.trace.passes.forms import FORMS
 from retnet_viz.ui.panels import cell_messages
@@ -20,7 +20,7 @@ def plane(
     trace: Trace, name: str, layer: int, heads: list[int], scale: str, most: int
 ) -> dict[str, Any]:
     """`cells` and `meta` of a `Heatmap` for "decay" or "retention"; decay of `most` tokens only."""
-    places, colors = plane_places(trace, name, layer, heads, scale, most)
+    places, colors = plane_indices(trace, name, layer, heads, scale, most)
     length = min(trace.length, most)
     first = f"; first {length:,} tokens" if length < trace.length else ""
     return {
@@ -57,8 +57,8 @@ def strip(
 
     What the selected token retains of each of them: the mean over `heads`.
     """
-    read = slice(window.start, selected + 1)
-    weights = trace.retention(layer, slice(selected, selected + 1), read)
+    window_read = slice(window.start, selected + 1)
+    weights = trace.retention(layer, slice(selected, selected + 1), window_read)
     mean = weights[heads, 0].mean(0).float().cpu().numpy()
     colors = color_scale(mean, scale, signed=True)
     return {

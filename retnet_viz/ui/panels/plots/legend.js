@@ -1,12 +1,12 @@
-// The legend below a drawing: plotly's own costs a third of a drawing, and does not wrap in a narrow
-// panel.
+// The legend below a figure. plotly's own takes a third of the drawing time and does not wrap in a
+// narrow panel.
 
 /** @import { Figure, Trace } from "../../types.js" */
 
 import { buttonElement, element } from "../common.js";
-import { plain } from "./tables.js";
+import { plainText } from "./tables.js";
 
-const AXIS = 33; // pixels that the numbers and the title of an axis need below it
+const AXIS_HEIGHT = 33; // pixels that the numbers and the title of an axis need below it
 
 /** @type {Record<string, string>} */
 const SYMBOLS = { circle: "●", square: "■", diamond: "◆" };
@@ -40,27 +40,27 @@ function swatch({ line = {}, marker = {}, mode = "lines", fill = "", fillcolor =
 }
 
 /**
- * Buttons below a drawing, one for each name; pressed, a name's lines are shown.
- * @param {() => void} changed
+ * Buttons below a figure, one for each name, that show or hide its lines.
+ * @param {() => void} onChange
  */
-export function legendBelow(changed) {
+export function figureLegend(onChange) {
   const el = element("div", "rv-names");
   /** @type {Set<string | undefined>} */
   const hidden = new Set();
-  let shown = "";
+  let legendKey = "";
 
   /** @param {Partial<Figure>} figure */
   function show(figure) {
     const traces = namedTraces(figure);
-    const looks = JSON.stringify(
+    const newKey = JSON.stringify(
       traces.map(({ name, line, marker, mode }) => [name, line, marker, mode]),
     );
-    if (looks === shown) return;
-    shown = looks;
+    if (newKey === legendKey) return;
+    legendKey = newKey;
     el.hidden = !traces.length;
     el.replaceChildren(
       ...traces.map((trace) => {
-        const button = buttonElement("", plain(trace.name));
+        const button = buttonElement("", plainText(trace.name));
         button.title = "Show or hide";
         button.prepend(swatch(trace));
         const group = groupOf(trace);
@@ -68,7 +68,7 @@ export function legendBelow(changed) {
         button.addEventListener("click", () => {
           if (!hidden.delete(group)) hidden.add(group);
           button.setAttribute("aria-pressed", String(!hidden.has(group)));
-          changed();
+          onChange();
         });
         return button;
       }),
@@ -79,17 +79,17 @@ export function legendBelow(changed) {
     el,
     show,
     /**
-     * The figure without plotly's legend, and without what is hidden.
+     * The figure without plotly's legend and without the hidden traces.
      * @param {Figure} figure
      * @returns {Figure}
      */
-    applied: ({ data, layout }) => ({
+    applyTo: ({ data, layout }) => ({
       data: data.map((trace) =>
         hidden.has(groupOf(trace)) ? { ...trace, visible: false } : trace,
       ),
       layout: el.hidden
         ? layout
-        : { ...layout, showlegend: false, margin: { ...layout.margin, b: AXIS } },
+        : { ...layout, showlegend: false, margin: { ...layout.margin, b: AXIS_HEIGHT } },
     }),
   };
 }

@@ -1,39 +1,40 @@
 // The numbers of a figure as tables, for those who cannot see it or want them exactly.
 
-/** @import { Axis, Figure, Layout, Place, Table, Title, Trace } from "../../types.js" */
+/** @import { Axis, Figure, Layout, AxisValue, Table, Title, Trace } from "../../types.js" */
 
-const MOST_ROWS = 512;
-const MOST_CELLS = 64; // rows, and columns, of a heatmap
+const MAX_ROWS = 512;
+const MAX_CELLS = 64; // rows, and columns, of a heatmap
 
 /**
- * Text as a person reads it, of text as plotly takes it: with tags and entities.
- * @param {unknown} given
+ * The plain text of a plotly text, which may have tags and entities.
+ * @param {unknown} value
  */
-export function plain(given) {
-  const text = String(given ?? "");
+export function plainText(value) {
+  const text = String(value ?? "");
   if (!/[<&]/.test(text)) return text;
-  const spaced = text.replace(/<br\s*\/?>/gi, " ");
-  return new DOMParser().parseFromString(spaced, "text/html").body.textContent ?? "";
+  const oneLine = text.replace(/<br\s*\/?>/gi, " ");
+  return new DOMParser().parseFromString(oneLine, "text/html").body.textContent ?? "";
 }
 
 /** @param {{ title?: string | Title }} thing */
 export function titleOf({ title }) {
-  return plain(typeof title === "string" ? title : title?.text);
+  return plainText(typeof title === "string" ? title : title?.text);
 }
 
 /** @param {unknown} value */
-export function entry(value) {
-  if (typeof value !== "number") return plain(value);
+export function formatEntry(value) {
+  if (typeof value !== "number") return plainText(value);
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
 }
 
 /**
- * A title that would run under the panel's button is cut; its whole text names the drawing.
+ * Cut a title that would run under the panel's button. Its whole text is the figure's accessible
+ * name.
  * @param {Title | undefined} title
  * @param {number} width
  */
-export function fitted(title, width) {
-  const text = plain(title?.text);
+export function fitTitle(title, width) {
+  const text = plainText(title?.text);
   const room = Math.floor((width - 84) / 7.4); // characters of the title's bold 14 pixels
   if (text.length <= room) return title;
   const escaped = text
@@ -56,25 +57,25 @@ function axisOf(trace, letter, layout) {
 }
 
 /**
- * What an axis writes at a place: the text of its tick, if it has one, else the place itself.
+ * A function that gives the text of a value on an axis: its tick's text, or else the value itself.
  * @param {Axis} axis
- * @returns {(place: Place | undefined) => string}
+ * @returns {(place: AxisValue | undefined) => string}
  */
 export function namer({ tickvals, ticktext }) {
-  const names = new Map((ticktext ?? []).map((text, i) => [tickvals?.[i], plain(text)]));
-  return (place) => names.get(place) ?? entry(place);
+  const names = new Map((ticktext ?? []).map((text, i) => [tickvals?.[i], plainText(text)]));
+  return (place) => names.get(place) ?? formatEntry(place);
 }
 
 /**
- * The caption with a note on what of `[most, all, what]` a table leaves out.
+ * The caption with a note on the rows or columns that a table leaves out.
  * @param {string} caption
- * @param {[most: number, all: number, what: string][]} limits
+ * @param {[limit: number, count: number, noun: string][]} limits
  */
-export function captioned(caption, ...limits) {
-  const left = limits
-    .filter(([most, all]) => all > most)
-    .map(([most, all, what]) => `${all - most} of ${all} ${what}`);
-  return left.length ? `${caption} (${left.join(" and ")} are not shown)` : caption;
+export function captionWithOmissions(caption, ...limits) {
+  const omissions = limits
+    .filter(([limit, count]) => count > limit)
+    .map(([limit, count, noun]) => `${count - limit} of ${count} ${noun}`);
+  return omissions.length ? `${caption} (${omissions.join(" and ")} are not shown)` : caption;
 }
 
 /**
@@ -88,24 +89,24 @@ export function heatmapTable(trace, layout, caption) {
   const width = Math.max(0, ...rows.map((row) => row.length));
   const [xAxis, yAxis] = [axisOf(trace, "x", layout), axisOf(trace, "y", layout)];
   const [nameX, nameY] = [namer(xAxis), namer(yAxis)];
-  const columns = Array.from({ length: Math.min(width, MOST_CELLS) }, (_, i) => i);
+  const columns = Array.from({ length: Math.min(width, MAX_CELLS) }, (_, i) => i);
   const corner = [titleOf(yAxis), titleOf(xAxis)].filter(Boolean).join(" \\ ");
   return [
-    captioned(caption, [MOST_CELLS, rows.length, "rows"], [MOST_CELLS, width, "columns"]),
+    captionWithOmissions(caption, [MAX_CELLS, rows.length, "rows"], [MAX_CELLS, width, "columns"]),
     [corner, ...columns.map((i) => nameX(trace.x?.[i] ?? i))],
     rows
-      .slice(0, MOST_CELLS)
-      .map((row, j) => [nameY(trace.y?.[j] ?? j), ...columns.map((i) => entry(row[i]))]),
+      .slice(0, MAX_CELLS)
+      .map((row, j) => [nameY(trace.y?.[j] ?? j), ...columns.map((i) => formatEntry(row[i]))]),
   ];
 }
 
 /**
- * What becomes a table: an axis, and the columns along it; or one column alone, in its own order.
+ * The content of a table: an axis with its columns; or one column alone, in its own order.
  * @typedef {object} Group
  * @property {Axis} axis
  * @property {string} title
- * @property {{ name: string, values: Map<Place, unknown> }[]} columns
- * @property {[Place, ...unknown[]][] | null} alone
+ * @property {{ name: string, values: Map<AxisValue, unknown> }[]} columns
+ * @property {[AxisValue, ...unknown[]][] | null} alone
  */
 
 /**
@@ -128,7 +129,7 @@ export function seriesTables(traces, layout, caption) {
     const axis = axisOf(trace, along, layout);
     const valueAxis = axisOf(trace, across, layout);
     const column = {
-      name: plain(trace.name) || titleOf(valueAxis) || "value",
+      name: plainText(trace.name) || titleOf(valueAxis) || "value",
       values: new Map(places.map((place, i) => [place, values[i]])),
     };
     // Points that repeat a place, as on a closed curve, cannot share rows with other traces.
@@ -150,23 +151,27 @@ export function seriesTables(traces, layout, caption) {
       rows = places.map((place) => [place, ...columns.map(({ values }) => values.get(place))]);
     }
     return [
-      captioned(caption, [MOST_ROWS, rows.length, "rows"]),
+      captionWithOmissions(caption, [MAX_ROWS, rows.length, "rows"]),
       [title, ...columns.map((column) => column.name)],
-      rows.slice(0, MOST_ROWS).map(([place, ...values]) => [name(place), ...values.map(entry)]),
+      rows
+        .slice(0, MAX_ROWS)
+        .map(([place, ...values]) => [name(place), ...values.map(formatEntry)]),
     ];
   });
 }
 
 /** @param {Partial<Figure>} figure */
 export function tablesOf({ data = [], layout = {} }) {
-  const shown = data.filter((trace) => trace.visible !== false && trace.hoverinfo !== "skip");
+  const visibleTraces = data.filter(
+    (trace) => trace.visible !== false && trace.hoverinfo !== "skip",
+  );
   const caption = titleOf(layout);
   /** @param {Trace} trace */
   const isSeries = ({ type = "scatter" }) => ["scatter", "scattergl", "bar"].includes(type);
   return [
-    ...seriesTables(shown.filter(isSeries), layout, caption),
-    ...shown
+    ...seriesTables(visibleTraces.filter(isSeries), layout, caption),
+    ...visibleTraces
       .filter(({ type }) => type === "heatmap")
-      .map((trace) => heatmapTable(trace, layout, plain(trace.name) || caption)),
+      .map((trace) => heatmapTable(trace, layout, plainText(trace.name) || caption)),
   ];
 }

@@ -1,6 +1,6 @@
-// The bars below the pictures: what each token has in the step.
+// The bars below the pictures: one value for each token of the step.
 
-/** @import { Bars, Inks } from "../../types.js" */
+/** @import { Bars, ThemeColors } from "../../types.js" */
 
 const LEFT = 46; // pixels for the numbers of the axis
 const TOP = 4;
@@ -12,9 +12,13 @@ const TOP = 4;
  * @param {number} height
  */
 export function barsLayout(bars, width, height) {
-  const labelled = bars.slots <= 40 && width / bars.slots >= 16;
-  const foot = labelled ? Math.min(54, height * 0.45) : 16;
-  return { labelled, floor: height - foot, slot: (width - LEFT) / Math.max(bars.slots, 1) };
+  const hasLabels = bars.slots <= 40 && width / bars.slots >= 16;
+  const labelHeight = hasLabels ? Math.min(54, height * 0.45) : 16;
+  return {
+    hasLabels,
+    baseline: height - labelHeight,
+    slot: (width - LEFT) / Math.max(bars.slots, 1),
+  };
 }
 
 /**
@@ -43,45 +47,45 @@ export function barText({ first, labels, values, unit }, i) {
  * @param {number} height
  * @param {Bars} bars
  * @param {string} color
- * @param {Inks} inks
- * @param {number | null} lightM the token that is lit
+ * @param {ThemeColors} theme
+ * @param {number | null} highlightedToken null for none
  * @param {number} token the selected one
  */
-export function drawBars(context, width, height, bars, color, inks, lightM, token) {
-  const { labelled, floor, slot } = barsLayout(bars, width, height);
+export function drawBars(context, width, height, bars, color, theme, highlightedToken, token) {
+  const { hasLabels, baseline, slot } = barsLayout(bars, width, height);
   context.font = "11px system-ui, sans-serif";
-  context.fillStyle = inks.muted;
+  context.fillStyle = theme.muted;
   context.textAlign = "right";
   context.textBaseline = "middle";
   const limit = bars.limit || 1;
   context.fillText(limit.toPrecision(2).replace(/\.?0+$/, ""), LEFT - 6, TOP + 4);
-  context.fillText("0", LEFT - 6, floor);
-  context.strokeStyle = inks.line;
+  context.fillText("0", LEFT - 6, baseline);
+  context.strokeStyle = theme.line;
   context.beginPath();
-  context.moveTo(LEFT, floor + 0.5);
-  context.lineTo(width, floor + 0.5);
+  context.moveTo(LEFT, baseline + 0.5);
+  context.lineTo(width, baseline + 0.5);
   context.stroke();
   bars.values.forEach((value, i) => {
     const m = bars.first + i;
-    const tall = (value / limit) * (floor - TOP);
-    const thick = Math.max(1, slot - Math.min(2, slot / 4));
-    context.fillStyle = m === lightM ? inks.accent : color;
-    context.fillRect(LEFT + i * slot + 0.5, floor - tall, thick, tall);
-    if (!labelled) return;
+    const barHeight = (value / limit) * (baseline - TOP);
+    const barWidth = Math.max(1, slot - Math.min(2, slot / 4));
+    context.fillStyle = m === highlightedToken ? theme.accent : color;
+    context.fillRect(LEFT + i * slot + 0.5, baseline - barHeight, barWidth, barHeight);
+    if (!hasLabels) return;
     context.save();
-    context.translate(LEFT + (i + 0.5) * slot, floor + 4);
+    context.translate(LEFT + (i + 0.5) * slot, baseline + 4);
     context.rotate(-Math.PI / 2);
-    context.fillStyle = m === lightM || m === token ? inks.accent : inks.ink;
+    context.fillStyle = m === highlightedToken || m === token ? theme.accent : theme.ink;
     context.font = `${Math.min(12, slot - 2)}px ui-monospace, "DejaVu Sans Mono", monospace`;
     context.textAlign = "right";
     context.fillText(bars.labels[i].slice(0, 7), 0, 0);
     context.restore();
   });
-  if (labelled || !bars.values.length) return;
-  context.fillStyle = inks.muted;
+  if (hasLabels || !bars.values.length) return;
+  context.fillStyle = theme.muted;
   context.textAlign = "center";
-  const every = Math.max(1, Math.ceil(bars.slots / 8));
-  for (let i = 0; i < bars.slots; i += every) {
-    context.fillText(String(bars.first + i), LEFT + (i + 0.5) * slot, floor + 9);
+  const interval = Math.max(1, Math.ceil(bars.slots / 8));
+  for (let i = 0; i < bars.slots; i += interval) {
+    context.fillText(String(bars.first + i), LEFT + (i + 0.5) * slot, baseline + 9);
   }
 }

@@ -1,9 +1,9 @@
-// The plane of cells beside the stage: what the steps so far have computed, and what this one does.
+// The plane of cells beside the stage: the cells of earlier steps, and those of this one.
 
-/** @import { Block, DrawnScene, Inks, Plane, Scene } from "../../types.js" */
+/** @import { Block, SceneData, ThemeColors, Plane, Scene } from "../../types.js" */
 
-import { clamp, grouped } from "../common.js";
-import { paintPlaces } from "./pictures.js";
+import { clamp, formatInteger } from "../common.js";
+import { paintIndices } from "./step_pictures.js";
 
 /**
  * The cell at a point of a canvas that shows a plane as its largest square; null outside.
@@ -19,19 +19,19 @@ export function cellOfPlane(plane, width, height, x, y) {
   const cell = side / (plane.last - plane.first);
   const m = plane.first + Math.floor((x - (width - side) / 2) / cell);
   const n = plane.first + Math.floor(y / cell);
-  const isIn = Math.min(n, m) >= plane.first && Math.max(n, m) < plane.last;
-  return isIn ? [n, m] : null;
+  const isInside = Math.min(n, m) >= plane.first && Math.max(n, m) < plane.last;
+  return isInside ? [n, m] : null;
 }
 
 /**
- * The term of the step's formula that a cell belongs to, and the token that is read there; null for
- * what is lit by neither.
+ * The term of the step's formula that a cell belongs to, and the token m to highlight; null for
+ * none.
  * @param {Plane} plane
  * @param {number} n
  * @param {number} m
  * @returns {{ term: string | null, m: number | null }}
  */
-export function lightOfCell({ lit, row }, n, m) {
+export function highlightOfCell({ lit, row }, n, m) {
   let term = null;
   if (m <= n && !lit) term = m === row ? "added" : "faded";
   if (m <= n && lit) term = isInBlock(lit, n, m) ? "weights" : "cross";
@@ -56,7 +56,7 @@ export function planeCaption({ plane, steps }, length) {
   const size = plane.last - plane.first;
   const part =
     size < length
-      ? `tokens ${plane.first} to ${plane.last - 1} of ${grouped(length)}`
+      ? `tokens ${plane.first} to ${plane.last - 1} of ${formatInteger(length)}`
       : `${size} × ${size} cells (n ↓, m →)`;
   let colors = "Blank: this mode builds no cells";
   if (plane.built) {
@@ -89,13 +89,22 @@ function staircase(size, cell) {
  * @param {CanvasRenderingContext2D} context
  * @param {number} width
  * @param {number} height
- * @param {DrawnScene} drawn
+ * @param {SceneData} data
  * @param {HTMLCanvasElement} scratch
  * @param {Uint8Array} colors
- * @param {Inks} inks
- * @param {number | null} lightM the token that is lit, of those that are read
+ * @param {ThemeColors} theme
+ * @param {number | null} highlightedToken one of those that are read; null for none
  */
-export function drawPlane(context, width, height, { scene, bytes }, scratch, colors, inks, lightM) {
+export function drawPlane(
+  context,
+  width,
+  height,
+  { scene, bytes },
+  scratch,
+  colors,
+  theme,
+  highlightedToken,
+) {
   const { plane } = scene;
   const side = Math.min(width, height);
   const size = plane.last - plane.first;
@@ -106,26 +115,26 @@ export function drawPlane(context, width, height, { scene, bytes }, scratch, col
   context.translate((width - side) / 2, 0);
   context.save();
   context.clip(stairs);
-  context.fillStyle = inks.line;
+  context.fillStyle = theme.line;
   for (const [n0, n1, m0, m1] of plane.done) {
     context.fillRect(at(m0), at(n0), at(m1) - at(m0), at(n1) - at(n0));
   }
   if (plane.lit && plane.cells) {
     const [n0, n1, m0, m1] = plane.lit;
-    paintPlaces(scratch, bytes, plane.at, plane.cells[0], plane.cells[1], colors);
+    paintIndices(scratch, bytes, plane.at, plane.cells[0], plane.cells[1], colors);
     context.imageSmoothingEnabled = false;
     context.drawImage(scratch, at(m0), at(n0), at(m1) - at(m0), at(n1) - at(n0));
   }
   context.restore();
   context.lineWidth = 1;
-  context.strokeStyle = inks.line;
+  context.strokeStyle = theme.line;
   context.setLineDash(plane.built ? [] : [3, 3]);
   context.stroke(stairs);
   context.setLineDash([]);
   if (plane.lit) {
     const [n0, n1, m0, m1] = plane.lit;
     context.lineWidth = 2;
-    context.strokeStyle = inks.ink;
+    context.strokeStyle = theme.ink;
     context.strokeRect(
       at(m0) + 1,
       at(n0) + 1,
@@ -134,19 +143,23 @@ export function drawPlane(context, width, height, { scene, bytes }, scratch, col
     );
   }
   const row = at(plane.row);
-  const thick = Math.max(cell, 3);
+  const thickness = Math.max(cell, 3);
   context.lineWidth = 2;
-  context.strokeStyle = inks.accent;
+  context.strokeStyle = theme.accent;
   context.strokeRect(
     1,
-    Math.min(row, side - thick) + 0.5,
+    Math.min(row, side - thickness) + 0.5,
     Math.max((plane.row - plane.first + 1) * cell - 1, 3),
-    thick - 1,
+    thickness - 1,
   );
-  if (lightM !== null && lightM >= plane.first && lightM <= plane.row) {
-    context.fillStyle = inks.accent;
+  if (
+    highlightedToken !== null &&
+    highlightedToken >= plane.first &&
+    highlightedToken <= plane.row
+  ) {
+    context.fillStyle = theme.accent;
     context.globalAlpha = 0.75;
-    context.fillRect(at(lightM), row, Math.max(cell, 4), thick);
+    context.fillRect(at(highlightedToken), row, Math.max(cell, 4), thickness);
     context.globalAlpha = 1;
   }
 }

@@ -1,51 +1,51 @@
 // The scenes that the kernel has sent, one per token.
 
-/** @import { DrawnScene, Request, StepAnswers } from "../../types.js" */
+/** @import { SceneData, Request, StepAnswers } from "../../types.js" */
 
 import { bytesOf } from "../common.js";
 
-const KEPT = 96; // a scene is asked for again in a moment; all of a long text would fill the page
+const MAX_SCENES = 96; // those of a long text would fill the memory; to request one again is fast
 
 /**
- * Scenes by token: those that are here, and those on their way.
+ * The scenes by token: loaded ones, and pending requests for others.
  * @param {Request<StepAnswers>} request
- * @param {(token: number, error: unknown) => void} arrived a scene, or an error in its place
+ * @param {(token: number, error: unknown) => void} onArrival a scene, or an error in its place
  */
-export function sceneStore(request, arrived) {
-  /** @type {Map<number, DrawnScene>} */
-  let here = new Map();
+export function sceneStore(request, onArrival) {
+  /** @type {Map<number, SceneData>} */
+  let scenes = new Map();
   /** @type {Set<number>} */
-  let asked = new Set();
+  let pending = new Set();
 
   /**
    * @param {number} token
    * @param {number} version
    */
   async function ask(token, version) {
-    if (here.has(token) || asked.has(token)) return;
-    const [scenes, questions] = [here, asked]; // of this version
-    questions.add(token);
+    if (scenes.has(token) || pending.has(token)) return;
+    const [ownScenes, ownPending] = [scenes, pending]; // of this version
+    ownPending.add(token);
     let error = null;
     try {
       const { scene, buffers } = await request("scene", { version, token });
-      scenes.set(token, { token, scene, bytes: bytesOf(buffers[0]) });
-      const [oldest] = scenes.keys();
-      if (scenes.size > KEPT) scenes.delete(oldest);
-    } catch (reason) {
-      error = reason;
+      ownScenes.set(token, { token, scene, bytes: bytesOf(buffers[0]) });
+      const [oldest] = ownScenes.keys();
+      if (ownScenes.size > MAX_SCENES) ownScenes.delete(oldest);
+    } catch (failure) {
+      error = failure;
     } finally {
-      questions.delete(token);
+      ownPending.delete(token);
     }
-    if (scenes === here) arrived(token, error);
+    if (ownScenes === scenes) onArrival(token, error);
   }
 
   return {
     ask,
     /** @param {number} token */
-    get: (token) => here.get(token) ?? null,
+    get: (token) => scenes.get(token) ?? null,
     forget() {
-      here = new Map();
-      asked = new Set();
+      scenes = new Map();
+      pending = new Set();
     },
   };
 }

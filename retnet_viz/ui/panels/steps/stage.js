@@ -1,23 +1,30 @@
-// What stands on the stage: a scene's sentence, formula and pictures, and what is pointed at in them.
+// The stage: a scene's sentence, formula and pictures, and the highlight of what is pointed at.
 
-/** @import { DrawnScene, Inks, StagePlace, StepMeta } from "../../types.js" */
-/** @import { Plot } from "./pictures.js" */
+/** @import { SceneData, ThemeColors, StagePlace, StepMeta } from "../../types.js" */
+/** @import { PictureView } from "./step_pictures.js" */
 
 import {
   child,
-  contextOf,
   countDrawing,
   element,
-  inksOf,
-  placeOn,
-  put,
+  pointerPosition,
+  prepareCanvas,
+  setText,
   targetOf,
+  themeColors,
 } from "../common.js";
 import { barAt, barText, drawBars } from "./bars.js";
-import { buildLines, entryAt, markToken, shapeOf, showPictures, tokenOfEntry } from "./pictures.js";
-import { cellOfPlane, drawPlane, lightOfCell, planeCaption } from "./plane.js";
+import { cellOfPlane, drawPlane, highlightOfCell, planeCaption } from "./plane.js";
+import {
+  buildLines,
+  entryAt,
+  markToken,
+  shapeOf,
+  showPictures,
+  tokenOfEntry,
+} from "./step_pictures.js";
 
-const READ = 100; // ms that a sentence and a formula stay at least, while playing
+const MIN_READ_TIME = 100; // ms for which a sentence and a formula stay at least while playing
 
 export const STAGE = `
   <div class="rv-saying"></div>
@@ -29,7 +36,7 @@ export const STAGE = `
   <div class="rv-readout" role="status"></div>`;
 
 /**
- * What the stage asks of the panel.
+ * What the panel gives the stage.
  * @typedef {object} Source
  * @property {() => Partial<StepMeta> & { length: number }} meta
  * @property {() => Uint8Array} colors of signed values, then of magnitudes
@@ -40,12 +47,12 @@ export const STAGE = `
  */
 
 /**
- * The stage on the panel `el`, whose page has STAGE in it.
+ * The stage of the panel `el`, whose HTML contains STAGE.
  * @param {HTMLElement} el
  * @param {Source} source
  */
-export function stageOn(el, source) {
-  const [saying, formula, lines, planeText, readout] = [
+export function stageView(el, source) {
+  const [sentence, formula, lines, planeText, readout] = [
     ".rv-saying",
     ".rv-formula",
     ".rv-lines",
@@ -58,24 +65,24 @@ export function stageOn(el, source) {
   const barsCanvas = element("canvas");
   barsCanvas.setAttribute("role", "img");
   barsBox.append(barsText, barsCanvas);
-  /** @type {DrawnScene | null} */
-  let drawn = null;
-  /** @type {DrawnScene | null} */
-  let worded = null; // the scene that the sentence and the formula are of
-  let wordedAt = 0;
+  /** @type {SceneData | null} */
+  let current = null;
+  /** @type {SceneData | null} */
+  let textData = null; // the scene that the sentence and the formula are of
+  let textTime = 0;
   /** @type {{ term: string | null, m: number | null }} */
-  let light = { term: null, m: null }; // what is pointed at: a term, or a token that is read
-  let lit = false; // whether anything is lit
-  /** @type {Plot[]} */
-  let plots = [];
+  let highlight = { term: null, m: null }; // what is pointed at: a term, or a token that is read
+  let isHighlighted = false; // whether anything is highlighted
+  /** @type {PictureView[]} */
+  let views = [];
   let shape = ""; // of the pictures: rebuilt only where it changes
   /** @type {StagePlace | null} */
-  let probing = null; // the place whose numbers are asked for
+  let probePlace = null; // the place whose numbers are requested
   // Sizes and colours are looked up once and not at every step: each would lay the page out anew.
   /** @type {Map<Element, [width: number, height: number]>} */
   let sizes = new Map();
-  /** @type {Inks | null} */
-  let inks = null;
+  /** @type {ThemeColors | null} */
+  let theme = null;
   const scratch = element("canvas");
 
   /**
@@ -88,9 +95,9 @@ export function stageOn(el, source) {
     return size;
   }
 
-  function inksNow() {
-    inks ??= inksOf(el);
-    return inks;
+  function currentTheme() {
+    theme ??= themeColors(el);
+    return theme;
   }
 
   /**
@@ -98,63 +105,64 @@ export function stageOn(el, source) {
    * @param {string} whyNot
    */
   function clear(whyNot) {
-    saying.textContent = whyNot;
+    sentence.textContent = whyNot;
     formula.replaceChildren();
     lines.replaceChildren();
     shape = "";
-    drawn = worded = null;
+    current = textData = null;
     planeCanvas.width = planeCanvas.height = 1;
     planeText.textContent = readout.textContent = "";
   }
 
   /**
-   * Show a scene. Nobody reads 30 sentences a second: once playing rests, they are those of the step.
-   * @param {DrawnScene} found
+   * Show a scene. Fast playing skips sentences, which nobody could read; a pause shows the step's
+   * own.
+   * @param {SceneData} data
    * @param {boolean} isPlaying
    */
-  function show(found, isPlaying) {
-    const isNew = drawn !== found;
-    drawn = found;
-    if (isNew) drawScene(found);
+  function show(data, isPlaying) {
+    const isNew = current !== data;
+    current = data;
+    if (isNew) drawScene(data);
     const now = performance.now();
-    if (worded !== found && (!isPlaying || now - wordedAt >= READ)) {
-      worded = found;
-      wordedAt = now;
-      put(saying, found.scene.sentence);
-      saying.title = found.scene.sentence;
-      formula.innerHTML = found.scene.formula; // MathML that the kernel made of numbers and escaped text
-      lit = true; // a new formula, in which nothing is lit yet
+    if (textData !== data && (!isPlaying || now - textTime >= MIN_READ_TIME)) {
+      textData = data;
+      textTime = now;
+      setText(sentence, data.scene.sentence);
+      sentence.title = data.scene.sentence;
+      formula.innerHTML = data.scene.formula; // MathML of numbers and escaped text
+      isHighlighted = true; // a new formula, in which nothing is highlighted yet
     }
-    drawMarked(found);
-    drawLight();
-    el.dataset.step = String(found.scene.step);
-    el.dataset.token = String(found.token);
+    drawPlaneAndBars(data);
+    drawHighlight();
+    el.dataset.step = String(data.scene.step);
+    el.dataset.token = String(data.token);
     countDrawing(el);
     return isNew;
   }
 
-  /** @param {DrawnScene} found */
+  /** @param {SceneData} data */
   function drawScene({ scene, bytes }) {
     if (shape !== shapeOf(scene)) {
       shape = shapeOf(scene);
-      const built = buildLines(scene, pointAtEntry);
-      plots = built.plots;
-      lines.replaceChildren(...built.rows);
+      const content = buildLines(scene, pointAtEntry);
+      views = content.views;
+      lines.replaceChildren(...content.rows);
       if (scene.bars) {
         barsBox.dataset.term = scene.bars.term;
         lines.append(barsBox);
       }
       sizes = new Map();
-      lit = true; // new pictures, their marks not yet hidden
+      isHighlighted = true; // new pictures, their marks not yet hidden
     }
-    showPictures(lines, plots, scene, bytes, source.colors());
-    if (probing) askProbe();
-    else put(readout, resting());
+    showPictures(lines, views, scene, bytes, source.colors());
+    if (probePlace) requestProbe();
+    else setText(readout, idleText());
   }
 
-  function resting() {
-    if (!drawn) return "";
-    const { cost, limits } = drawn.scene;
+  function idleText() {
+    if (!current) return "";
+    const { cost, limits } = current.scene;
     const ends = Object.entries(limits).map(([name, limit]) =>
       name === "decay" ? `decay ${limit}` : `${name} ±${limit}`,
     );
@@ -162,75 +170,76 @@ export function stageOn(el, source) {
   }
 
   /**
-   * What shows the token that is lit: the plane and the bars.
-   * @param {DrawnScene} found
+   * Draw the plane and the bars, which show the highlighted token.
+   * @param {SceneData} data
    */
-  function drawMarked(found) {
-    const { bars } = found.scene;
+  function drawPlaneAndBars(data) {
+    const { bars } = data.scene;
     const [width, height] = sizeOf(planeCanvas);
     if (Math.min(width, height) >= 8) {
-      const context = contextOf(planeCanvas, width, height);
+      const context = prepareCanvas(planeCanvas, width, height);
       const colors = source.colors();
-      drawPlane(context, width, height, found, scratch, colors, inksNow(), light.m);
-      put(planeText, planeCaption(found.scene, source.meta().length));
+      drawPlane(context, width, height, data, scratch, colors, currentTheme(), highlight.m);
+      setText(planeText, planeCaption(data.scene, source.meta().length));
       planeCanvas.setAttribute("aria-label", `The plane of cells: ${planeText.textContent}`);
     }
     if (!bars) return;
-    const [across, down] = sizeOf(barsCanvas);
-    if (!across) return;
+    const [barsWidth, barsHeight] = sizeOf(barsCanvas);
+    if (!barsWidth) return;
     const color = source.headColor();
-    const context = contextOf(barsCanvas, across, down);
-    put(barsText, bars.title);
-    drawBars(context, across, down, bars, color, inksNow(), light.m, found.token);
+    const context = prepareCanvas(barsCanvas, barsWidth, barsHeight);
+    setText(barsText, bars.title);
+    drawBars(context, barsWidth, barsHeight, bars, color, currentTheme(), highlight.m, data.token);
     barsCanvas.setAttribute("aria-label", `${bars.title}, ${bars.unit}`);
   }
 
-  // -- pointing: a term lights its pictures, an entry its term --------------------------------
+  // -- pointing: a term highlights its pictures, an entry its term -----------------------------
 
-  function drawLight() {
-    const lights = light.term !== null || light.m !== null;
-    if (!lights && !lit) return;
-    lit = lights;
+  function drawHighlight() {
+    const hasHighlight = highlight.term !== null || highlight.m !== null;
+    if (!hasHighlight && !isHighlighted) return;
+    isHighlighted = hasHighlight;
     for (const node of /** @type {NodeListOf<HTMLElement>} */ (
       el.querySelectorAll("[data-term]")
     )) {
       const key = node.dataset.term;
-      const isLit = key === light.term || (light.m !== null && key === `m:${light.m}`);
-      node.classList.toggle("rv-lit", isLit);
+      const isTarget =
+        key === highlight.term || (highlight.m !== null && key === `m:${highlight.m}`);
+      node.classList.toggle("rv-lit", isTarget);
     }
-    for (const plot of plots) markToken(plot, light.m);
+    for (const view of views) markToken(view, highlight.m);
   }
 
   /**
    * @param {string | null} term
    * @param {number | null} m
    */
-  function shine(term, m = null) {
-    if (light.term === term && light.m === m) return;
-    light = { term, m };
-    if (!drawn) return;
-    drawLight();
-    drawMarked(drawn);
+  function setHighlight(term, m = null) {
+    if (highlight.term === term && highlight.m === m) return;
+    highlight = { term, m };
+    if (!current) return;
+    drawHighlight();
+    drawPlaneAndBars(current);
   }
 
-  async function askProbe() {
-    if (!drawn || !probing) return;
-    const [at, { token }] = [probing, drawn];
+  async function requestProbe() {
+    if (!current || !probePlace) return;
+    const [at, { token }] = [probePlace, current];
     const text = await source.numbersAt(token, at);
-    if (text === null || String(at) !== String(probing) || token !== drawn?.token) return;
-    readout.textContent = text || resting();
+    if (text === null || String(at) !== String(probePlace) || token !== current?.token) return;
+    readout.textContent = text || idleText();
   }
 
   /** @param {StagePlace | null} at */
   function probe(at) {
-    if (String(at) === String(probing)) return;
-    probing = at;
-    if (at) askProbe();
-    else readout.textContent = resting();
+    if (String(at) === String(probePlace)) return;
+    probePlace = at;
+    if (at) requestProbe();
+    else readout.textContent = idleText();
   }
 
   /**
-   * @param {Plot} plot
+   * @param {PictureView} view
    * @param {PointerEvent} event
    */
   function pointAtEntry({ picture, canvas }, event) {
@@ -240,41 +249,41 @@ export function stageOn(el, source) {
       (event.clientX - box.left) / box.width,
       (event.clientY - box.top) / box.height,
     );
-    shine(picture.term, tokenOfEntry(picture, row, column));
+    setHighlight(picture.term, tokenOfEntry(picture, row, column));
     probe([picture.term, row, column]);
   }
 
   barsCanvas.addEventListener("pointermove", (event) => {
-    const bars = drawn?.scene.bars;
+    const bars = current?.scene.bars;
     if (!bars) return;
     const [width, height] = sizeOf(barsCanvas);
-    const i = barAt(bars, width, height, placeOn(barsCanvas, event)[0]);
+    const i = barAt(bars, width, height, pointerPosition(barsCanvas, event)[0]);
     if (i < 0) return;
-    shine(bars.term, bars.first + i);
-    probing = null;
+    setHighlight(bars.term, bars.first + i);
+    probePlace = null;
     readout.textContent = barText(bars, i);
   });
   planeCanvas.addEventListener("pointermove", (event) => {
-    if (!drawn) return;
-    const { plane } = drawn.scene;
-    const cell = cellOfPlane(plane, ...sizeOf(planeCanvas), ...placeOn(planeCanvas, event));
+    if (!current) return;
+    const { plane } = current.scene;
+    const cell = cellOfPlane(plane, ...sizeOf(planeCanvas), ...pointerPosition(planeCanvas, event));
     if (!cell) return;
-    const { term, m } = lightOfCell(plane, ...cell);
-    shine(term, m);
+    const { term, m } = highlightOfCell(plane, ...cell);
+    setHighlight(term, m);
     probe(["plane", ...cell]);
   });
   planeCanvas.addEventListener("click", () => {
-    if (probing?.[0] === "plane") source.select(probing[1]);
+    if (probePlace?.[0] === "plane") source.select(probePlace[1]);
   });
   formula.addEventListener("pointermove", (event) => {
     const at = /** @type {HTMLElement | null} */ (targetOf(event).closest("[data-term]"));
     const key = at?.dataset.term ?? null;
-    if (key?.startsWith("m:")) shine(null, Number(key.slice(2)));
-    else shine(key);
+    if (key?.startsWith("m:")) setHighlight(null, Number(key.slice(2)));
+    else setHighlight(key);
   });
   for (const part of [planeCanvas, formula, lines]) {
     part.addEventListener("pointerleave", () => {
-      shine(null);
+      setHighlight(null);
       probe(null);
     });
   }
@@ -283,17 +292,17 @@ export function stageOn(el, source) {
     show,
     clear,
     /** The token of the scene that is shown; -1 for none. */
-    token: () => drawn?.token ?? -1,
+    token: () => current?.token ?? -1,
     /** @param {boolean} on whether each new sentence is read aloud */
-    readAloud: (on) => saying.setAttribute("aria-live", on ? "polite" : "off"),
-    /** @param {string} why the scene that is asked for cannot be had */
-    fail(why) {
-      saying.textContent = why;
-      worded = null;
+    readAloud: (on) => sentence.setAttribute("aria-live", on ? "polite" : "off"),
+    /** @param {string} message the scene that is asked for cannot be had */
+    fail(message) {
+      sentence.textContent = message;
+      textData = null;
     },
     restyle() {
       sizes = new Map();
-      inks = null;
+      theme = null;
     },
   };
 }

@@ -1,9 +1,9 @@
 // The numbers and the tokens along the squares.
 
-/** @import { Inks, Picture, Window } from "../../types.js" */
+/** @import { ThemeColors, Picture, Window } from "../../types.js" */
 
-import { grouped } from "../common.js";
-import { READABLE } from "./window.js";
+import { formatInteger } from "../common.js";
+import { TEXT_PIXELS } from "./window.js";
 
 export const TITLE = 15; // height of an axis title
 const ROOM = [54, 44]; // pixels for the numbers or tokens along n and along m
@@ -23,16 +23,16 @@ export function margins(height) {
  * @param {number} cell pixels along a token
  * @param {number} room
  */
-export function marks(start, length, cell, room) {
-  const least = Math.max(1, room / cell);
-  const decade = 10 ** Math.floor(Math.log10(least));
-  const factor = [1, 2, 5].find((x) => x * decade >= least) ?? 10;
+export function ticks(start, length, cell, room) {
+  const minStep = Math.max(1, room / cell);
+  const decade = 10 ** Math.floor(Math.log10(minStep));
+  const factor = [1, 2, 5].find((x) => x * decade >= minStep) ?? 10;
   const step = Math.ceil(factor * decade);
-  const found = [];
+  const tokens = [];
   for (let token = Math.ceil(start / step) * step; token < start + length; token += step) {
-    found.push(token);
+    tokens.push(token);
   }
-  return found;
+  return tokens;
 }
 
 /**
@@ -45,15 +45,15 @@ export function marks(start, length, cell, room) {
  * @param {(token: number) => string | undefined} nameOf
  * @returns {[token: number, text: string][]}
  */
-export function labels(start, span, cell, length, room, nameOf) {
+export function tickLabels(start, span, cell, length, room, nameOf) {
   const first = Math.floor(start);
-  if (cell < READABLE || nameOf(first + 1) === undefined) {
-    return marks(start, span, cell, room).map((token) => [token, grouped(token)]);
+  if (cell < TEXT_PIXELS || nameOf(first + 1) === undefined) {
+    return ticks(start, span, cell, room).map((token) => [token, formatInteger(token)]);
   }
   const tokens = Array.from({ length: Math.ceil(span) + 1 }, (_, i) => first + i);
   return tokens
     .filter((token) => token < length && token + 0.5 >= start && token + 0.5 <= start + span)
-    .map((token) => [token, nameOf(token) ?? grouped(token)]);
+    .map((token) => [token, nameOf(token) ?? formatInteger(token)]);
 }
 
 /**
@@ -62,7 +62,7 @@ export function labels(start, span, cell, length, room, nameOf) {
  * @param {string} text
  * @param {number} width
  */
-export function fit(context, text, width) {
+export function fitText(context, text, width) {
   if (context.measureText(text).width <= width) return text;
   const letters = [...text];
   while (letters.length && context.measureText(`${letters.join("")}…`).width > width) letters.pop();
@@ -70,7 +70,7 @@ export function fit(context, text, width) {
 }
 
 /**
- * What gives the text of a token along rows (0) or columns (1), where a picture brought it.
+ * A function that gives the text of a token along rows (0) or columns (1), if the picture has it.
  * @param {Picture | null} picture
  * @param {0 | 1} axis
  * @returns {(token: number) => string | undefined}
@@ -83,34 +83,34 @@ export function namesOf(picture, axis) {
 
 /**
  * @param {CanvasRenderingContext2D} context
- * @param {Inks} inks
+ * @param {ThemeColors} theme
  */
-function axisStyle(context, inks) {
+function axisStyle(context, theme) {
   context.font = "11px system-ui, sans-serif";
-  context.fillStyle = inks.muted;
-  context.strokeStyle = inks.muted;
+  context.fillStyle = theme.muted;
+  context.strokeStyle = theme.muted;
   context.lineWidth = 1;
 }
 
 /**
  * The axis of n, on the left of the square at x, y.
  * @param {CanvasRenderingContext2D} context
- * @param {{ view: Window, length: number, side: number, inks: Inks }} shown
+ * @param {{ view: Window, length: number, side: number, theme: ThemeColors }} content
  * @param {(token: number) => string | undefined} nameOf
  * @param {number} x
  * @param {number} y
  * @param {number} margin
  */
-export function drawRows(context, { view, length, side, inks }, nameOf, x, y, margin) {
+export function drawRows(context, { view, length, side, theme }, nameOf, x, y, margin) {
   const cell = side / view.span;
-  axisStyle(context, inks);
+  axisStyle(context, theme);
   context.textAlign = "right";
   context.textBaseline = "middle";
-  for (const [token, text] of labels(view.n, view.span, cell, length, 24, nameOf)) {
+  for (const [token, text] of tickLabels(view.n, view.span, cell, length, 24, nameOf)) {
     const at = y + (token + 0.5 - view.n) * cell;
     if (at > y + side) continue;
     context.fillRect(x - 4, at - 0.5, 4, 1);
-    context.fillText(fit(context, text, margin - TITLE - 8), x - 6, at);
+    context.fillText(fitText(context, text, margin - TITLE - 8), x - 6, at);
   }
   context.save();
   context.translate(x - margin + TITLE - 4, y + side / 2);
@@ -124,18 +124,18 @@ export function drawRows(context, { view, length, side, inks }, nameOf, x, y, ma
 /**
  * The axis of m, below the square that ends at y.
  * @param {CanvasRenderingContext2D} context
- * @param {{ view: Window, length: number, side: number, inks: Inks }} shown
+ * @param {{ view: Window, length: number, side: number, theme: ThemeColors }} content
  * @param {(token: number) => string | undefined} nameOf
  * @param {number} x
  * @param {number} y
  * @param {number} margin
  */
-export function drawColumns(context, { view, length, side, inks }, nameOf, x, y, margin) {
+export function drawColumns(context, { view, length, side, theme }, nameOf, x, y, margin) {
   const cell = side / view.span;
-  axisStyle(context, inks);
-  const found = labels(view.m, view.span, cell, length, 62, nameOf);
-  const upright = found.length > 1 && cell >= READABLE && nameOf(found[1][0]) !== undefined;
-  for (const [token, text] of found) {
+  axisStyle(context, theme);
+  const labels = tickLabels(view.m, view.span, cell, length, 62, nameOf);
+  const upright = labels.length > 1 && cell >= TEXT_PIXELS && nameOf(labels[1][0]) !== undefined;
+  for (const [token, text] of labels) {
     const at = x + (token + 0.5 - view.m) * cell;
     if (at > x + side) continue;
     context.fillRect(at - 0.5, y, 1, 4);
@@ -147,7 +147,7 @@ export function drawColumns(context, { view, length, side, inks }, nameOf, x, y,
     const half = context.measureText(text).width / 2;
     // The last number ends with the square, so that it does not run into the next one.
     const shift = upright ? 0 : Math.min(0, x + side - at - half) + Math.max(0, x + half - at);
-    context.fillText(upright ? fit(context, text, margin - TITLE - 6) : text, shift, 0);
+    context.fillText(upright ? fitText(context, text, margin - TITLE - 6) : text, shift, 0);
     context.restore();
   }
   context.textAlign = "center";

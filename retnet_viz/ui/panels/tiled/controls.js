@@ -2,9 +2,9 @@
 
 /** @import { Cell, Window } from "../../types.js" */
 
-import { finest, windowAt, zoomed } from "./window.js";
+import { minSpan, windowAt, zoomWindow } from "./window.js";
 
-const STEP = 1.5; // zoom of a button or a key
+const ZOOM_STEP = 1.5; // zoom of a button or a key
 const KEYS =
   "Arrow keys pan, with Shift by a whole window; plus and minus zoom; Home shows the whole " +
   "triangle, Enter the selected token; Page Up and Page Down choose the head, Space pins " +
@@ -12,26 +12,26 @@ const KEYS =
 
 /**
  * The panel, as far as keys and buttons act on it.
- * @typedef {object} Controlled
- * @property {() => { view: Window, whole: boolean, length: number, focus: Cell | null, selected: number }} place
+ * @typedef {object} ControlledPanel
+ * @property {() => { view: Window, isWhole: boolean, length: number, focus: Cell | null, selected: number }} state
  * @property {() => boolean} isPinned
  * @property {() => void} unpin
- * @property {(spot: Cell | null) => void} look
- * @property {(change?: number) => void} lookAtMiddle of a head so many further
- * @property {(spot: Cell | null) => void} pin
- * @property {(to: Window) => boolean} turnTo
+ * @property {(cell: Cell | null) => void} setFocus
+ * @property {(change?: number) => void} focusMiddle of the head `change` squares further
+ * @property {(cell: Cell | null) => void} pin
+ * @property {(to: Window) => boolean} setView
  * @property {() => void} showWhole
  * @property {() => void} showToken
  */
 
 /**
- * Let the keys on a canvas and the buttons of a tool bar act on a panel. `enable` of what this gives
- * says which of the buttons have something to do.
+ * Let the keys on a canvas and the buttons of a toolbar act on a panel. `enable` of the result
+ * enables the buttons that can do something now.
  * @param {HTMLCanvasElement} canvas
  * @param {HTMLElement} tools
- * @param {Controlled} panel
+ * @param {ControlledPanel} panel
  */
-export function controls(canvas, tools, panel) {
+export function bindControls(canvas, tools, panel) {
   canvas.setAttribute("aria-description", KEYS);
 
   /**
@@ -39,69 +39,69 @@ export function controls(canvas, tools, panel) {
    * @param {number} columns
    */
   function pan(rows, columns) {
-    const { view, length } = panel.place();
-    panel.turnTo(windowAt(view.n + rows, view.m + columns, view.span, length));
+    const { view, length } = panel.state();
+    panel.setView(windowAt(view.n + rows, view.m + columns, view.span, length));
   }
 
   /** @param {number} factor */
   function zoom(factor) {
-    const { view, length } = panel.place();
-    panel.turnTo(zoomed(view, length, factor));
+    const { view, length } = panel.state();
+    panel.setView(zoomWindow(view, length, factor));
   }
 
   canvas.addEventListener("keydown", (event) => {
-    const { view, length, focus } = panel.place();
+    const { view, length, focus } = panel.state();
     if (!length || event.ctrlKey || event.metaKey || event.altKey) return;
-    const by = view.span * (event.shiftKey ? 1 : 0.1);
+    const distance = view.span * (event.shiftKey ? 1 : 0.1);
     /** @type {Record<string, () => void>} */
-    const actions = {
-      ArrowUp: () => pan(-by, 0),
-      ArrowDown: () => pan(by, 0),
-      ArrowLeft: () => pan(0, -by),
-      ArrowRight: () => pan(0, by),
-      "+": () => zoom(STEP),
-      "=": () => zoom(STEP),
-      "-": () => zoom(1 / STEP),
+    const keyActions = {
+      ArrowUp: () => pan(-distance, 0),
+      ArrowDown: () => pan(distance, 0),
+      ArrowLeft: () => pan(0, -distance),
+      ArrowRight: () => pan(0, distance),
+      "+": () => zoom(ZOOM_STEP),
+      "=": () => zoom(ZOOM_STEP),
+      "-": () => zoom(1 / ZOOM_STEP),
       Home: panel.showWhole,
       0: panel.showWhole,
       Enter: panel.showToken,
-      PageUp: () => panel.lookAtMiddle(-1),
-      PageDown: () => panel.lookAtMiddle(1),
+      PageUp: () => panel.focusMiddle(-1),
+      PageDown: () => panel.focusMiddle(1),
       " ": () => panel.pin(focus),
       Escape: panel.unpin,
     };
-    if (!(event.key in actions)) return;
+    if (!(event.key in keyActions)) return;
     if (event.key === "Escape" && !focus && !panel.isPinned()) return; // the page's
-    actions[event.key]();
-    if (event.key === "Escape") panel.look(null);
-    else if (!event.key.startsWith("Page")) panel.lookAtMiddle();
+    keyActions[event.key]();
+    if (event.key === "Escape") panel.setFocus(null);
+    else if (!event.key.startsWith("Page")) panel.focusMiddle();
     event.preventDefault();
     event.stopPropagation();
   });
 
   /** @type {Record<string, () => void>} */
-  const acts = {
-    in: () => zoom(STEP),
-    out: () => zoom(1 / STEP),
+  const buttonActions = {
+    in: () => zoom(ZOOM_STEP),
+    out: () => zoom(1 / ZOOM_STEP),
     whole: panel.showWhole,
     token: panel.showToken,
   };
   const buttons = [...tools.querySelectorAll("button")];
   for (const button of buttons) {
-    button.addEventListener("click", () => acts[button.dataset.act ?? ""]());
+    button.addEventListener("click", () => buttonActions[button.dataset.act ?? ""]());
   }
 
   return {
     enable() {
-      const { view, whole, length, selected } = panel.place();
+      const { view, isWhole, length, selected } = panel.state();
       /** @type {Record<string, boolean>} */
-      const off = {
-        in: view.span <= finest(length),
-        out: whole,
-        whole,
+      const disabled = {
+        in: view.span <= minSpan(length),
+        out: isWhole,
+        whole: isWhole,
         token: selected < 0 || selected >= length,
       };
-      for (const button of buttons) button.disabled = off[button.dataset.act ?? ""];
+      for (const button of buttons) button.disabled = disabled[button.dataset.act ?? ""];
     },
   };
 }

@@ -1,21 +1,21 @@
 // One square of a window: the pictures of a head in it, the grid, the chunks, what is marked.
 
-/** @import { Cell, Inks, Picture, Window } from "../../types.js" */
+/** @import { Cell, ThemeColors, Picture, Window } from "../../types.js" */
 /** @import { Inset } from "./window.js" */
 
 import { clamp } from "../common.js";
-import { READABLE } from "./window.js";
+import { TEXT_PIXELS } from "./window.js";
 
 /**
  * What is drawn in every square.
- * @typedef {object} Shown
+ * @typedef {object} SquareContent
  * @property {Window} view
  * @property {number} length tokens of the text
  * @property {number} side pixels along a square
- * @property {Inks} inks
+ * @property {ThemeColors} theme
  * @property {Picture[]} pictures the older and coarser first
  * @property {number} version of what is shown: a picture of another one is of another text or layer
- * @property {boolean} faded whether such a picture is faint
+ * @property {boolean} dimStale whether such a picture is faint
  * @property {string} computed all, none or blocks
  * @property {number} block tokens of a chunk
  * @property {number} selected
@@ -23,56 +23,56 @@ import { READABLE } from "./window.js";
  */
 
 /**
- * The pictures of a head in its square at x, y, with all that is marked in it.
+ * Draw the pictures of a head in its square at x, y, and the marks over them.
  * @param {CanvasRenderingContext2D} context
- * @param {Shown} shown
+ * @param {SquareContent} content
  * @param {number} head
  * @param {number} x
  * @param {number} y
  * @param {Cell | null} focus the cell of this square that is pointed at
- * @param {string} missing what is said where nothing of the head can be drawn yet
+ * @param {string} missingText shown where nothing of the head can be drawn yet
  */
-export function drawSquare(context, shown, head, x, y, focus, missing) {
-  const { view, side, inks } = shown;
+export function drawSquare(context, content, head, x, y, focus, missingText) {
+  const { view, side, theme } = content;
   const cell = side / view.span;
   context.save();
   context.beginPath();
   context.rect(x, y, side, side);
   context.clip();
-  for (const picture of shown.pictures) drawPicture(context, shown, picture, head, x, y);
-  if (cell >= READABLE) drawGrid(context, shown, x, y);
-  drawChunks(context, shown, x, y);
-  drawSelected(context, shown, x, y);
-  const { pinned } = shown;
-  if (pinned[0] === head) drawMark(context, shown, x, y, pinned[1], pinned[2], 1, inks.accent);
+  for (const picture of content.pictures) drawPicture(context, content, picture, head, x, y);
+  if (cell >= TEXT_PIXELS) drawGrid(context, content, x, y);
+  drawChunks(context, content, x, y);
+  drawSelected(context, content, x, y);
+  const { pinned } = content;
+  if (pinned[0] === head) drawMark(context, content, x, y, pinned[1], pinned[2], 1, theme.accent);
   if (focus) {
-    const tokens = shown.pictures.at(-1)?.pixel ?? 1;
+    const tokens = content.pictures.at(-1)?.pixel ?? 1;
     const [n, m] = [focus[1], focus[2]].map((token) => token - (token % tokens));
-    drawMark(context, shown, x, y, n, m, tokens, inks.ink);
+    drawMark(context, content, x, y, n, m, tokens, theme.ink);
   }
   context.restore();
-  if (missing) {
-    context.fillStyle = inks.muted;
+  if (missingText) {
+    context.fillStyle = theme.muted;
     context.textAlign = "center";
     context.font = "12px system-ui, sans-serif";
-    context.fillText(missing, x + side / 2, y + side / 2, side);
+    context.fillText(missingText, x + side / 2, y + side / 2, side);
   }
-  context.strokeStyle = inks.line;
+  context.strokeStyle = theme.line;
   context.lineWidth = 1;
-  context.setLineDash(shown.computed === "none" ? [3, 3] : []);
+  context.setLineDash(content.computed === "none" ? [3, 3] : []);
   context.strokeRect(x + 0.5, y + 0.5, side - 1, side - 1);
   context.setLineDash([]);
 }
 
 /**
  * @param {CanvasRenderingContext2D} context
- * @param {Shown} shown
+ * @param {SquareContent} content
  * @param {Picture} picture
  * @param {number} head
  * @param {number} x
  * @param {number} y
  */
-function drawPicture(context, { view, side, version, faded }, picture, head, x, y) {
+function drawPicture(context, { view, side, version, dimStale }, picture, head, x, y) {
   const bitmap = picture.bitmaps.get(head);
   if (!bitmap) return;
   const cell = side / view.span;
@@ -83,27 +83,27 @@ function drawPicture(context, { view, side, version, faded }, picture, head, x, 
   const width = picture.width * picture.pixel * cell;
   const height = picture.height * picture.pixel * cell;
   context.clearRect(left, top, width, height);
-  context.globalAlpha = picture.version !== version && faded ? 0.25 : 1;
+  context.globalAlpha = picture.version !== version && dimStale ? 0.25 : 1;
   context.drawImage(bitmap, left, top, width, height);
   context.globalAlpha = 1;
 }
 
 /**
  * @param {CanvasRenderingContext2D} context
- * @param {Shown} shown
+ * @param {SquareContent} content
  * @param {number} x
  * @param {number} y
  */
-function drawGrid(context, { view, side, inks }, x, y) {
+function drawGrid(context, { view, side, theme }, x, y) {
   const cell = side / view.span;
-  context.strokeStyle = inks.line;
+  context.strokeStyle = theme.line;
   context.lineWidth = 0.5;
   context.beginPath();
   for (let n = Math.ceil(view.n); n < view.n + view.span; n++) {
     // Beyond the diagonal there are no cells.
-    const to = Math.min(side, (n + 1 - view.m) * cell);
+    const end = Math.min(side, (n + 1 - view.m) * cell);
     context.moveTo(x, y + (n - view.n) * cell);
-    context.lineTo(x + Math.max(0, to), y + (n - view.n) * cell);
+    context.lineTo(x + Math.max(0, end), y + (n - view.n) * cell);
   }
   for (let m = Math.ceil(view.m); m < view.m + view.span; m++) {
     const from = Math.max(0, (m - 1 - view.n) * cell);
@@ -116,14 +116,14 @@ function drawGrid(context, { view, side, inks }, x, y) {
 /**
  * The chunks, which chunkwise mode computes.
  * @param {CanvasRenderingContext2D} context
- * @param {Shown} shown
+ * @param {SquareContent} content
  * @param {number} x
  * @param {number} y
  */
-function drawChunks(context, { view, length, side, inks, computed, block }, x, y) {
+function drawChunks(context, { view, length, side, theme, computed, block }, x, y) {
   const cell = side / view.span;
   if (computed !== "blocks" || block * cell < 4) return;
-  context.strokeStyle = inks.ink;
+  context.strokeStyle = theme.ink;
   context.lineWidth = 1;
   context.beginPath();
   const start = Math.max(view.n, view.m);
@@ -139,15 +139,15 @@ function drawChunks(context, { view, length, side, inks, computed, block }, x, y
 /**
  * The row of the selected token, or an arrow to where it is.
  * @param {CanvasRenderingContext2D} context
- * @param {Shown} shown
+ * @param {SquareContent} content
  * @param {number} x
  * @param {number} y
  */
-function drawSelected(context, { view, length, side, inks, selected }, x, y) {
+function drawSelected(context, { view, length, side, theme, selected }, x, y) {
   if (selected < 0 || selected >= length) return;
   const cell = side / view.span;
   const middle = (selected + 0.5 - view.n) * cell;
-  context.strokeStyle = context.fillStyle = inks.accent;
+  context.strokeStyle = context.fillStyle = theme.accent;
   context.lineWidth = 2;
   if (middle < 0 || middle > side) {
     const [edge, tip] = middle < 0 ? [8, 1] : [side - 8, side - 1];
@@ -159,15 +159,15 @@ function drawSelected(context, { view, length, side, inks, selected }, x, y) {
   } else {
     const thickness = Math.max(cell, 3);
     const from = Math.max(-4, -view.m * cell);
-    const to = clamp((selected + 1 - view.m) * cell, from + 3, side + 4);
-    context.strokeRect(x + from, y + middle - thickness / 2, to - from, thickness);
+    const end = clamp((selected + 1 - view.m) * cell, from + 3, side + 4);
+    context.strokeRect(x + from, y + middle - thickness / 2, end - from, thickness);
   }
 }
 
 /**
  * A frame around so many tokens of each axis, from n and m on.
  * @param {CanvasRenderingContext2D} context
- * @param {Shown} shown
+ * @param {SquareContent} content
  * @param {number} x
  * @param {number} y
  * @param {number} n
@@ -175,14 +175,14 @@ function drawSelected(context, { view, length, side, inks, selected }, x, y) {
  * @param {number} tokens
  * @param {string} color
  */
-function drawMark(context, { view, side, inks }, x, y, n, m, tokens, color) {
+function drawMark(context, { view, side, theme }, x, y, n, m, tokens, color) {
   const cell = side / view.span;
   const size = Math.max(tokens * cell, 5);
   const left = x + (m + tokens / 2 - view.m) * cell - size / 2;
   const top = y + (n + tokens / 2 - view.n) * cell - size / 2;
   // On paper of the other brightness, since the colours are the same in light and dark.
   for (const { stroke, width } of [
-    { stroke: inks.paper, width: 4 },
+    { stroke: theme.paper, width: 4 },
     { stroke: color, width: 2 },
   ]) {
     context.strokeStyle = stroke;
@@ -194,12 +194,12 @@ function drawMark(context, { view, side, inks }, x, y, n, m, tokens, color) {
 /**
  * The whole triangle with the window in it.
  * @param {CanvasRenderingContext2D} context
- * @param {Shown} shown
+ * @param {SquareContent} content
  * @param {Picture} overview
  * @param {Inset} inset
  */
-export function drawInset(context, { view, length, inks }, overview, { x, y, size }) {
-  context.fillStyle = inks.paper;
+export function drawInset(context, { view, length, theme }, overview, { x, y, size }) {
+  context.fillStyle = theme.paper;
   context.fillRect(x - 1, y - 1, size + 2, size + 2);
   const scale = size / length;
   const [bitmap] = overview.bitmaps.values();
@@ -215,13 +215,13 @@ export function drawInset(context, { view, length, inks }, overview, { x, y, siz
     overview.height * overview.pixel * scale,
   );
   context.restore();
-  context.strokeStyle = inks.muted;
+  context.strokeStyle = theme.muted;
   context.lineWidth = 1;
   context.strokeRect(x - 0.5, y - 0.5, size + 1, size + 1);
-  context.strokeStyle = inks.accent;
+  context.strokeStyle = theme.accent;
   context.lineWidth = 2;
-  const shown = Math.max(5, view.span * scale);
+  const frame = Math.max(5, view.span * scale);
   /** @param {number} start */
-  const at = (start) => clamp((start + view.span / 2) * scale - shown / 2, 0, size - shown);
-  context.strokeRect(x + at(view.m), y + at(view.n), shown, shown);
+  const at = (start) => clamp((start + view.span / 2) * scale - frame / 2, 0, size - frame);
+  context.strokeRect(x + at(view.m), y + at(view.n), frame, frame);
 }

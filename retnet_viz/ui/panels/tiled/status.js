@@ -1,31 +1,31 @@
-// The bar over a plane for what takes long to prepare, with a button that stops it.
+// The progress bar over a plane while it is prepared, with a button that stops that.
 
 /** @import { Model, TiledTraits } from "../../types.js" */
 
 import { child } from "../common.js";
 
-const PATIENCE = 1000; // ms before a progress bar is worth the unrest
+const BAR_DELAY = 1000; // ms: what is prepared faster shows no bar
 
 /**
- * The bar for what takes long to prepare, at once where that was stopped or failed. `changed` is
- * called where it comes, goes or says something else.
+ * The bar shows after a delay while something is prepared, and at once where that was stopped or
+ * failed. `onChange` is called whenever the bar appears, disappears or changes its text.
  * @param {HTMLElement} bar
  * @param {Model<TiledTraits>} model
- * @param {() => void} changed
+ * @param {() => void} onChange
  */
-export function statusBar(bar, model, changed) {
-  const says = child(bar, "span", HTMLElement);
+export function statusBar(bar, model, onChange) {
+  const label = child(bar, "span", HTMLElement);
   const progress = child(bar, "progress", HTMLProgressElement);
   const button = child(bar, "button", HTMLButtonElement);
-  let patience = 0;
+  let timer = 0;
   progress.setAttribute("aria-label", "preparing");
   button.addEventListener("click", () => {
     model.send(model.get("status").state === "stopped" ? { resume: true } : { cancel: true });
   });
 
   function close() {
-    clearTimeout(patience);
-    patience = 0;
+    clearTimeout(timer);
+    timer = 0;
   }
 
   function show() {
@@ -34,18 +34,18 @@ export function statusBar(bar, model, changed) {
       close();
       bar.hidden = state === "idle";
     } else if (bar.hidden) {
-      patience ||= window.setTimeout(() => {
-        patience = 0;
+      timer ||= window.setTimeout(() => {
+        timer = 0;
         bar.hidden = false;
-        changed();
-      }, PATIENCE);
+        onChange();
+      }, BAR_DELAY);
     }
-    says.textContent = text;
+    label.textContent = text;
     progress.hidden = state !== "preparing";
     progress.value = done;
     button.hidden = state === "failed";
     button.textContent = state === "stopped" ? "continue" : "cancel";
-    changed();
+    onChange();
   }
 
   return { show, close };

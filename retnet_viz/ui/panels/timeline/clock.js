@@ -1,20 +1,20 @@
 // The clock of the modes side by side: a tick is a step of the run with the most steps.
 
-/** @import { Moment, Run, SentRun } from "../../types.js" */
+/** @import { Moment, Run, RunMessage } from "../../types.js" */
 
-const STEPS_A_SECOND = 4; // at speed 1, more where the longest run would take over LONGEST seconds
-const LONGEST = 20;
-const SECONDS = 10; // that the slowest run takes in measured time at speed 1
-const SAME = 1e-9; // of a measured time, which may be rounded on its way
+const STEPS_PER_SECOND = 4; // at speed 1; more where the longest run would take over MAX_SECONDS
+const MAX_SECONDS = 20;
+const MEASURED_SECONDS = 10; // that playing the slowest run takes in measured time at speed 1
+const TOLERANCE = 1e-9; // of a measured time, which may be rounded on its way
 
 /** @typedef {Run & { timeAfter: number[] }} MeasuredRun */
 
 /**
- * What a run has done in all after each of its steps.
+ * The running total after each of some values: their sum so far, or their maximum, as `add` says.
  * @param {number[]} values
  * @param {(total: number, value: number) => number} add
  */
-export function totals(values, add) {
+export function accumulate(values, add) {
   let total = 0;
   return values.map((value) => {
     total = add(total, value);
@@ -23,7 +23,7 @@ export function totals(values, add) {
 }
 
 /**
- * @param {SentRun} run
+ * @param {RunMessage} run
  * @returns {Run}
  */
 export function prepare(run) {
@@ -35,9 +35,9 @@ export function prepare(run) {
   return {
     ...run,
     steps: run.flops.length,
-    flopsAfter: totals(run.flops, plus),
-    timeAfter: run.milliseconds && totals(run.milliseconds, plus),
-    peakAfter: totals(run.held_bytes, Math.max),
+    flopsAfter: accumulate(run.flops, plus),
+    timeAfter: run.milliseconds && accumulate(run.milliseconds, plus),
+    peakAfter: accumulate(run.held_bytes, Math.max),
   };
 }
 
@@ -45,7 +45,7 @@ export function prepare(run) {
  * The last of some numbers, 0 where there are none.
  * @param {number[]} values
  */
-export function lastOfAll(values) {
+export function lastValue(values) {
   return values.at(-1) ?? 0;
 }
 
@@ -80,18 +80,18 @@ export function measuredRuns(runs) {
  * @template {Run} Kind
  * @param {Kind[]} runs
  */
-export function longest(runs) {
+export function longestRun(runs) {
   return runs.reduce((a, b) => (b.steps > a.steps ? b : a));
 }
 
 /**
- * The measured time at which a tick is done; after the last one, that of the slowest run.
+ * The measured time at the end of a tick; after the last tick, the end of the slowest run.
  * @param {MeasuredRun[]} runs
  * @param {number} tick
  */
 export function timeOfTick(runs, tick) {
-  const run = longest(runs);
-  if (tick >= run.steps) return Math.max(...runs.map(({ timeAfter }) => lastOfAll(timeAfter)));
+  const run = longestRun(runs);
+  if (tick >= run.steps) return Math.max(...runs.map(({ timeAfter }) => lastValue(timeAfter)));
   return tick > 0 ? run.timeAfter[tick - 1] : 0;
 }
 
@@ -101,7 +101,7 @@ export function timeOfTick(runs, tick) {
  * @param {number} time
  */
 export function tickOfTime(runs, time) {
-  return countUpTo(longest(runs).timeAfter, time * (1 + SAME));
+  return countUpTo(longestRun(runs).timeAfter, time * (1 + TOLERANCE));
 }
 
 /**
@@ -113,15 +113,15 @@ export function eventsOf(runs) {
 }
 
 /**
- * The measured time of the next event, or of the one before; those of the ends beyond them.
+ * The measured time of the next or previous event; at the ends, 0 or the last event.
  * @param {number[]} events
  * @param {number} at
  * @param {1 | -1} direction
  */
-export function eventBeside(events, at, direction) {
-  const passed = countUpTo(events, at * (1 + SAME));
-  const isHere = passed > 0 && events[passed - 1] >= at * (1 - SAME);
-  const next = direction > 0 ? passed : passed - (isHere ? 2 : 1);
+export function adjacentEvent(events, at, direction) {
+  const count = countUpTo(events, at * (1 + TOLERANCE));
+  const isHere = count > 0 && events[count - 1] >= at * (1 - TOLERANCE);
+  const next = direction > 0 ? count : count - (isHere ? 2 : 1);
   return next < 0 ? 0 : events[Math.min(next, events.length - 1)];
 }
 
@@ -136,44 +136,46 @@ export function eventBeside(events, at, direction) {
 export function momentOf(run, measured, at) {
   const times = run.timeAfter;
   const inTime = measured && times !== null;
-  const done = inTime ? countUpTo(times, at * (1 + SAME)) : Math.min(at, run.steps);
+  const done = inTime ? countUpTo(times, at * (1 + TOLERANCE)) : Math.min(at, run.steps);
   const running = inTime ? (at > 0 ? done : -1) : at - 1;
   const current = running < run.steps ? running : -1;
   const last = done - 1;
   let time = null;
-  if (times) time = inTime ? Math.min(at, lastOfAll(times)) : done ? times[last] : 0;
+  if (times) time = inTime ? Math.min(at, lastValue(times)) : done ? times[last] : 0;
   return {
     done,
     current,
     finished: done === run.steps,
     tokens: done ? run.stop_token[last] : 0,
     flops: done ? run.flopsAfter[last] : 0,
-    held: current >= 0 ? run.held_bytes[current] : done ? run.carried_bytes[last] : 0,
+    heldBytes: current >= 0 ? run.held_bytes[current] : done ? run.carried_bytes[last] : 0,
     peak: Math.max(done ? run.peakAfter[last] : 0, current >= 0 ? run.held_bytes[current] : 0),
     time,
   };
 }
 
 /**
- * What a second of playing is worth: steps, or milliseconds that were measured.
+ * How much a second of playing shows: steps, or measured milliseconds.
  * @param {number} speed
  * @param {boolean} measured
  * @param {number} end
  */
 export function rateOf(speed, measured, end) {
-  return speed * (measured ? end / SECONDS : Math.max(STEPS_A_SECOND, end / LONGEST));
+  return (
+    speed * (measured ? end / MEASURED_SECONDS : Math.max(STEPS_PER_SECOND, end / MAX_SECONDS))
+  );
 }
 
 /**
- * Where playing has come to: in measured time anywhere, in steps at a whole one, with the rest of a
- * step carried on.
- * @param {{ at: number, rest: number }} now
+ * The position after playing on by `amount`: in measured time any number, in steps a whole one,
+ * with the fraction kept as `remainder`.
+ * @param {{ at: number, remainder: number }} now
  * @param {number} amount
  * @param {boolean} measured
  * @param {number} end
  */
-export function advanced({ at, rest }, amount, measured, end) {
-  if (measured) return { at: Math.min(end, at + amount), rest: 0 };
-  const whole = Math.floor(rest + amount);
-  return { at: Math.min(end, at + whole), rest: rest + amount - whole };
+export function advanceClock({ at, remainder }, amount, measured, end) {
+  if (measured) return { at: Math.min(end, at + amount), remainder: 0 };
+  const ticks = Math.floor(remainder + amount);
+  return { at: Math.min(end, at + ticks), remainder: remainder + amount - ticks };
 }

@@ -1,11 +1,11 @@
-// The buttons that choose what a moment of the modes side by side is counted in.
+// The buttons that choose the clock of the modes side by side: steps or measured time.
 
 /** @import { Model, TimelineTraits } from "../../types.js" */
 
 import { buttonElement, element } from "../common.js";
 
 /**
- * The buttons that choose a clock. `show` of what this gives says which is chosen.
+ * The buttons that choose a clock. `show` marks the one that is selected.
  * @param {Model<TimelineTraits>} model
  */
 export function clockChoice(model) {
@@ -13,7 +13,7 @@ export function clockChoice(model) {
   box.setAttribute("role", "group");
   box.setAttribute("aria-label", "Clock");
   const [steps, time] = ["steps", "measured time"].map((name) => {
-    const button = buttonElement("rv-timeline-choice", name);
+    const button = buttonElement("rv-button rv-tool rv-timeline-choice", name);
     button.addEventListener("click", () => {
       model.set("clock", name);
       model.save_changes();

@@ -1,8 +1,8 @@
-// A column of the modes side by side: what a mode is, its picture, its numbers as bars.
+// A column of the modes side by side: the mode's name, its picture, its numbers as bars.
 
 /** @import { Moment, Quantity, Run } from "../../types.js" */
 
-import { element, put } from "../common.js";
+import { element, setText } from "../common.js";
 import { statusOf, withUnit } from "./quantities.js";
 
 /** @type {Record<string, (size: number) => string>} */
@@ -14,14 +14,14 @@ const TAGLINES = {
 };
 
 /**
- * The elements of a column; `drawn` says what its picture shows.
+ * The elements of a column; `pictureKey` changes where its picture must be drawn again.
  * @typedef {object} Column
  * @property {HTMLElement} root
  * @property {HTMLElement} count
  * @property {HTMLElement} stage
  * @property {HTMLCanvasElement} canvas
  * @property {{ bar: HTMLElement, peak: HTMLElement, value: HTMLElement }[]} lines
- * @property {string} drawn
+ * @property {string} pictureKey
  */
 
 /**
@@ -70,7 +70,7 @@ export function makeColumn(run, quantities) {
   const view = element("div", "rv-timeline-view");
   view.append(body);
   root.append(head, tagline, view);
-  return { root, count, stage, canvas, lines, drawn: "" };
+  return { root, count, stage, canvas, lines, pictureKey: "" };
 }
 
 /**
@@ -82,7 +82,7 @@ export function makeColumn(run, quantities) {
  * @param {boolean} measured
  */
 export function showNumbers(column, run, moment, quantities, measured) {
-  put(column.count, statusOf(run, moment, measured));
+  setText(column.count, statusOf(run, moment, measured));
   column.root.classList.toggle("rv-timeline-done", moment.finished);
   quantities.forEach((quantity, i) => {
     const { bar, peak, value } = column.lines[i];
@@ -91,10 +91,10 @@ export function showNumbers(column, run, moment, quantities, measured) {
     const share = (amount) => (quantity.top ? amount / quantity.top : 0);
     bar.style.transform = `scaleX(${share(now ?? 0)})`;
     if (quantity.peak) {
-      const most = quantity.peak(moment);
-      peak.hidden = !most;
-      peak.style.left = `${100 * share(most)}%`;
+      const peakValue = quantity.peak(moment);
+      peak.hidden = !peakValue;
+      peak.style.left = `${100 * share(peakValue)}%`;
     }
-    put(value, withUnit(quantity, now));
+    setText(value, withUnit(quantity, now));
   });
 }

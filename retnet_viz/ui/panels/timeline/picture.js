@@ -1,15 +1,15 @@
 // The plane of cells as one mode fills it. It is drawn as geometry, block by block and never cell by
 // cell, so that 2,048 tokens cost what 20 do.
 
-/** @import { Inks, Moment, Run } from "../../types.js" */
+/** @import { ThemeColors, Moment, Run } from "../../types.js" */
 
 import { clamp, element, pixelContext } from "../common.js";
 
-const LEFT = 18; // pixels beside a picture for the rows whose outputs are given
+const LEFT = 18; // pixels beside a picture for the mark of the outputs so far
 const TOP = 15; // pixels above it for its axis
 
 /**
- * Where the plane stands on a canvas, and how large it and a cell of it are.
+ * The place of the plane on a canvas, its side, and the side of a cell.
  * @typedef {{ x: number, y: number, side: number, cell: number }} Frame
  */
 
@@ -45,18 +45,18 @@ export function boxOf(run, step, { x, y, cell }) {
 }
 
 /**
- * The steps whose cells are shaded: those before the one at work, and that one. A mode without cells
- * has none.
+ * The steps whose cells are shaded: the earlier ones, and the one at work. A mode without cells has
+ * none.
  * @param {Run} run
  * @param {Moment} moment
- * @returns {{ before: number[], lit: number[] }}
+ * @returns {{ earlier: number[], active: number[] }}
  */
 export function shadedSteps(run, { current, done }) {
   const count = Math.max(0, current >= 0 ? Math.min(done, current) : done);
   const hasCells = current >= 0 && run.stop_cell[current] > run.first_cell[current];
   return {
-    before: Array.from({ length: run.stop_cell[0] ? count : 0 }, (_, step) => step),
-    lit: hasCells ? [current] : [],
+    earlier: Array.from({ length: run.stop_cell[0] ? count : 0 }, (_, step) => step),
+    active: hasCells ? [current] : [],
   };
 }
 
@@ -107,49 +107,49 @@ function hatching(context, color) {
  * @param {number} length
  * @param {number} width
  * @param {number} height
- * @param {Inks} inks
+ * @param {ThemeColors} theme
  */
-export function drawPicture(context, run, moment, length, width, height, inks) {
+export function drawPicture(context, run, moment, length, width, height, theme) {
   const frame = frameIn(length, width, height);
   if (!frame) return;
   const { x, y, side, cell } = frame;
   const triangle = lowerTriangle(frame, length);
   context.font = "11px system-ui, sans-serif";
-  context.fillStyle = inks.muted;
+  context.fillStyle = theme.muted;
   context.fillText("n ↓", x - LEFT, y - 4);
   context.fillText("m →", x + 10, y - 4);
-  const { before, lit } = shadedSteps(run, moment);
-  drawCells(context, run, before, lit, frame, triangle);
-  if (cell >= 6 && (before.length || lit.length)) drawGrid(context, frame, length, inks.paper);
-  context.strokeStyle = inks.muted;
+  const { earlier, active } = shadedSteps(run, moment);
+  drawCells(context, run, earlier, active, frame, triangle);
+  if (cell >= 6 && (earlier.length || active.length)) drawGrid(context, frame, length, theme.paper);
+  context.strokeStyle = theme.muted;
   context.globalAlpha = 0.7;
   context.lineWidth = 1;
   context.setLineDash([2, 3]);
   context.stroke(triangle);
   context.setLineDash([]);
   context.globalAlpha = 1;
-  // Outputs that are given.
-  context.fillStyle = inks.line;
+  // The outputs so far.
+  context.fillStyle = theme.line;
   context.fillRect(x - 5, y, 3, side);
   context.fillStyle = run.color;
   context.fillRect(x - 5, y, 3, moment.tokens * cell);
   const { current } = moment;
-  if (current >= 0) drawCurrent(context, boxOf(run, current, frame), x, inks.ink);
+  if (current >= 0) drawCurrentStep(context, boxOf(run, current, frame), x, theme.ink);
   if (run.mode === "parallel") return;
-  if (current >= 0) drawReading(context, run, current, frame, inks.ink);
-  drawState(context, run.color, moment.done > 0 || current > 0, frame, inks);
+  if (current >= 0) drawStateArrow(context, run, current, frame, theme.ink);
+  drawState(context, run.color, moment.done > 0 || current > 0, frame, theme);
 }
 
 /**
  * Cells that were computed; over the diagonal they are computed too, and masked to 0.
  * @param {CanvasRenderingContext2D} context
  * @param {Run} run
- * @param {number[]} before
- * @param {number[]} lit
+ * @param {number[]} earlier
+ * @param {number[]} active
  * @param {Frame} frame
  * @param {Path2D} triangle
  */
-function drawCells(context, run, before, lit, frame, triangle) {
+function drawCells(context, run, earlier, active, frame, triangle) {
   /**
    * @param {number[]} steps
    * @param {number} alpha
@@ -164,8 +164,8 @@ function drawCells(context, run, before, lit, frame, triangle) {
   context.save();
   context.clip(triangle);
   context.fillStyle = run.color;
-  fill(before, 0.45);
-  fill(lit, 1);
+  fill(earlier, 0.45);
+  fill(active, 1);
   context.restore();
   context.save();
   const above = new Path2D();
@@ -173,8 +173,8 @@ function drawCells(context, run, before, lit, frame, triangle) {
   above.addPath(triangle);
   context.clip(above, "evenodd");
   context.fillStyle = hatching(context, run.color);
-  fill(before, 0.35);
-  fill(lit, 0.8);
+  fill(earlier, 0.35);
+  fill(active, 0.8);
   context.restore();
   context.globalAlpha = 1;
 }
@@ -205,7 +205,7 @@ function drawGrid(context, { x, y, side, cell }, length, color) {
  * @param {number} x of the plane
  * @param {string} ink
  */
-function drawCurrent(context, box, x, ink) {
+function drawCurrentStep(context, box, x, ink) {
   context.lineWidth = 1.5;
   if (box.width) {
     context.strokeStyle = ink;
@@ -237,7 +237,7 @@ export function stateBox({ x, side }) {
  * @param {Frame} frame
  * @param {string} ink
  */
-function drawReading(context, run, step, frame, ink) {
+function drawStateArrow(context, run, step, frame, ink) {
   const { x, y, cell } = frame;
   const { left, size } = stateBox(frame);
   const [first, stop] = [run.first_token[step], run.stop_token[step]];
@@ -274,12 +274,12 @@ function drawReading(context, run, step, frame, ink) {
  * @param {string} color
  * @param {boolean} isFilled
  * @param {Frame} frame
- * @param {Inks} inks
+ * @param {ThemeColors} theme
  */
-function drawState(context, color, isFilled, frame, inks) {
+function drawState(context, color, isFilled, frame, theme) {
   const { left, size } = stateBox(frame);
   const { y } = frame;
-  context.fillStyle = inks.paper;
+  context.fillStyle = theme.paper;
   context.fillRect(left, y, size, size);
   context.globalAlpha = isFilled ? 0.3 : 0;
   context.fillStyle = color;
@@ -288,7 +288,7 @@ function drawState(context, color, isFilled, frame, inks) {
   context.strokeStyle = color;
   context.lineWidth = 2;
   context.strokeRect(left + 1, y + 1, size - 2, size - 2);
-  context.fillStyle = inks.ink;
+  context.fillStyle = theme.ink;
   context.font = `italic 600 ${Math.round(size * 0.55)}px serif`;
   context.textAlign = "center";
   context.fillText("S", left + size / 2, y + size * 0.69);

@@ -1,0 +1,1 @@
+"""The saved page: what a page shows, recorded, and the page that shows it without a kernel."""

@@ -1,0 +1,1 @@
+"""What generating costs: the page, its state, and its words."""

@@ -1,0 +1,1 @@
+"""Training live: the page, its state, its words, the thread that trains, and the two views."""

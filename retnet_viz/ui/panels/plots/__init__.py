@@ -1,0 +1,1 @@
+"""A figure of plotly, its legend and its tables."""

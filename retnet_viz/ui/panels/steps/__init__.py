@@ -1,0 +1,1 @@
+"""The mode at work: one step of its schedule at a time."""

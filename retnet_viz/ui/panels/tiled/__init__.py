@@ -1,0 +1,1 @@
+"""The planes of a long text: small multiples that pan and zoom."""

@@ -1,0 +1,1 @@
+"""The three modes side by side, on one clock."""
