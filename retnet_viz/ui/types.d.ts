@@ -343,6 +343,13 @@ export interface CellNumbers {
   weight(head: number, n: number, m: number): number;
 }
 
+/** The numbers that a page has of a layer: cells up to the diagonal by head, decay by distance. */
+export interface LayerNumbers {
+  scores: ArrayLike<number>;
+  weights: ArrayLike<number> | null; // null: scores times decay
+  decay: ArrayLike<number>;
+}
+
 type RecordedPlane = { cells: Bytes; meta: HeatmapMeta };
 
 /** The content of the panels for a layer and some heads. */

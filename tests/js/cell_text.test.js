@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   cellIndex,
+  cellNumbers,
   cellText,
   fillTemplate,
   formatSignificant,
@@ -67,6 +68,17 @@ test("cells up to the diagonal stand row by row, head by head", () => {
     }
   }
   assert.deepEqual(indices, [...indices.keys()]);
+});
+
+test("weights that a page does not have are scores times decay, as 32 bits round it", () => {
+  const scores = Float32Array.of(3, 5, 7); // cells (0, 0), (1, 0), (1, 1) of the only head
+  const decay = Float32Array.of(1, 0.1);
+  const without = cellNumbers(2, { scores, weights: null, decay });
+  assert.equal(without.weight(0, 1, 0), Math.fround(5 * Math.fround(0.1)));
+  assert.equal(without.weight(0, 1, 1), 7);
+  const weights = Float32Array.of(0, -2, 0);
+  assert.equal(cellNumbers(2, { scores, weights, decay }).weight(0, 1, 0), -2);
+  assert.equal(cellNumbers(2, { scores, weights, decay }).weight(0, 1, 1), 0);
 });
 
 test("a recorded widget's questions are answered or refused, every one", async () => {

@@ -24,15 +24,10 @@ LAYER = 1
 # The widget's module needs a page; the module that writes the sentence needs none.
 SCRIPT = """
 import {{ readFileSync }} from "node:fs";
-import {{ cellIndex, cellText }} from {module};
+import {{ cellNumbers, cellText }} from {module};
 const {{ sentences, tokens, numbers, cells }} = JSON.parse(readFileSync(0, "utf8"));
-const index = (head, n, m) => cellIndex(tokens.length, head, n, m);
-const numbersOf = {{
-  score: (head, n, m) => numbers.scores[index(head, n, m)],
-  weight: (head, n, m) => numbers.weights[index(head, n, m)],
-  decay: (head, n, m) => numbers.decay[head * tokens.length + n - m],
-}};
-const texts = cells.map(([plane, cell]) => cellText(sentences, plane, cell, tokens, numbersOf));
+const ofLayer = cellNumbers(tokens.length, numbers);
+const texts = cells.map(([plane, cell]) => cellText(sentences, plane, cell, tokens, ofLayer));
 process.stdout.write(JSON.stringify(texts));
 """
 
@@ -60,7 +55,9 @@ def test_every_cell_says_the_same_with_and_without_a_kernel(shipped_model, node)
     job = {
         "sentences": snapshot.content["sentences"],
         "tokens": snapshot.content["tokens"],
-        "numbers": {name: floats(snapshot.buffer, *at["bytes"]) for name, at in stored.items()},
+        "numbers": {
+            name: at and floats(snapshot.buffer, *at["bytes"]) for name, at in stored.items()
+        },
         "cells": cells,
     }
     output = subprocess.run(

@@ -1,6 +1,6 @@
 // The text on a cell in a page without a kernel: the kernel's sentences with the page's numbers.
 
-/** @import { Cell, CellNumbers, CellSentences } from "../../types.js" */
+/** @import { Cell, CellNumbers, CellSentences, LayerNumbers } from "../../types.js" */
 
 /**
  * A number with so many significant digits, as Python's format `g` writes it.
@@ -76,4 +76,24 @@ export function cellText(sentences, plane, [head, n, m], tokens, numbers) {
  */
 export function cellIndex(length, head, n, m) {
   return head * ((length * (length + 1)) / 2) + (n * (n + 1)) / 2 + m;
+}
+
+/**
+ * The numbers of a layer's cells, by head and cell. Without weights they are scores times decay, to
+ * the last bit of 32.
+ * @param {number} length
+ * @param {LayerNumbers} layer
+ * @returns {CellNumbers}
+ */
+export function cellNumbers(length, { scores, weights, decay }) {
+  /** @type {CellNumbers} */
+  const numbers = {
+    score: (head, n, m) => scores[cellIndex(length, head, n, m)],
+    weight: (head, n, m) =>
+      weights
+        ? weights[cellIndex(length, head, n, m)]
+        : Math.fround(numbers.score(head, n, m) * numbers.decay(head, n, m)),
+    decay: (head, n, m) => decay[head * length + n - m],
+  };
+  return numbers;
 }

@@ -1,11 +1,11 @@
 // A page without a kernel: the explorer's own widgets over a recorded exploration. In the page's
 // script this file follows the widgets' modules (`Heatmap`, `Plot`, `StepPlayer`, `TokenStrip`).
 
-/** @import { Cell, CellNumbers, Figure, HeatmapTraits, PlotTraits, RecordedPage, StepTraits, Table, TokenStripTraits } from "../../types.js" */
+/** @import { Cell, Figure, HeatmapTraits, PlotTraits, RecordedPage, StepTraits, Table, TokenStripTraits } from "../../types.js" */
 
 import { buttonElement, child, element } from "../../panels/common.js";
 import { errorMessage } from "../../panels/request.js";
-import { cellIndex, cellText, formatSignificant } from "./cell_text.js";
+import { cellNumbers, cellText, formatSignificant } from "./cell_text.js";
 import { recordedModel } from "./recorded_model.js";
 
 /** @param {string} id */
@@ -81,25 +81,20 @@ async function show() {
 
   /** @param {Uint8Array} bytes */
   const float32 = (bytes) => new Float32Array(bytes.slice().buffer); // the order is little-endian
-  const layers = page.numbers.map(({ scores, weights, decay }) => ({
-    scores: float32(scores),
-    weights: weights && float32(weights), // null: scores times decay, to the last bit
-    decay: float32(decay),
-  }));
-  /** @type {CellNumbers} */
-  const numbers = {
-    score: (head, n, m) => layers[selection.layer].scores[cellIndex(length, head, n, m)],
-    weight: (head, n, m) =>
-      layers[selection.layer].weights?.[cellIndex(length, head, n, m)] ??
-      Math.fround(numbers.score(head, n, m) * numbers.decay(head, n, m)),
-    decay: (head, n, m) => layers[selection.layer].decay[head * length + n - m],
-  };
+  const layers = page.numbers.map(({ scores, weights, decay }) =>
+    cellNumbers(length, {
+      scores: float32(scores),
+      weights: weights && float32(weights),
+      decay: float32(decay),
+    }),
+  );
+  const numbers = () => layers[selection.layer];
   /**
    * @param {string} plane
    * @param {number[]} cell
    */
   const sentenceOf = (plane, cell) =>
-    cellText(page.sentences, plane, /** @type {Cell} */ (cell), tokens, numbers);
+    cellText(page.sentences, plane, /** @type {Cell} */ (cell), tokens, numbers());
 
   /**
    * @param {"decay" | "retention"} plane
@@ -108,7 +103,7 @@ async function show() {
   function planeTable(plane) {
     const n = selection.token;
     const heads = choices[selection.choice];
-    const value = plane === "decay" ? numbers.decay : numbers.weight;
+    const value = plane === "decay" ? numbers().decay : numbers().weight;
     const { title, origin } = view().planes[plane].meta;
     return [
       `${title}: n = ${n} “${tokens[n]}”, layer ${selection.layer}: ${origin}`,
