@@ -8,7 +8,6 @@ from jupyterlab.labapp import LabApp
 from tornado.ioloop import IOLoop
 from traitlets.config import Config
 
-from retnet_viz.server import plotly_file
 from retnet_viz.server.address import reachable_host
 from retnet_viz.server.kernels import OwnKernelSpecManager
 from retnet_viz.server.websocket import PromptWebsocketConnection
@@ -29,6 +28,7 @@ def serve(folder: Path, host: str, port: int, open_browser: bool) -> None:
     config.ServerApp.log_level = "ERROR"
     config.ServerApp.kernel_websocket_connection_class = PromptWebsocketConnection
     config.ServerApp.kernel_spec_manager_class = OwnKernelSpecManager
+    config.ServerApp.jpserver_extensions = {"retnet_viz_jupyter": True}
     # Nothing is asked of the network: no news, no updates, no list of extensions.
     config.LabApp.news_url = None
     config.LabApp.app_settings_dir = str(SETTINGS)
@@ -36,8 +36,6 @@ def serve(folder: Path, host: str, port: int, open_browser: bool) -> None:
     config.LabApp.extension_manager = "readonly"
     config.LabApp.log_level = "ERROR"
     server = LabApp.initialize_server(argv=[], config=config)
-    plotly_file.tell_kernels()
-    server.web_app.add_handlers(".*$", plotly_file.handlers(server.base_url))
     token = server.identity_provider.token
     url = f"http://{reachable_host(host)}:{port}/lab?token={token}"
     IOLoop.current().add_callback(print, f"JupyterLab: {url}", flush=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
+import retnet_viz_jupyter
 from jupyter_core.utils import run_sync
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -25,7 +26,6 @@ from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
 
 from retnet_viz.content import APPS
-from retnet_viz.server import plotly_file
 from retnet_viz.server.address import is_loopback, reachable_host
 from retnet_viz.server.kernels import OwnKernelSpecManager
 from retnet_viz.server.voila_internals import is_warm, tell_in_terminal
@@ -54,7 +54,7 @@ def serve(sockets: list[socket.socket], host: str, open_browser: bool) -> None:
     # One thread per kernel: two that wait for each other on a busy machine are slower than one, and
     # every open page has a kernel. Whoever sets the variable has decided otherwise.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    plotly_file.tell_kernels()
+    retnet_viz_jupyter.tell_kernels()
     server = ExplorerServer(config=_config(host))
     server.sockets = sockets
     # The kernel that is started ahead asks the server for its visitor's address line, over HTTP.
@@ -128,7 +128,7 @@ class ExplorerServer(Voila):  # type: ignore[misc]
 
     def init_handlers(self) -> list[tuple[Any, ...]]:
         """Voila's handlers, without those that list files."""
-        handlers = plotly_file.handlers(self.server_url)
+        handlers = retnet_viz_jupyter.handlers(self.server_url)
         for pattern, handler, *options in super().init_handlers():
             if handler is TornadoVoilaHandler:
                 handlers.append((pattern, ExplorerHandler, *options))

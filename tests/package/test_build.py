@@ -51,6 +51,8 @@ def test_the_wheel_holds_the_package_and_what_people_open(wheel: Path) -> None:
         if path.is_file()
     }
     assert {"retnet_viz/py.typed", "retnet_viz/apps/explorer.ipynb"} <= wanted
+    folder = f"retnet_viz-{rv.__version__}.data/data/etc/jupyter/jupyter_server_config.d"
+    wanted |= {"retnet_viz_jupyter.py", f"{folder}/retnet-viz.json"}
     about = {name for name in names if ".dist-info/" in name}
     assert any(name.endswith("/licenses/LICENSE") for name in about)
     assert names - about == wanted

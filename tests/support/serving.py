@@ -65,7 +65,7 @@ def _printed_address(process: subprocess.Popen[bytes]) -> str:
         while selector.select(max(0.0, deadline - time.monotonic())):
             received = os.read(process.stdout.fileno(), 65536)
             output += received
-            found = re.search(rb": (http://\S+)\n", output)
+            found = re.search(rb" (http://\S+)\n", output)
             if found:
                 return found[1].decode()
             if not received:

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+import retnet_viz_jupyter
 from plotly.offline import get_plotlyjs
 
 from retnet_viz import ui
 from retnet_viz.figures.base.theme import INK, MUTED, PAGE_COLORS, PAPER, THEMES, template
-from retnet_viz.server import plotly_file
 from retnet_viz.ui.core.assets import module, page_colors, page_style, style
 from retnet_viz.ui.core.host_bridge import HostBridge
 from retnet_viz.ui.panels.heatmap import Heatmap
@@ -55,11 +55,11 @@ def test_a_plot_gives_plotly_to_the_page_that_asks():
 
 
 def test_a_plot_knows_whether_its_server_has_plotly(monkeypatch):
-    monkeypatch.setenv(plotly_file.VARIABLE, "")
+    monkeypatch.setenv(retnet_viz_jupyter.VARIABLE, "")
     assert Plot().library == ""
-    plotly_file.tell_kernels()
+    retnet_viz_jupyter.tell_kernels()
     assert Plot().library == "retnet-viz/plotly.js"
-    assert plotly_file.source() == get_plotlyjs().encode()
+    assert retnet_viz_jupyter.source() == get_plotlyjs().encode()
 
 
 def test_a_matrix_gives_its_tables_when_it_is_asked():

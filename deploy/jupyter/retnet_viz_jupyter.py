@@ -1,4 +1,8 @@
-"""plotly.js as a file of the server: a page has it while its kernel is busy, and keeps it."""
+"""What a Jupyter server adds where retnet-viz is installed: plotly.js as a file.
+
+A page then draws its plots while its kernel is busy, and its browser keeps the file. This stands
+beside the package, not in it: a server imports it at its start, and the package imports torch.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,10 @@ def source() -> bytes:
 
 
 class PlotlyHandler(RequestHandler):
-    """plotly.js as an ES module. Whoever has it asks only whether it is still the same."""
+    """plotly.js as an ES module. Whoever has it asks only whether it is still the same.
+
+    It is open to all who reach the server, as the server's own static files are: it is public.
+    """
 
     def get(self) -> None:
         """Answer with the module, or that it has not changed."""
@@ -44,3 +51,12 @@ class PlotlyHandler(RequestHandler):
 def handlers(base_url: str) -> list[tuple[Any, ...]]:
     """What a server at `base_url` has to handle for the file."""
     return [(f"{base_url}{ADDRESS}", PlotlyHandler)]
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": __name__}]
+
+
+def _load_jupyter_server_extension(server: Any) -> None:
+    tell_kernels()
+    server.web_app.add_handlers(".*$", handlers(server.base_url))
