@@ -3,8 +3,8 @@
 #   make explore          the explorer as a page      PORT=8866  HOST=127.0.0.1  OPEN=1
 #   make lab              the notebooks in JupyterLab  LAB_PORT=8888  OPEN=1
 #   make test             every check and every test   PYTEST_ARGS="-k decay"
-#   make unit             the tests of Python that need no browser, each property with
-#                         a quarter of its examples        PYTEST_ARGS="-k decay"
+#   make unit             the quick tests of Python that need no browser, each property
+#                         with a quarter of its examples   PYTEST_ARGS="-k decay"
 #   make js               the tests of JavaScript that need no browser
 #   make check            the static checks alone
 #   make docs             the architecture and the gallery, anew, and all of docs/ as pages, in site/
@@ -45,7 +45,7 @@ test: check js
 	  { $(BIN)/python -m pytest -n 2 --dist loadfile -m browser $(PYTEST_ARGS) || [ $$? = 5 ]; }
 
 unit: $(DEVELOPMENT)
-	@RETNET_VIZ_TESTS=quick $(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/browser --ignore tests/docs \
+	@RETNET_VIZ_TESTS=quick $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" --ignore tests/browser --ignore tests/docs \
 	  --ignore tests/test_notebooks.py --ignore tests/test_three_modes.py $(PYTEST_ARGS)
 
 js: $(DEVELOPMENT)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from nbclient import NotebookClient
 
 from retnet_viz.content import NOTEBOOKS
 from tests.support import chromium
+from tests.support.checkout import ROOT
 
 KEY = "retnet_viz"  # of the notebook's metadata
 LIVE = "application/vnd.jupyter.widget-view+json"
@@ -33,6 +36,12 @@ def fingerprint(notebook: Any) -> str:
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()
 
 
+def without_places(text: str) -> str:
+    """Text without the folders of the machine on which it was made."""
+    temporary = re.escape(tempfile.gettempdir()) + r"/tmp\w+"
+    return re.sub(temporary, "...", text.replace(f"{ROOT}/", ""))
+
+
 def with_outputs(path: Path) -> Any:
     """The notebook with what its cells show when they run now."""
     notebook = nbformat.read(path, as_version=4)
@@ -43,6 +52,8 @@ def with_outputs(path: Path) -> Any:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times
         for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = without_places(output.text)
             for kind in (LIVE, _LIVE_FIGURE):
                 output.get("data", {}).pop(kind, None)
     return notebook

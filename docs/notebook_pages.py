@@ -71,7 +71,7 @@ def _shown(output: Any, name: str, made: dict[str, str | bytes]) -> Iterator[str
             return
     if "text/html" in data and "<script" not in data["text/html"]:
         on_one_line = re.sub(r"\n\s*", " ", data["text/html"])
-        yield f'<div class="result">{on_one_line}</div>'
+        yield f'<div class="cell-result">{on_one_line}</div>'
     elif "text/plain" in data and "application/vnd.jupyter.widget-view+json" not in data:
         yield _text(data["text/plain"])
 
@@ -83,7 +83,7 @@ def _described(data: Any) -> str:
 
 
 def _text(content: str) -> str:
-    return f'<pre class="result">{escape(_COLOR.sub("", content).rstrip())}</pre>'
+    return f'<pre class="cell-result">{escape(_COLOR.sub("", content).rstrip())}</pre>'
 
 
 def _fenced(language: str, code: str) -> str:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def test_no_layer_imports_one_above_it() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
@@ -16,6 +18,7 @@ def test_no_layer_imports_one_above_it() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.slow
 def test_no_page_imports_the_compiler_of_torch() -> None:
     """It takes seconds of each kernel's start; training alone imports it, with its optimizers."""
     code = """

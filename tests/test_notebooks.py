@@ -1,5 +1,7 @@
 """Every notebook and app runs from top to bottom; notebooks are stored with what they show."""
 
+import ast
+import importlib
 import os
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from docs.notebook_outputs import KEY, fingerprint
+from docs.notebook_outputs import KEY, fingerprint, without_places
 
 LARGEST = 2e6  # bytes of a notebook: what a page of GitHub shows at once
 ROOT = Path(__file__).parents[1]
@@ -27,6 +29,24 @@ def test_a_notebook_runs(path):
     assert any(
         "application/vnd.jupyter.widget-view+json" in output.get("data", {}) for output in shown
     )
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda path: path.name)
+def test_a_notebook_imports_public_names_only(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    ours = [
+        (node.module, alias.name)
+        for cell in cells
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("retnet_viz")
+        for alias in node.names
+    ]
+    private = [
+        (module, name)
+        for module, name in ours
+        if module.count(".") > 1 or name not in importlib.import_module(module).__all__
+    ]
+    assert not private
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("apps/*.ipynb")), ids=lambda path: path.name)
@@ -49,3 +69,4 @@ def test_a_notebook_is_stored_with_the_results_of_its_code(path):
     assert kinds <= {"image/png", "text/html", "text/plain"}
     assert not any(output.output_type == "error" for output in outputs)
     assert " object at 0x" not in str(outputs)
+    assert without_places(str(outputs)) == str(outputs)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import retnet_viz as rv
-from retnet_viz.ui.panels import quiz
+from retnet_viz import ui
 
 CELLS = json.loads(
     (Path(__file__).parents[1] / "notebooks/02_three_modes.ipynb").read_text(encoding="utf-8")
@@ -40,14 +40,14 @@ def lesson():
     """The names of the notebook after its proofs, and its questions in their order."""
     questions = []
 
-    class Recorded(quiz.Question):
+    class Recorded(ui.Question):
         def __init__(self, *args, **options):
             super().__init__(*args, **options)
             questions.append(self)
 
     names = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quiz, "Question", Recorded)
+        patch.setattr(ui, "Question", Recorded)
         patch.setattr(rv, "modes", lambda *args, **chosen: None)  # not looked at here
         for name, source in sources().items():
             if not name.startswith("exercise"):

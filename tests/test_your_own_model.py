@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import retnet_viz as rv
-from retnet_viz.ui.panels import quiz
+from retnet_viz import ui
 
 CELLS = json.loads(
     (Path(__file__).parents[1] / "notebooks/05_your_own_model.ipynb").read_text(encoding="utf-8")
@@ -25,18 +25,18 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*no tokenizer|.*without a token
 
 
 @pytest.fixture(scope="module")
-def lesson() -> Iterator[tuple[dict[str, Any], list[quiz.Question]]]:
+def lesson() -> Iterator[tuple[dict[str, Any], list[ui.Question]]]:
     """The names of the notebook after its last cell, and its questions in their order."""
-    questions: list[quiz.Question] = []
+    questions: list[ui.Question] = []
 
-    class Recorded(quiz.Question):
+    class Recorded(ui.Question):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             questions.append(self)
 
     names: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quiz, "Question", Recorded)
+        patch.setattr(ui, "Question", Recorded)
         patch.setattr(rv, "explore", lambda *args, **chosen: None)  # not looked at here
         for name, source in SOURCES.items():
             exec(compile(source, name, "exec"), names)
@@ -46,7 +46,7 @@ def lesson() -> Iterator[tuple[dict[str, Any], list[quiz.Question]]]:
 
 
 def test_every_question_has_one_right_answer(
-    lesson: tuple[dict[str, Any], list[quiz.Question]],
+    lesson: tuple[dict[str, Any], list[ui.Question]],
 ) -> None:
     _, questions = lesson
     for question, wanted in zip(questions, ANSWERS, strict=True):
@@ -71,7 +71,7 @@ def test_every_question_has_one_right_answer(
     ],
 )  # fmt: skip
 def test_a_check_fails_where_something_is_wrong(
-    name: str, change: str, lesson: tuple[dict[str, Any], list[quiz.Question]]
+    name: str, change: str, lesson: tuple[dict[str, Any], list[ui.Question]]
 ) -> None:
     names = dict(lesson[0])
     for key in ("model", "exact"):

@@ -1,7 +1,7 @@
 """Checkpoints on disk -> a language model with its tokenizer. Files are data, never code."""
 
 from retnet_viz.checkpoints.errors import CheckpointError
-from retnet_viz.checkpoints.load import Plan, inspect, load, load_model
+from retnet_viz.checkpoints.load import Plan, inspect, load, load_model, load_shipped
 from retnet_viz.checkpoints.native import save, shipped
 from retnet_viz.checkpoints.tokenizer import Tokenizer
 
@@ -12,6 +12,7 @@ __all__ = [
     "inspect",
     "load",
     "load_model",
+    "load_shipped",
     "save",
     "shipped",
 ]

@@ -24,6 +24,7 @@ from retnet_viz.checkpoints.layouts import LAYOUTS, Fields, Layout
 from retnet_viz.checkpoints.native import (
     DEFAULT,
     FORMAT,
+    TITLES,
     build,
     kind_of,
     parse_config,
@@ -128,6 +129,11 @@ def load_model(
         model.head.weight = model.embedding.weight
     model.tokenizer = tokenizer
     return model.eval()
+
+
+def load_shipped() -> dict[str, LanguageModel[Any]]:
+    """The trained models that ship, by the names RetNet, Transformer and Mamba."""
+    return {TITLES[kind]: load_model(folder) for kind, folder in shipped().items()}
 
 
 def _number_format(dtype: torch.dtype | str) -> torch.dtype:

@@ -27,6 +27,8 @@ KINDS: dict[str, tuple[type[Any], type[LanguageModel[Any]]]] = {
 }
 DEFAULT = Path(__file__).parent / "default"
 
+TITLES = {"retnet": "RetNet", "transformer": "Transformer", "mamba": "Mamba"}  # of the kinds
+
 
 def shipped() -> dict[str, Path]:
     """The folders of the trained models that ship, by kind: the RetNet's, and its baselines'.

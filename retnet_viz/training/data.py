@@ -125,8 +125,11 @@ def tokenize(corpus: Corpus, tokenizer: Tokenizer) -> Dataset:
     return Dataset(torch.from_numpy(train), torch.from_numpy(validation), size)
 
 
-def read_held_out(path: Path, tokenizer: Tokenizer) -> tuple[Tensor, int]:
-    """Ids (1-D) of texts that are all held out, each ended by the end token; their UTF-8 size."""
+def read_held_out(tokenizer: Tokenizer, path: Path = HELD_OUT) -> tuple[Tensor, int]:
+    """Ids (1-D) of texts that are all held out, each ended by the end token; their UTF-8 size.
+
+    By default they are those held out from the training of the shipped models.
+    """
     texts = [text + END for text in read_corpus(path).texts]
     ids = [token for text in texts for token in tokenizer.encode(text)]
     return torch.tensor(ids), sum(len(text.encode()) for text in texts)

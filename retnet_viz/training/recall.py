@@ -217,7 +217,7 @@ def _logits(model: LanguageModel[Any], ids: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Question:
+class RecallQuestion:
     """A text that ends right before the answer, and a control in which another word was told."""
 
     ids: list[int]
@@ -290,7 +290,7 @@ class Story:
 
 def questions(
     story: Story, kind: str, lag: int, samples: int, noise: float = 1.0
-) -> Iterator[Question]:
+) -> Iterator[RecallQuestion]:
     """Up to `samples` texts in which a word comes again exactly `lag` tokens after it was told.
 
     Of the tokens between, the share `noise` tells a story, and empty lines stand before it.
@@ -314,7 +314,7 @@ def questions(
             continue
         between = [*blank * (gap - len(between)), *between]
         opening = story.sentence(generator)
-        yield Question(
+        yield RecallQuestion(
             [*opening, *told, *between, *question],
             [*opening, *control, *between, *question],
             answer,

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from retnet_viz.checkpoints import CheckpointError, load_model
 from retnet_viz.checkpoints.native import shipped
-from retnet_viz.training.data import HELD_OUT, read_corpus, read_held_out, tokenize
+from retnet_viz.training.data import read_corpus, read_held_out, tokenize
 from retnet_viz.training.evaluation import Evaluation, evaluate
 from retnet_viz.training.recall import EARLY, LATE, Recall, measure_recall
 
@@ -46,7 +46,7 @@ def evaluate_folder(
     if model.tokenizer is None:
         raise CheckpointError(f"{folder} has no tokenizer, so that no text can be read with it")
     if data is None:
-        ids, size = read_held_out(HELD_OUT, model.tokenizer)
+        ids, size = read_held_out(model.tokenizer)
     else:
         dataset = tokenize(read_corpus(Path(data)), model.tokenizer)
         ids, size = dataset.validation, dataset.validation_bytes

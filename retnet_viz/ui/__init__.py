@@ -9,6 +9,7 @@ from retnet_viz.ui.pages.explorer.explorer import MAX_TOKENS, Explorer
 from retnet_viz.ui.pages.modes.modes import Modes, modes
 from retnet_viz.ui.pages.training.training import Training, practice
 from retnet_viz.ui.pages.training.training_state import TrainingState
+from retnet_viz.ui.panels.quiz import Question, check
 
 __all__ = [
     "MAX_TOKENS",
@@ -17,8 +18,10 @@ __all__ = [
     "Explorer",
     "ExplorerState",
     "Modes",
+    "Question",
     "Training",
     "TrainingState",
+    "check",
     "compare",
     "cost",
     "explore",

@@ -224,6 +224,7 @@ def test_first_weights_are_those_of_the_paper() -> None:
     assert sum(name.endswith(model.no_weight_decay) for name in names) == 4
 
 
+@pytest.mark.slow
 def test_every_weight_learns_in_sixteen_bits() -> None:
     torch.manual_seed(0)
     model = Mamba(MambaConfig(vocab_size=50, d_model=32, n_layers=2))

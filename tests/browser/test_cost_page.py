@@ -9,6 +9,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
 
+from retnet_viz.checkpoints import load_shipped
 from retnet_viz.experiments.cost_model import (
     CARDS,
     KINDS,
@@ -23,7 +24,6 @@ from retnet_viz.experiments.generation_cost import positions
 from retnet_viz.figures.base.captions import data_size, number
 from retnet_viz.ui.core.state import link
 from retnet_viz.ui.core.state.page_state import ExplorerState
-from retnet_viz.ui.pages.cost.cost import shipped_models
 from retnet_viz.ui.pages.cost.cost_state import CostState
 from tests.support.cost_steps import CostPage
 from tests.support.explorer_steps import ExplorerPage
@@ -80,7 +80,7 @@ def test_a_run_shows_points_of_three_models_and_their_crossover(board: CostPage)
     formula = {name: header.index(f"{name}, formula") for name in KINDS}
     row_of = {row[0].replace(",", ""): row for row in rows}
     precision = precision_of(torch.float32)
-    for name, model in shipped_models().items():
+    for name, model in load_shipped().items():
         for place in positions(REACH):
             row, expected = row_of[str(place)], state_bytes(model.config, place, precision)
             assert row[measured[name]] == str(expected)

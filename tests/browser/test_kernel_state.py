@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 import retnet_viz as rv
 from tests.support.explorer_steps import ExplorerPage
-from tests.support.lab_steps import open_notebook, run_cell
+from tests.support.lab_steps import open_notebook, run_cell, write_notebook
 from tests.support.observed import observed_page
 from tests.support.serving import jupyter_home, serving
 
@@ -25,10 +24,7 @@ CELLS = (
 
 
 def open_cells(page: Page, lab_url: str, folder: Path) -> None:
-    notebook = nbformat.v4.new_notebook()
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    notebook.cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    nbformat.write(notebook, folder / "kernel_state.ipynb")
+    write_notebook(folder / "kernel_state.ipynb", *CELLS)
     open_notebook(page, lab_url, "kernel_state.ipynb")
 
 

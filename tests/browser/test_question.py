@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nbformat
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.lab_steps import open_notebook, run_all_cells, write_notebook
 
 CODE = """
 import ipywidgets
@@ -24,10 +23,7 @@ ipywidgets.VBox([
 
 @pytest.fixture
 def questions(page: Page, lab_url: str, lab_folder: Path) -> Locator:
-    notebook = nbformat.v4.new_notebook()
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    notebook.cells = [nbformat.v4.new_code_cell(CODE)]
-    nbformat.write(notebook, lab_folder / "questions.ipynb")
+    write_notebook(lab_folder / "questions.ipynb", CODE)
     open_notebook(page, lab_url, "questions.ipynb")
     run_all_cells(page)
     widgets = page.locator(".rv-question")

@@ -11,13 +11,12 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
 import psutil
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.explorer_steps import ExplorerPage
-from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.lab_steps import open_notebook, run_all_cells, write_notebook
 from tests.support.serving import COMMAND, serving
 
 WIDGETS = "#rendered_cells .jupyter-widgets"
@@ -157,13 +156,8 @@ def test_a_closed_page_ends_its_kernel(page: Page, voila_url: str) -> None:
 
 
 def test_jupyterlab_runs_a_notebook(page: Page, lab_url: str, lab_folder: Path) -> None:
-    notebook = nbformat.v4.new_notebook()
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-    notebook.cells = [
-        nbformat.v4.new_code_cell("import ipywidgets, sys\nsys.prefix"),
-        nbformat.v4.new_code_cell("ipywidgets.IntSlider(value=7, description='Layer')"),
-    ]
-    nbformat.write(notebook, lab_folder / "smoke.ipynb")
+    slider = "ipywidgets.IntSlider(value=7, description='Layer')"
+    write_notebook(lab_folder / "smoke.ipynb", "import ipywidgets, sys\nsys.prefix", slider)
     open_notebook(page, lab_url, "smoke.ipynb")
     run_all_cells(page)
     expect(page.locator(".jp-Notebook .widget-readout")).to_have_text("7")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.explorer_steps import ExplorerPage
-from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.lab_steps import open_notebook, run_all_cells, write_notebook
 from tests.support.page_steps import cell_centre
 
 WORDS = ["the", "cat", "and", "the", "dog", ",", "the", "cat", "and", "the", "<b>dog</b>"]
@@ -41,25 +40,7 @@ def weights(layer: int) -> np.ndarray:
 
 @pytest.fixture
 def explorer(page: Page, lab_url: str, lab_folder: Path) -> ExplorerPage:
-    notebook = {
-        "cells": [
-            {
-                "cell_type": "code",
-                "execution_count": None,
-                "id": f"cell-{i}",
-                "metadata": {},
-                "outputs": [],
-                "source": source,
-            }
-            for i, source in enumerate(CELLS)
-        ],
-        "metadata": {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
-        },
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    (lab_folder / "tensors.ipynb").write_text(json.dumps(notebook))
+    write_notebook(lab_folder / "tensors.ipynb", *CELLS)
     open_notebook(page, lab_url, "tensors.ipynb")
     run_all_cells(page)
     explorer_page = ExplorerPage(page)

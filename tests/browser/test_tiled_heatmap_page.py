@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 from playwright.sync_api import Page, WebSocket, expect
@@ -15,7 +14,7 @@ from playwright.sync_api import Page, WebSocket, expect
 from retnet_viz.figures.base.scale import color_scale, raster
 from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.trace.tiles.pictures import Plane
-from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.lab_steps import open_notebook, run_all_cells, write_notebook
 
 LENGTH, SELECTED = 3000, 1234
 # What the notebook makes and what the tests compare with is one text.
@@ -130,10 +129,7 @@ def tiled(page: Page, lab_url: str, lab_folder: Path) -> Callable[[str], TiledPa
     """Opens a notebook with one panel."""
 
     def open_page(name: str) -> TiledPage:
-        notebook = nbformat.v4.new_notebook()
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-        notebook.cells = [nbformat.v4.new_code_cell(f"{PLANE}NAME = {name!r}{CODE}")]
-        nbformat.write(notebook, lab_folder / f"tiled_{name}.ipynb")
+        write_notebook(lab_folder / f"tiled_{name}.ipynb", f"{PLANE}NAME = {name!r}{CODE}")
         open_notebook(page, lab_url, f"tiled_{name}.ipynb")
         run_all_cells(page)
         panel = TiledPage(page)

@@ -142,6 +142,7 @@ def test_a_text_may_be_cut_at_any_boundary(
         assert whole == left + right, cut
 
 
+@pytest.mark.slow
 def test_every_pair_of_kinds_may_be_cut_whatever_stands_around_it(
     tiny_tokenizer: Tokenizer,
 ) -> None:

@@ -161,11 +161,11 @@ def test_a_notebook_shows_its_text_its_code_and_its_results(tmp_path: Path) -> N
     assert isinstance(page, str)
     assert page.startswith("# One\n\n*This page shows `notebooks/one.ipynb`")
     assert f"````python\n{text}\n````" in page
-    assert '<pre class="result">a &amp; b</pre>' in page
+    assert '<pre class="cell-result">a &amp; b</pre>' in page
     assert list(made) == ["notebooks/one-0.png", "notebooks/one-1.png"]
     assert all(isinstance(each, bytes) and each[1:4] == b"PNG" for each in made.values())
     assert "![Figure 1](one-1.png)" in page
-    assert '<div class="result"><table> <tr>1</tr> </table></div>' in page
+    assert '<div class="cell-result"><table> <tr>1</tr> </table></div>' in page
     assert "See [this](../checkpoints.md)." in page
 
 
@@ -177,4 +177,4 @@ def test_a_widget_and_a_script_are_left_out(tmp_path: Path) -> None:
     assert isinstance(content, str)
     assert "Explorer()" not in content
     assert "alert" not in content
-    assert '<pre class="result">Figure</pre>' in content
+    assert '<pre class="cell-result">Figure</pre>' in content

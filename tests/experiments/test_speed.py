@@ -24,6 +24,8 @@ from retnet_viz.experiments.speed.worker import peak_bytes
 INSTALLED = [name for name in CONTENDERS if not missing(name)]
 OWN = ["retnet_viz", "retnet_viz, bfloat16", "Transformer, KV cache"]
 
+pytestmark = pytest.mark.slow  # the fixture `speed` measures for 15 s
+
 
 def serve_in_a_moment(connection, name, threads):
     """The process of a contender, or of a machine that is measured in a moment."""

@@ -163,6 +163,7 @@ def test_a_seed_gives_the_same_training_and_another_one_another(task: str) -> No
     assert one.loss != other.loss
 
 
+@pytest.mark.slow
 @ALL
 def test_a_short_training_lowers_the_loss(task: str) -> None:
     practice = TinyTraining(task)
@@ -174,6 +175,7 @@ def test_a_short_training_lowers_the_loss(task: str) -> None:
     assert after.accuracy > before.accuracy
 
 
+@pytest.mark.slow
 def test_many_half_lives_learn_every_lag_and_short_ones_lose_the_long_lags() -> None:
     many = trained("copy", 150).report()
     short = trained("copy", 150, half_lives=(1.0,) * HEADS).report()
@@ -182,6 +184,7 @@ def test_many_half_lives_learn_every_lag_and_short_ones_lose_the_long_lags() -> 
     assert max(short.by_group[4:]) < 2 * TASKS["copy"].chance  # lags 16 and 32
 
 
+@pytest.mark.slow
 def test_where_gamma_is_nearly_zero_only_lag_0_is_learned() -> None:
     """A pair that closes where it opened is read without looking back; others are guessed."""
     practice = trained("brackets", 60, half_lives=(0.125,) * HEADS)
@@ -191,6 +194,7 @@ def test_where_gamma_is_nearly_zero_only_lag_0_is_learned() -> None:
     assert max(report.by_group[2:]) < 0.5
 
 
+@pytest.mark.slow
 def test_learned_is_told_once_and_with_its_step(monkeypatch) -> None:
     monkeypatch.setattr("retnet_viz.experiments.learning.learner.LEARNED", 0.3)
     practice = TinyTraining("copy")
@@ -325,6 +329,7 @@ def test_a_report_says_how_the_mamba_did() -> None:
     assert TinyTraining("copy").report().mamba is None
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_two_runs() -> None:
     one, again = (TinyTraining("selective", seed=5) for _ in range(2))
     for _ in range(3):

@@ -11,14 +11,13 @@ from retnet_viz.experiments.learning.training_runs import (
     ABLATIONS,
     PAPER,
     RECALL_COLUMNS,
-    ablations,
-    agreement,
+    ablation_results,
+    agreement_with_paper,
     read_runs,
     seed_changes,
     tokens_until,
 )
-from retnet_viz.figures.experiments.training_runs import ablations as ablation_figure
-from retnet_viz.figures.experiments.training_runs import losses, recall_over_tokens
+from retnet_viz.figures.experiments.training_runs import ablations, losses, recall_over_tokens
 
 HEADER = (
     "run,options,parameters,step,tokens,seconds,train_loss,loss,bits_per_byte,validation_tokens"
@@ -53,14 +52,14 @@ def test_a_log_is_read_as_it_was_written(log: Path) -> None:
 
 def test_ablations_are_held_against_the_whole_and_ordered_by_harm(log: Path) -> None:
     runs = read_runs(log)
-    results = ablations(runs)
+    results = ablation_results(runs)
     assert [a.label for a in results] == [label for label, _ in reversed(ABLATIONS.values())]
     assert [a.change for a in results] == pytest.approx([35.0, 30.0, 25.0, 20.0, 15.0])
     assert results[0].paper_change == pytest.approx(100 * (27.68 / PAPER - 1))
     assert seed_changes(runs) == pytest.approx([0.0, 5.0, 10.0])
     # Here 27.68 > 27.02 > 27.86 > 27.54 > 27.84; counted by hand: four pairs stand as they should.
-    assert agreement(results) == (4, 10)
-    assert agreement(sorted(results, key=lambda a: -a.paper_change)) == (4, 10)
+    assert agreement_with_paper(results) == (4, 10)
+    assert agreement_with_paper(sorted(results, key=lambda a: -a.paper_change)) == (4, 10)
 
 
 def test_the_figures_hold_the_numbers_of_the_runs(log: Path) -> None:
@@ -71,9 +70,9 @@ def test_the_figures_hold_the_numbers_of_the_runs(log: Path) -> None:
     assert list(figure.data[3].y) == pytest.approx([math.log(93), math.log(23)])
     assert "retnet ends lowest, at 2.9957" in figure.layout.meta["sentence"]
 
-    figure = ablation_figure(runs, theme="dark")
+    figure = ablations(runs, theme="dark")
     ours, paper = figure.data
-    assert list(ours.y) == list(paper.y) == [a.label for a in ablations(runs)]
+    assert list(ours.y) == list(paper.y) == [a.label for a in ablation_results(runs)]
     assert list(ours.x) == pytest.approx([35.0, 30.0, 25.0, 20.0, 15.0])
     assert list(paper.x)[-1] == pytest.approx(100 * (27.84 / PAPER - 1))
     band = figure.layout.shapes[0]

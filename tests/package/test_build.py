@@ -94,6 +94,7 @@ def test_each_model_card_says_who_may_use_the_weights() -> None:
         assert "public-domain" in card
 
 
+@pytest.mark.slow
 def test_tracing_imports_no_notebook_and_no_server() -> None:
     code = """
 import sys

@@ -56,6 +56,7 @@ def test_voila_is_bounded_since_parts_of_it_are_used_that_may_change() -> None:
 PIP_LINES = next(entry["pip"] for entry in ENVIRONMENT["dependencies"] if isinstance(entry, dict))
 
 
+@pytest.mark.slow
 def test_pip_takes_what_conda_gives_it(tmp_path: Path) -> None:
     """Conda writes the list into a file beside environment.yml, which pip reads."""
     lines = [line.replace("--editable .", f"--editable {CHECKOUT}") for line in PIP_LINES]

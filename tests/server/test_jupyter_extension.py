@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from tests.support.serving import COMMAND, jupyter_home, serving
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["/", "/user/ann/"])
 def test_a_stock_server_has_plotly_as_a_module(base: str, tmp_path: Path) -> None:
     options = ["--no-browser", "--port=0", "--allow-root", f"--ServerApp.base_url={base}"]

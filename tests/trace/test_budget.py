@@ -37,6 +37,7 @@ def free(patch: pytest.MonkeyPatch, count: int) -> None:
     patch.setattr(budget, "available_memory", lambda _: count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row_budget", [2**30, 0])
 @pytest.mark.parametrize(
     ("mode", "chunk_size", "lines"),
@@ -103,6 +104,7 @@ def test_a_run_that_does_not_fit_is_refused_and_changes_nothing(
         live_text.trace.in_mode("parallel" if mode != "parallel" else "recurrent")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["recurrent", "chunkwise"])
 def test_what_is_there_already_need_not_fit_again(
     mode: str, model: RetNet, monkeypatch: pytest.MonkeyPatch

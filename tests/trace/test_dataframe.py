@@ -164,6 +164,7 @@ def test_a_library_that_lacks_something_of_its_own_says_so_itself(
         trace(tiny_model(), IDS).to_pandas()
 
 
+@pytest.mark.slow
 def test_neither_library_is_imported_before_it_is_asked_for() -> None:
     code = """
 import sys

@@ -207,6 +207,7 @@ def test_keys_and_queries_are_had_without_retaining_anything(lean: None, model: 
         assert "retention.normed" not in names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", CARRYING)
 def test_replaying_holds_no_more_than_a_few_tensors_of_a_layer(
     mode: str, lean: None, tiny_model: ModelFactory, tiny_tokenizer: Tokenizer

@@ -272,6 +272,7 @@ def test_beyond_the_budget_states_are_thinned_out_and_an_edit_starts_at_the_near
         assert told.tokens == len(ids) - max(start for start in starts if start <= first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["recurrent", "chunkwise"])
 def test_appending_costs_the_same_at_any_length(
     mode: str,

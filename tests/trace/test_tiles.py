@@ -143,6 +143,7 @@ def check(view: View, request: dict[str, Any], plane: Tensor, scale: float) -> N
     assert far.abs().max() <= view.bound * (1 + 1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(120))
 @given(
     data=st.data(),
@@ -254,6 +255,7 @@ def test_one_loud_token_does_not_hide_what_may_be_left_out() -> None:
         torch.testing.assert_close(view.values[:, 0].double(), column, rtol=1e-4, atol=view.bound)
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(6))
 @given(st.integers(0, 120), st.integers(250, 440), st.integers(570, 700), st.integers(0, 99))
 def test_what_is_left_out_between_two_loud_tokens_is_bounded(
@@ -473,6 +475,7 @@ class Largest(TorchDispatchMode):
         return result
 
 
+@pytest.mark.slow
 @AS_IT_IS
 @pytest.mark.parametrize(("kind", "gamma"), [("retention", 0.99), ("scores", 1.0), ("decay", 0.99)])
 def test_memory_grows_with_the_text_and_not_with_its_square(kind: str, gamma: float) -> None:

@@ -173,6 +173,7 @@ def test_a_run_that_fails_before_its_first_checkpoint_promises_none(
     assert not (run / "checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_a_sentence_and_keeps_the_last_checkpoint(
     stories: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

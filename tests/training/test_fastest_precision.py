@@ -68,6 +68,7 @@ def test_measuring_leaves_the_model_and_the_random_numbers_as_they_were(model: R
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_a_run_says_its_precision_and_its_speed_first_and_goes_on_with_it(
     stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

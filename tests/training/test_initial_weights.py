@@ -87,6 +87,7 @@ def test_a_mamba_has_nothing_to_make_positive() -> None:
         assert torch.equal(positive.get_parameter(name), parameter)
 
 
+@pytest.mark.slow
 def test_a_run_says_how_it_began(stories: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = arguments(

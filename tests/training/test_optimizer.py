@@ -97,6 +97,7 @@ def test_muon_has_the_matrices_within_and_adamw_the_rest(tiny_model: ModelFactor
         }
 
 
+@pytest.mark.slow
 def test_a_run_with_muon_goes_on_bit_for_bit(stories: Path, tmp_path: Path) -> None:
     """In a stable schedule the first half does not know how long the run will be."""
     straight, parted = tmp_path / "straight", tmp_path / "parted"
@@ -118,6 +119,7 @@ def test_a_run_with_muon_goes_on_bit_for_bit(stories: Path, tmp_path: Path) -> N
     assert log_of(parted)[-1]["loss"] == log_of(straight)[-1]["loss"]
 
 
+@pytest.mark.slow
 def test_the_length_of_a_stable_run_is_fixed_once_its_rate_falls(
     stories: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +130,7 @@ def test_the_length_of_a_stable_run_is_fixed_once_its_rate_falls(
     assert "steps 4, not 8" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_resume_with_another_optimizer_is_refused(
     stories: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +140,7 @@ def test_a_resume_with_another_optimizer_is_refused(
     assert "optimizer adamw, not muon" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_minutes_end_a_run_with_its_schedule_done_and_a_model(
     stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +176,7 @@ def test_minutes_end_a_run_with_its_schedule_done_and_a_model(
     assert json.loads((run / "checkpoint" / "training.json").read_text())["progress"]["step"] == 30
 
 
+@pytest.mark.slow
 def test_what_a_long_run_did_is_kept_between_validations(
     stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def held_out(tokenizer: Tokenizer) -> Tensor:
-    return read_held_out(HELD_OUT, tokenizer)[0]
+    return read_held_out(tokenizer)[0]
 
 
 class LooksBack(LanguageModel[Any]):
@@ -154,7 +154,7 @@ def test_the_stories_that_ship_are_held_out_and_their_names_are_not_asked_for(
     tokenizer: Tokenizer,
 ) -> None:
     texts = read_corpus(HELD_OUT).texts
-    ids, size = read_held_out(HELD_OUT, tokenizer)
+    ids, size = read_held_out(tokenizer)
     assert len(texts) == 36
     assert size == sum(len((text + END).encode()) for text in texts)
     assert tokenizer.decode(ids.tolist()) == END.join([*texts, ""])

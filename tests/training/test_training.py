@@ -28,6 +28,7 @@ from retnet_viz.training.evaluation import evaluate
 from retnet_viz.training.optimizer import make_optimizers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_run_learns_and_leaves_a_checkpoint_and_a_log(
     stories: Path, tmp_path: Path, precision: str
@@ -51,6 +52,7 @@ def test_a_run_learns_and_leaves_a_checkpoint_and_a_log(
     assert result.bits_per_byte == pytest.approx(log[-1]["bits_per_byte"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_model_learns_and_is_shipped(
     stories: Path, tmp_path: Path, kind: str
@@ -69,6 +71,7 @@ def test_every_kind_of_model_learns_and_is_shipped(
     assert f"--model {kind}" in card
 
 
+@pytest.mark.slow
 def test_a_sample_goes_on_from_the_held_out_text(stories: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(arguments(stories, run, steps=4, validate_every=2, sample_tokens=7)) == 0
@@ -79,6 +82,7 @@ def test_a_sample_goes_on_from_the_held_out_text(stories: Path, tmp_path: Path) 
     assert all(sample.startswith(prompt) and len(sample) > len(prompt) for sample in samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["retnet", "transformer"])
 def test_rows_read_in_parts_give_the_same_run(stories: Path, tmp_path: Path, kind: str) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -87,6 +91,7 @@ def test_rows_read_in_parts_give_the_same_run(stories: Path, tmp_path: Path, kin
     assert_same_run(whole, parts)
 
 
+@pytest.mark.slow
 def test_rows_read_by_two_processes_give_the_same_run(stories: Path, tmp_path: Path) -> None:
     options = {"steps": 8, "validate_every": 2}
     whole, processes = tmp_path / "whole", tmp_path / "processes"
@@ -115,6 +120,7 @@ def assert_same_run(first: Path, second: Path) -> None:
         assert [line[name] for line in others] == [line[name] for line in lines]
 
 
+@pytest.mark.slow
 def test_a_stopped_and_resumed_run_equals_one_in_a_single_go_bit_for_bit(
     stories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +187,7 @@ def test_what_needs_no_decay_is_not_decayed() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_finished_run_leaves_a_small_model_whose_card_repeats_it(
     stories: Path, tmp_path: Path
 ) -> None:
@@ -205,6 +212,7 @@ def test_a_finished_run_leaves_a_small_model_whose_card_repeats_it(
     assert {name for name in again if again[name] != first[name]} <= {"data", "out"}
 
 
+@pytest.mark.slow
 def test_one_gamma_may_stand_for_all_heads(stories: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = arguments(stories, run, steps=1, validate_every=1, decay=1, head_norm="none")

@@ -15,7 +15,7 @@ from retnet_viz.baselines import Mamba, MambaConfig, Transformer, TransformerCon
 from retnet_viz.experiments.token_reads import TokenReads, read
 from retnet_viz.figures import state_decay
 from retnet_viz.figures.base.tokens import visible
-from retnet_viz.training.data import HELD_OUT, read_held_out
+from retnet_viz.training.data import read_held_out
 from retnet_viz.training.recall import measure_recall, recall_by_noise
 from retnet_viz.ui.core.state.page_state import ExplorerState
 from retnet_viz.ui.pages.compare import Compare
@@ -223,6 +223,7 @@ def test_models_that_do_not_go_together_are_refused(models, tiny_tokenizer):
 # -- recall ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_recall_is_measured_when_asked_for_and_is_that_of_the_models(models, monkeypatch):
     lags, shares = (8, 64), (0.0, 1.0)  # the longest ones take most of the time
     assert set(lags) < set(recall_panel.LAGS)
@@ -236,7 +237,7 @@ def test_recall_is_measured_when_asked_for_and_is_that_of_the_models(models, mon
     panel.settle()
     assert not panel.is_running
     tokenizer = models["RetNet"].tokenizer
-    ids = read_held_out(HELD_OUT, tokenizer)[0]
+    ids = read_held_out(tokenizer)[0]
     for name, model in models.items():
         recall = measure_recall(model, ids, 1, lags=lags)
         expected = [word for word in recall.words if word.kind == "thing"]

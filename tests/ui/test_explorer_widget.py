@@ -211,6 +211,7 @@ def test_a_text_of_too_many_tokens_is_cut_with_a_notice(explorer, monkeypatch):
     assert "Only" not in explorer.notice.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -225,6 +225,7 @@ def test_a_cancelled_file_leaves_the_text_and_the_picture(long_explorer, file, m
     assert page.reading.layout.display == "none"
 
 
+@pytest.mark.slow
 def test_a_path_or_the_name_of_a_file_opens_it(file, shipped_model):
     for text in (file, str(file)):
         page = rv.explore(shipped_model, text)

@@ -256,6 +256,7 @@ def test_what_a_link_cannot_name_is_left_out_and_named(board):
     assert "passwd" not in board.notice.value + board.page.query
 
 
+@pytest.mark.slow
 def test_a_text_too_long_for_a_link_goes_as_a_file(board):
     board.mode.value = "chunkwise"
     board.text.value = LONG
@@ -335,6 +336,16 @@ def test_panels_are_hidden_and_shown_again(make, panels):
     assert again.look == page.look
     with pytest.raises(ValueError, match="hide must name some of"):
         page.arrange(["kitchen"])
+    for height in (12, "tall", 400.5):
+        with pytest.raises(ValueError, match="height must be a number of pixels, 300 or more"):
+            page.arrange(height=height)
+    page.arrange(height=500)
+    page.present.value = True  # which leaves the height as it is
+    assert page.layout.height == "500px"
+    assert {"rv-scrolling", "rv-present"} <= set(page._dom_classes)
+    page.arrange()
+    assert page.layout.height is None
+    assert "rv-scrolling" not in page._dom_classes
     for each in (page, again):
         each.stop()
         each.close_all()

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retnet_viz.content import RESULTS
+
 REFERENCE = "retnet"  # the run that every ablation is compared with
 SEEDS = (REFERENCE, "retnet-seed-1", "retnet-seed-2")  # the same model from other random numbers
 PAPER = 26.05  # perplexity of the paper's RetNet of 200 M parameters, in its table of ablations
@@ -72,6 +74,18 @@ class Ablation:
     paper_change: float
 
 
+def logged_runs(group: str) -> dict[str, Run]:
+    """The runs that come with the package, by name: those of the shipped models are "baselines",
+    of the paper's table of ablations "ablations", of the search for the recipe "recipe".
+
+    Raises ValueError, with the groups that there are, where `group` is none.
+    """
+    groups = sorted(path.stem for path in RESULTS.glob("*.csv"))
+    if group not in groups:
+        raise ValueError(f"there are runs of {', '.join(groups)}, not of {group!r}")
+    return read_runs(RESULTS / f"{group}.csv")
+
+
 def read_runs(path: str | Path) -> dict[str, Run]:
     """The runs of a CSV file by name. Raises ValueError, naming the file, where it is none."""
     try:
@@ -108,7 +122,7 @@ def tokens_until(run: Run, column: str, share: float = 0.5) -> int | None:
     return next((tokens for tokens, recall in points if recall >= share), None)
 
 
-def ablations(runs: Mapping[str, Run]) -> list[Ablation]:
+def ablation_results(runs: Mapping[str, Run]) -> list[Ablation]:
     """The paper's ablations among `runs`, the most harmful first."""
     results = [
         Ablation(
@@ -131,7 +145,7 @@ def seed_changes(runs: Mapping[str, Run]) -> list[float]:
     return [100 * (runs[name].perplexity / reference - 1) for name in SEEDS if name in runs]
 
 
-def agreement(results: Sequence[Ablation]) -> tuple[int, int]:
+def agreement_with_paper(results: Sequence[Ablation]) -> tuple[int, int]:
     """(pairs of ablations whose order is the same here and in the paper, all pairs)."""
     pairs = [(a, b) for i, a in enumerate(results) for b in results[i + 1 :]]
     same = [(a.change > b.change) == (a.paper_change > b.paper_change) for a, b in pairs]

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from retnet_viz.experiments.learning.training_runs import (
     RECALL_COLUMNS,
     Run,
-    agreement,
+    ablation_results,
+    agreement_with_paper,
     seed_changes,
     tokens_until,
 )
-from retnet_viz.experiments.learning.training_runs import ablations as ablation_results
 from retnet_viz.figures.base.captions import pluralize
 from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.panel_parts import legend_below
@@ -143,7 +143,7 @@ def ablations(runs: Mapping[str, Run], *, theme: str = AUTO) -> Spec:
             ),
         )
     ]
-    same, pairs = agreement(results)
+    same, pairs = agreement_with_paper(results)
     return make(
         traces,
         {

@@ -6,6 +6,7 @@ import html
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import anywidget
@@ -28,6 +29,7 @@ from retnet_viz.ui.core.state.link import (
 from retnet_viz.ui.core.state.page_layout import NAMES, PageLayout, as_names
 from retnet_viz.ui.core.state.page_state import THEME_CHOICES
 
+LEAST_HEIGHT = 300  # pixels of a page that scrolls: text and controls take half of it
 LINK_PAUSE = 0.3  # seconds from a change until the page knows the link to it: not at every key
 
 
@@ -121,7 +123,7 @@ class AppPage(SavedView, w.VBox):
     def _listen(self) -> None:
         """Take the controls' changes as choices from now on."""
         self._bind(self.theme, "theme")
-        self.show_all.on_click(lambda _: self.arrange(present=self.look.present))
+        self.show_all.on_click(lambda _: self._set_look(replace(self.look, hide=())))
         self.present.observe(self._on_present, "value")
         self.page.observe(lambda _: self._apply_theme(), "shown")
         self.help.observe(self._on_help, "value")
@@ -158,8 +160,8 @@ class AppPage(SavedView, w.VBox):
             before = type(self.state)() if self.part in link.parts else self.state
             state, refused = self._with_link(before, link.fields(self.part))
             self.apply_state(state)
-        self.look, unknown = link.look.for_panels(self.panels)
-        self._show_look()
+        look, unknown = link.look.for_panels(self.panels)
+        self._set_look(look)
         ignored = [*link.ignored, *refused, *unknown]
         if ignored:
             self._show_link_message(messages.ignored_fields(ignored))
@@ -211,20 +213,31 @@ class AppPage(SavedView, w.VBox):
 
     # -- the look ---------------------------------------------------------------------------
 
-    def arrange(self, hide: str | Iterable[str] = (), present: bool = False) -> None:
+    def arrange(
+        self, hide: str | Iterable[str] = (), present: bool = False, height: int | None = None
+    ) -> None:
         """Lay the page out without the panels that `hide` names; large, for a projector.
 
-        Raises ValueError where a name is not one of `panels`.
+        A page of a `height`, in pixels, scrolls in its own box, with text and controls in view.
+        Raises ValueError where a name is not one of `panels`, or the height is too small.
         """
         look, unknown = PageLayout(as_names(hide), present).for_panels(self.panels)
         if unknown:
             raise ValueError(f"hide must name some of {self.panels}, not {unknown[0]!r}")
-        self.look = look
-        self._show_look()
+        if height is not None and (not isinstance(height, int) or height < LEAST_HEIGHT):
+            raise ValueError(
+                f"height must be a number of pixels, {LEAST_HEIGHT} or more, not {height!r}"
+            )
+        self.layout.height = None if height is None else f"{height}px"
+        (self.remove_class if height is None else self.add_class)("rv-scrolling")
+        self._set_look(look)
 
     def _hide(self, names: Iterable[str]) -> None:
         """Leave out the panels that the page's switches name."""
-        self.look, _ = PageLayout(tuple(names), self.look.present).for_panels(self.panels)
+        self._set_look(replace(self.look, hide=tuple(names)).for_panels(self.panels)[0])
+
+    def _set_look(self, look: PageLayout) -> None:
+        self.look = look
         self._show_look()
 
     def _show_look(self) -> None:
@@ -242,12 +255,12 @@ class AppPage(SavedView, w.VBox):
 
     def _on_present(self, change: Any) -> None:
         if not self._is_writing:
-            self.arrange(self.look.hide, change["new"])
+            self._set_look(replace(self.look, present=change["new"]))
 
     def _on_command(self, command: str) -> None:
         """Do what the page asks for."""
         if command == "leave":
-            self.arrange(self.look.hide)
+            self._set_look(replace(self.look, present=False))
         elif command == "opened":
             self._resend()
 

@@ -151,11 +151,19 @@ function render({ model, el }) {
     box.style.setProperty("--rv-below-head", `${end + 4}px`);
   });
 
+  // In a page that scrolls the controls stay below the text, which stays too.
+  const textObserver = new ResizeObserver(([{ target }]) => {
+    const { height } = target.getBoundingClientRect();
+    root()?.style.setProperty("--rv-text-height", `${height && height + 8}px`);
+  });
+
   function listen(tries = 600) {
     const box = root();
     if (box) {
       const head = box.querySelector(".rv-area-head");
       if (head) headObserver.observe(head);
+      const text = box.querySelector(".rv-area-text");
+      if (text) textObserver.observe(text);
       box.addEventListener("focusin", suppressShortcuts);
       box.addEventListener("click", onClick);
       // A dashboard is the page; in a notebook the keys are the explorer's where it has the focus.
@@ -191,6 +199,7 @@ function render({ model, el }) {
     viewObserver.disconnect();
     classObserver.disconnect();
     headObserver.disconnect();
+    textObserver.disconnect();
     document.removeEventListener("keydown", onKeydown);
     share.close();
     panels.close();

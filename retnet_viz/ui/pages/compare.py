@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets as w
 import numpy as np
 
-from retnet_viz.checkpoints.native import kind_of
+from retnet_viz.checkpoints.native import TITLES, kind_of
 from retnet_viz.experiments.token_reads import TokenReads, of_trace, read
 from retnet_viz.figures import next_token, state_decay
 from retnet_viz.figures.base import captions
@@ -38,7 +38,6 @@ _LEGEND = (
     'a decay that the text makes.">softmax: ≥ 0, rows sum to 1 · retention: signed, fixed decay · '
     "hidden attention: signed, decay from the text</span>"
 )
-TITLES = {"retnet": "RetNet", "transformer": "Transformer", "mamba": "Mamba"}
 
 
 def compare(
@@ -47,30 +46,31 @@ def compare(
     *,
     hide: str | Iterable[str] = (),
     present: bool = False,
+    height: int | None = None,
     **fields: Any,
 ) -> Compare:
     """The comparison as a widget: `text` through `models` by name, the shipped ones by default.
 
     Models in a list are named by their kinds. The first model is a RetNet, and all of them have its
     tokenizer. `hide` names panels to leave out, some of Compare.panels; `present` is for a
-    projector. `fields` are those of ExplorerState: layer, head, layers, planes, token, scale, ...
-    Raises ValueError where one of these is out of range or the models do not go together.
+    projector; a page of a `height`, in pixels, scrolls in its own box. `fields` are those of
+    ExplorerState: layer, head, layers, planes, token, scale, ... Raises ValueError where one of
+    these is out of range or the models do not go together.
     """
-    from retnet_viz.checkpoints import load_model, shipped
+    from retnet_viz.checkpoints import load_shipped, shipped
 
     note = ""
     if models is None:
-        folders = {TITLES[kind]: folder for kind, folder in shipped().items()}
-        models = {name: load_model(folder) for name, folder in folders.items()}
+        models = load_shipped()
         note = _training_note(
             {
-                name: (folder / card.NAME).read_text(encoding="utf-8")
-                for name, folder in folders.items()
+                TITLES[kind]: (folder / card.NAME).read_text(encoding="utf-8")
+                for kind, folder in shipped().items()
             }
         )
     defaults = {"text": START.text if text is None else text, "scale": "arcsinh"}
     board = Compare(_by_name(models), ExplorerState(**defaults | fields), note)
-    board.arrange(hide, present)
+    board.arrange(hide, present, height)
     return board
 
 

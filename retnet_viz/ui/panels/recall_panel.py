@@ -13,7 +13,7 @@ import torch
 
 from retnet_viz.figures.experiments.word_recall import recall_by_lag, recall_by_noise
 from retnet_viz.model import LanguageModel
-from retnet_viz.training.data import HELD_OUT, read_held_out
+from retnet_viz.training.data import read_held_out
 from retnet_viz.training.recall import LAGS, NOISES, NOISY_LAG, Story, WordRecall, word_recall
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import bar
@@ -101,7 +101,7 @@ class RecallPanel:
     def _measure(self, is_current: Callable[[], bool]) -> None:
         try:
             tokenizer = next(iter(self.models.values())).tokenizer
-            story = Story(read_held_out(HELD_OUT, tokenizer)[0], tokenizer)
+            story = Story(read_held_out(tokenizer)[0], tokenizer)
             points = list(self._tasks())
             for done, (name, results, lag, noise) in enumerate(points):
                 with torch.inference_mode():

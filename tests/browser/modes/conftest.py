@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
 from playwright.sync_api import Browser, Page
 
 import retnet_viz as rv
-from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.lab_steps import open_notebook, run_all_cells, write_notebook
 from tests.support.modes_steps import TEXT, ModesPage, modes_url
 from tests.support.observed import Observed, observed_page
 
@@ -34,11 +33,8 @@ def voila_page(browser: Browser, voila_url: str) -> Iterator[tuple[Page, Observe
 
 @pytest.fixture(scope="module")
 def lab_page(browser: Browser, lab_url: str, lab_folder: Path) -> Iterator[tuple[Page, Observed]]:
-    notebook = nbformat.v4.new_notebook()
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
     code = f"import retnet_viz as rv\nrv.modes(text={TEXT!r})"
-    notebook.cells = [nbformat.v4.new_code_cell(code)]
-    nbformat.write(notebook, lab_folder / "modes.ipynb")
+    write_notebook(lab_folder / "modes.ipynb", code)
     with observed_page(browser) as (page, observed):
         open_notebook(page, lab_url, "modes.ipynb")
         run_all_cells(page)

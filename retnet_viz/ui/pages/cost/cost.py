@@ -10,20 +10,14 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import ipywidgets as w
-import torch
 
-from retnet_viz.baselines import MambaConfig, TransformerConfig
-from retnet_viz.checkpoints import load_model, shipped
-from retnet_viz.checkpoints.native import build
+from retnet_viz.checkpoints import load_shipped
 from retnet_viz.experiments import Point, generation_cost
 from retnet_viz.experiments.cost_model import (
     CARDS,
     KINDS,
-    MAMBA,
     PRECISIONS,
-    RETNET,
     SIZES,
-    TRANSFORMER,
     Card,
     Size,
 )
@@ -31,7 +25,7 @@ from retnet_viz.experiments.generation_cost import positions
 from retnet_viz.experiments.speed.machine import THIS_MACHINE, measured_card
 from retnet_viz.figures.experiments.context_memory import memory, short
 from retnet_viz.figures.experiments.generation_cost import state_size, step_time
-from retnet_viz.model import LanguageModel, RetNetConfig
+from retnet_viz.model import LanguageModel
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import AppPage, area, bar, group
 from retnet_viz.ui.core.background import LatestJob, OutdatedError
@@ -42,35 +36,22 @@ from retnet_viz.ui.panels.plots.plot import Plot
 Models = Mapping[str, LanguageModel[Any]]
 
 
-def cost(models: Models | None = None, *, present: bool = False, **fields: Any) -> Cost:
+def cost(
+    models: Models | None = None,
+    *,
+    present: bool = False,
+    height: int | None = None,
+    **fields: Any,
+) -> Cost:
     """What generating costs, as a widget, over `models` by kind (RetNet, Transformer, Mamba).
 
-    By default they are the shipped ones, and where a kind is not shipped one of the same size with
-    random weights. `present` is for a projector. `fields` are those of CostState. Raises
-    ValueError where one is out of range, or where `models` has other names, or none.
+    By default they are the shipped ones. `present` is for a projector; a page of a `height`, in
+    pixels, scrolls in its own box. `fields` are those of CostState. Raises ValueError where one is
+    out of range, or where `models` has other names, or none.
     """
-    board = Cost(shipped_models() if models is None else models, CostState(**fields))
-    board.arrange(present=present)
+    board = Cost(load_shipped() if models is None else models, CostState(**fields))
+    board.arrange(present=present, height=height)
     return board
-
-
-def shipped_models() -> dict[str, LanguageModel[Any]]:
-    """A model of each kind: the trained one if there is one, else one with random weights."""
-    kinds = {
-        RETNET: ("retnet", RetNetConfig()),
-        TRANSFORMER: ("transformer", TransformerConfig()),
-        MAMBA: ("mamba", MambaConfig()),
-    }
-    folders = shipped()
-    models: dict[str, LanguageModel[Any]] = {}
-    for name, (kind, config) in kinds.items():
-        if kind in folders:
-            models[name] = load_model(folders[kind])
-            continue
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            models[name] = build(config).eval()
-    return models
 
 
 class Cost(AppPage):

@@ -23,14 +23,16 @@ def explore(
     *,
     hide: str | Iterable[str] = (),
     present: bool = False,
+    height: int | None = None,
     **fields: Any,
 ) -> Explorer:
     """The explorer as a widget, over `model` (the shipped one by default) and `text`.
 
     A text alone may stand in the place of the model: `rv.explore("Once upon a time")`. It is a
     text, or a file: a path, or a str that names a file that there is. `hide` names panels to leave
-    out, some of Explorer.panels; `present` is for a projector. `fields` are those of ExplorerState:
-    mode, chunk_size, layer, heads, head, token, scale, theme.
+    out, some of Explorer.panels; `present` is for a projector; a page of a `height`, in pixels,
+    scrolls in its own box. `fields` are those of ExplorerState: mode, chunk_size, layer, heads,
+    head, token, scale, theme.
 
     In place of the model a trace can stand, in its mode and chunk size. Its text can be edited if
     its model is there and reads texts; a trace of tensors, or a loaded one, stays as it is.
@@ -42,7 +44,7 @@ def explore(
         if text is not None:
             raise ValueError("a trace has its own text; give none besides it")
         explorer = explore_trace(model, **fields)
-        explorer.arrange(hide, present)
+        explorer.arrange(hide, present, height)
         return explorer
     model, text = model_and_text(model, text)
     if text is None or not _is_file(text):
@@ -52,7 +54,7 @@ def explore(
         file = read_text(os.fspath(text))
         explorer = Explorer(model, replace(ExplorerState(), **fields))
         explorer.open_file(file)
-    explorer.arrange(hide, present)
+    explorer.arrange(hide, present, height)
     return explorer
 
 

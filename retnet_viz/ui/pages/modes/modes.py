@@ -29,14 +29,15 @@ def modes(
     *,
     hide: str | Iterable[str] = (),
     present: bool = False,
+    height: int | None = None,
     **fields: Any,
 ) -> Modes:
     """The modes at work as a widget, over `model` (the shipped one by default) and `text`.
 
     A text alone may stand in the place of the model. `hide` names panels to leave out, some of
-    Modes.panels; `present` is for a projector. `fields` are those of ExplorerState: view, mode,
-    chunk_size, layer, head, token, ...
-    Raises ValueError where one of these is out of range or the model has no tokenizer.
+    Modes.panels; `present` is for a projector; a page of a `height`, in pixels, scrolls in its own
+    box. `fields` are those of ExplorerState: view, mode, chunk_size, layer, head, token, ... Raises
+    ValueError where one of these is out of range or the model has no tokenizer.
     """
     model, text = model_and_text(model, text)
     # A state has a few large entries and many small ones, which linear colours would hide.
@@ -46,7 +47,7 @@ def modes(
         "scale": "arcsinh",
     }
     board = Modes(model, ExplorerState(**defaults | fields))
-    board.arrange(hide, present)
+    board.arrange(hide, present, height)
     return board
 
 

@@ -39,15 +39,21 @@ _PLAY, _PAUSE = "▶ Play", "❚❚ Pause"
 
 
 def practice(
-    task: str = "copy", seed: int = 0, *, present: bool = False, **fields: Any
+    task: str = "copy",
+    seed: int = 0,
+    *,
+    present: bool = False,
+    height: int | None = None,
+    **fields: Any,
 ) -> Training:
     """A tiny RetNet that learns `task` as a widget, not yet playing.
 
-    `present` is for a projector. `fields` are those of TrainingState: half_lives, learned, ...
-    Raises ValueError where a field is out of range.
+    `present` is for a projector; a page of a `height`, in pixels, scrolls in its own box. `fields`
+    are those of TrainingState: half_lives, learned, ... Raises ValueError where a field is out of
+    range.
     """
     board = Training(TrainingState(task, seed, **fields))
-    board.arrange(present=present)
+    board.arrange(present=present, height=height)
     return board
 
 
