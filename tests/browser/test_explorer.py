@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -13,7 +14,8 @@ from retnet_viz.figures.base.theme import DIVERGING, color_table
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.ui.pages.presets import START
 from tests.support.explorer_steps import ExplorerPage
-from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.lab_steps import open_notebook, run_all_cells, run_cell
+from tests.support.observed import Observed, observed_page
 from tests.support.page_steps import cell_centre
 
 TEXT = "The king had three sons, and the youngest"
@@ -33,14 +35,27 @@ def explorer(page: Page, voila_url: str) -> ExplorerPage:
     return explorer_page
 
 
+@pytest.fixture(scope="module")
+def lab_page(browser: Browser, lab_url: str) -> Iterator[tuple[Page, Observed]]:
+    """The first notebook in JupyterLab, with all of its cells run."""
+    with observed_page(browser) as (page, observed):
+        open_notebook(page, lab_url, "01_meet_retention.ipynb")
+        run_all_cells(page)
+        yield page, observed
+
+
 @pytest.fixture
-def lab_explorer(page: Page, lab_url: str) -> ExplorerPage:
-    open_notebook(page, lab_url, "01_meet_retention.ipynb")
-    run_all_cells(page)
+def lab_explorer(lab_page: tuple[Page, Observed]) -> Iterator[ExplorerPage]:
+    """A new explorer in that notebook: its cell runs again."""
+    page, observed = lab_page
     explorer_page = ExplorerPage(page)
+    explorer_page.root.evaluate("root => { root.dataset.before = true; }")
+    run_cell(page, 1)
+    expect(page.locator(".rv-explorer[data-before]")).to_have_count(0)
     explorer_page.root.scroll_into_view_if_needed()
     explorer_page.wait()
-    return explorer_page
+    yield explorer_page
+    observed.expect_nothing()
 
 
 @pytest.fixture(params=["explorer", "lab_explorer"])
