@@ -14,12 +14,14 @@ from retnet_viz.figures.experiments.rounding import rounding
 from retnet_viz.figures.experiments.training_runs import ablations, losses, recall_over_tokens
 from retnet_viz.figures.experiments.word_recall import recall_by_lag, recall_by_noise
 from retnet_viz.figures.reading.agreement import agreement
+from retnet_viz.figures.reading.attribution import attribution
 from retnet_viz.figures.reading.gate import gate
 from retnet_viz.figures.reading.mode_costs import cost
 from retnet_viz.figures.reading.next_token import next_token
 from retnet_viz.figures.reading.normalization import normalization
 from retnet_viz.figures.reading.phase import phase
 from retnet_viz.figures.reading.planes import decay, retention, scores
+from retnet_viz.figures.reading.surprise import surprise
 from retnet_viz.figures.reading.token_strip import token_strip
 from retnet_viz.figures.states.selection import selection
 from retnet_viz.figures.states.singular_values import singular_values
@@ -33,6 +35,7 @@ __all__ = [
     "ablations",
     "accuracy_by_lag",
     "agreement",
+    "attribution",
     "chunk_sizes",
     "cost",
     "decay",
@@ -60,6 +63,7 @@ __all__ = [
     "state_norm",
     "state_size",
     "step_time",
+    "surprise",
     "theme",
     "token_strip",
 ]

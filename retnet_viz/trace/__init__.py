@@ -5,6 +5,7 @@ from retnet_viz.trace.files.text_file import FileText, TextFileError, decode_tex
 from retnet_viz.trace.passes.budget import NotEnoughMemory, live_memory
 from retnet_viz.trace.passes.live import Live, Recomputed, live
 from retnet_viz.trace.views.agreement import Agreement
+from retnet_viz.trace.views.attribution import Attribution
 from retnet_viz.trace.views.equations import ChunkTerms, ParallelTerms, RecurrentTerms, terms
 from retnet_viz.trace.views.observables import Trace, trace, traces
 from retnet_viz.trace.views.pass_cost import Cost
@@ -13,6 +14,7 @@ from retnet_viz.trace.views.steps import Schedule, Step, schedule
 
 __all__ = [
     "Agreement",
+    "Attribution",
     "Cell",
     "ChunkTerms",
     "Cost",

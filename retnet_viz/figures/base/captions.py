@@ -17,7 +17,7 @@ from torch import Tensor
 from retnet_viz.experiments.token_reads import TokenReads, half_life
 from retnet_viz.figures.base.figure_parts import resolve_heads
 from retnet_viz.figures.base.tokens import visible
-from retnet_viz.trace import Agreement, Cost, Trace
+from retnet_viz.trace import Agreement, Attribution, Cost, Trace
 
 NO_NEXT_TOKEN = "There is no next token: without a model nothing is predicted."
 
@@ -298,6 +298,34 @@ def next_token(trace: TextReading, position: int = -1) -> str:
     ]
     sentence = f"After {token_label(trace, position)} the model expects {likely[0]}"
     return sentence + (f", then {join_words(likely[1:])}." if likely[1:] else ".")
+
+
+def attribution(trace: Trace, found: Attribution) -> str:
+    """What brings most of a logit, and what takes most away."""
+    said = f"“{visible(trace.piece(found.token))}”"
+    other = "" if found.against is None else f" less “{visible(trace.piece(found.against))}”"
+    heads = found.heads[:, :, : found.position + 1]
+    parts = [f"The logit of {said}{other} is {number(found.logit)}."]
+    for which, cell in (("Most comes from", heads.argmax()), ("Most is taken by", heads.argmin())):
+        layer, head, m = (int(i) for i in torch.unravel_index(cell, heads.shape))
+        value = heads[layer, head, m].item()
+        if (value > 0) is (which == "Most comes from"):
+            source = _source_name(trace, found.position, m)
+            parts.append(
+                f"{which} layer {layer}, head {head}, which reads {source} ({number(value)})."
+            )
+    return " ".join(parts)
+
+
+def surprise(trace: Trace, loss: Tensor) -> str:
+    """The most surprising token, and the mean; `loss` (T - 1,) is that of tokens 1, 2, ..."""
+    if not len(loss):
+        return "A text of one token has nothing that could surprise."
+    n = int(loss.argmax()) + 1
+    return (
+        f"{_capital(token_label(trace, n))} was most surprising ({number(loss.max())} nats); the "
+        f"mean of all is {number(loss.mean())}."
+    )
 
 
 # -- the modes ----------------------------------------------------------------------------------

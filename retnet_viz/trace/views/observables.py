@@ -31,6 +31,7 @@ from retnet_viz.trace.passes.full_pass import capture_pass, forward, version_of
 from retnet_viz.trace.passes.observed_layer import ObservedLayer
 from retnet_viz.trace.views import plane
 from retnet_viz.trace.views.agreement import Agreement, compare_traces
+from retnet_viz.trace.views.attribution import Attribution, attribution, lens
 from retnet_viz.trace.views.chunk_parts import ChunkParts
 from retnet_viz.trace.views.pass_cost import Cost, measure, median_milliseconds
 from retnet_viz.trace.views.plane import Cell
@@ -267,15 +268,13 @@ class Trace:
         Where they were not kept they are computed from the output of the last layer. Raises
         IndexError on a token outside the text, RuntimeError where a model would be needed.
         """
-        if not -self.length <= position < self.length:
-            raise IndexError(f"position {position} is outside a text of {self.length} tokens")
+        position = self.check_position(position)
         first = self._capture.first_logits
-        position %= self.length
         if position >= first:
             return self._capture.logits[position - first]
         if isinstance(self.model, ExternalTensors):
             raise RuntimeError(f"the logits after token {position} were not kept")
-        self._check_model()
+        self.check_model()
         with torch.no_grad():
             logits: Tensor = self.model.head(
                 self.model.norm(self.output(self.n_layers - 1)[position])
@@ -332,6 +331,36 @@ class Trace:
     def output(self, layer: int) -> Tensor:
         """(T, d), what the layer hands to the next."""
         return self._layer(layer).output
+
+    # -- why this prediction ----------------------------------------------------------------
+
+    def attribution(
+        self,
+        token: int | str | None = None,
+        position: int = -1,
+        against: int | str | None = None,
+    ) -> Attribution:
+        """The logit of `token` after token `position` as a sum of parts that leaves nothing over.
+
+        The parts are the embedding, each head by source token, the feed-forwards and the biases of
+        the norms; the statistics of all norms are held at the values of this pass, so a part says
+        what it adds directly, not what would become of the pass without it. A token is an id or a
+        text that is one token, by default the likeliest; with `against` it is the difference of two
+        logits. Derived, in float64.
+
+        Raises IndexError on a position outside the text, ValueError on what is no token or where
+        there is no model, RuntimeError where the model has changed since this trace was made.
+        """
+        return attribution(self, token, position, against)
+
+    def lens(self, layer: int, rows: slice = slice(None)) -> Tensor:
+        """(rows, vocab), the logits that the output of a layer would give, were it the last.
+
+        "Logit lens" (nostalgebraist 2020): the final norm and the head read an earlier layer. Of
+        the last layer they are `logits`. Derived. Raises as `attribution`, and IndexError on a
+        layer that there is not.
+        """
+        return lens(self, layer, rows)
 
     # -- the T x T plane --------------------------------------------------------------------
 
@@ -469,7 +498,7 @@ class Trace:
         if mode == self.mode:
             return self
         if mode not in self._other_traces:
-            self._check_model()
+            self.check_model()
             self._other_traces[mode] = Trace(self.model, self.ids, mode, self.chunk_size)
         return self._other_traces[mode]
 
@@ -489,7 +518,7 @@ class Trace:
         Raises RuntimeError where the model has changed since this trace was made.
         """
         self._capture.check()
-        self._check_model()
+        self.check_model()
 
         def run() -> Any:
             return forward(self.model, self._ids, self.mode, self.chunk_size)
@@ -503,7 +532,13 @@ class Trace:
             steps=self._layer(0).record.steps,
         )
 
-    def _check_model(self) -> None:
+    def check_position(self, position: int) -> int:
+        """The position of a token counted from the start; IndexError outside the text."""
+        if not -self.length <= position < self.length:
+            raise IndexError(f"position {position} is outside a text of {self.length} tokens")
+        return position % self.length
+
+    def check_model(self) -> None:
         """Raise RuntimeError where the model is no longer the one that was observed."""
         if version_of(self.model) != self._version:
             raise RuntimeError(
