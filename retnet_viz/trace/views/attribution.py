@@ -13,7 +13,7 @@ of the residual stream is that part's share of the logit. All of this is compute
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +74,7 @@ def attribution(
     feed_forward = torch.zeros(trace.n_layers, dtype=torch.float64)
     embedded = model.embed(trace.ids[n].to(model.head.weight.device))
     for layer in reversed(range(trace.n_layers)):
-        block = model.blocks[layer]
+        block = cast(RetNetBlock, model.blocks[layer])
         below = embedded if layer == 0 else trace.output(layer - 1)[n]
         parts = _LayerParts.of(trace, block, layer, n, below.double())
         reading, layer_bias = _before_sum(block, block.ffn_norm, reading, parts.second_sum)
@@ -168,13 +168,13 @@ def _through_norm(norm: nn.Module, reading: Tensor, x: Tensor) -> tuple[Tensor, 
     """The reading of a norm's input x (d,), whose statistics are held; what its bias adds."""
     if not isinstance(norm, nn.LayerNorm | nn.RMSNorm):
         return reading, 0.0
-    is_layer_norm = isinstance(norm, nn.LayerNorm)
-    bias = norm.bias if is_layer_norm else None
+    # A LayerNorm may lack a bias, though its type says otherwise; an RMSNorm has none.
+    bias: Tensor | None = norm.bias if isinstance(norm, nn.LayerNorm) else None
     added = 0.0 if bias is None else (reading @ bias.double()).item()
     if norm.weight is not None:
         reading = reading * norm.weight.double()
     assert norm.eps is not None
-    return _through_statistics(reading, x.double(), norm.eps, is_layer_norm), added
+    return _through_statistics(reading, x.double(), norm.eps, isinstance(norm, nn.LayerNorm)), added
 
 
 def _through_statistics(reading: Tensor, x: Tensor, eps: float, centred: bool) -> Tensor:
