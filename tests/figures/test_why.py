@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import retnet_viz as rv
+from retnet_viz.figures.base import captions
 from retnet_viz.figures.base.tokens import visible
 from retnet_viz.model import RetNet
 
@@ -69,3 +70,27 @@ def test_surprise_is_the_loss_of_each_token(trace: rv.Trace) -> None:
 def test_a_text_of_one_token_surprises_nobody(shipped_model: RetNet) -> None:
     figure = rv.figures.surprise(rv.trace(shipped_model, [5]))
     assert figure.layout.meta["sentence"] == "A text of one token has nothing that could surprise."
+
+
+def test_the_lens_says_what_each_layer_would_predict(trace: rv.Trace) -> None:
+    figure = rv.figures.lens(trace, count=5)
+    (cells,) = figure.data
+    assert list(cells.x) == [11, 12, 13, 14, 15]
+    for layer in range(trace.n_layers):
+        shares, ids = trace.lens(layer, slice(11, 16)).double().softmax(-1).max(-1)
+        np.testing.assert_allclose(cells.z[layer], shares)
+        assert list(cells.text[layer]) == [visible(trace.piece(i)) for i in ids.tolist()]
+    assert cells.text[-1][-1] == "·dog"
+    before = rv.figures.lens(trace, last=4).data[0]
+    assert list(before.x) == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="count must be 1 or more"):
+        rv.figures.lens(trace, count=0)
+
+
+def test_the_lens_tells_since_when_the_prediction_stands(trace: rv.Trace) -> None:
+    words = [row[-1] for row in rv.figures.lens(trace).data[0].text]
+    since = next(i for i in range(4) if set(words[i:]) == {words[-1]})
+    sentence = rv.figures.lens.spec(trace)["layout"]["meta"]["sentence"]
+    assert sentence.startswith("After token 15 “·the” the model says “·dog”, and ")
+    assert f"from layer {since} on" in sentence
+    assert captions.lens(trace, 15, [1, 2, 1, 3]).endswith("and only its last layer would.")

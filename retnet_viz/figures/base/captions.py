@@ -317,6 +317,16 @@ def attribution(trace: Trace, found: Attribution) -> str:
     return " ".join(parts)
 
 
+def lens(trace: Trace, n: int, ids: list[int]) -> str:
+    """Since which layer the prediction stands; `ids` (L,) are the likeliest after token n."""
+    word = visible(trace.piece(ids[-1]))
+    said = f"After {token_label(trace, n)} the model says “{word}”"
+    first = next(i for i in range(len(ids)) if set(ids[i:]) == {ids[-1]})
+    if first == len(ids) - 1 and first:
+        return f"{said}, and only its last layer would."
+    return f"{said}, and from layer {first} on each layer would."
+
+
 def surprise(trace: Trace, loss: Tensor) -> str:
     """The most surprising token, and the mean; `loss` (T - 1,) is that of tokens 1, 2, ..."""
     if not len(loss):
