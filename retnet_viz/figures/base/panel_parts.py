@@ -21,9 +21,7 @@ def token_at(trace: Trace, position: int) -> int:
 
     Raises IndexError where the text has no such token.
     """
-    if not -trace.length <= position < trace.length:
-        raise IndexError(f"position {position} is outside a text of {trace.length} tokens")
-    return position % trace.length
+    return trace.check_position(position)
 
 
 def significant(values: list[float], digits: int = 5) -> list[float]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from retnet_viz.figures.base import captions
 from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
-from retnet_viz.figures.base.panel_parts import token_axis
-from retnet_viz.figures.base.theme import AUTO, DIVERGING, INK, MUTED
+from retnet_viz.figures.base.panel_parts import small_print, token_axis
+from retnet_viz.figures.base.theme import AUTO, DIVERGING, INK
 from retnet_viz.figures.base.tokens import escape_token
 from retnet_viz.trace import Attribution, Trace
 
@@ -79,19 +79,7 @@ def attribution(
             "margin": {"l": _LEFT, "r": 10, "t": 44, "b": bottom},
             "font": {"color": INK[theme]},
             "showlegend": False,
-            "annotations": [
-                {
-                    "text": "logit from each token read",
-                    "xref": "paper",
-                    "yref": "paper",
-                    "x": 0,
-                    "y": 1,
-                    "xanchor": "left",
-                    "yanchor": "bottom",
-                    "showarrow": False,
-                    "font": {"color": MUTED[theme], "size": 12},
-                }
-            ],
+            "annotations": [small_print("logit from each token read", theme, _LEFT)],
             "meta": {"sentence": captions.attribution(trace, found)},
         },
         theme,
