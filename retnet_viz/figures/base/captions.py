@@ -306,14 +306,11 @@ def attribution(trace: Trace, found: Attribution) -> str:
     other = "" if found.against is None else f" less “{visible(trace.piece(found.against))}”"
     heads = found.heads[:, :, : found.position + 1]
     parts = [f"The logit of {said}{other} is {number(found.logit)}."]
-    for which, cell in (("Most comes from", heads.argmax()), ("Most is taken by", heads.argmin())):
-        layer, head, m = (int(i) for i in torch.unravel_index(cell, heads.shape))
-        value = heads[layer, head, m].item()
-        if (value > 0) is (which == "Most comes from"):
-            source = _source_name(trace, found.position, m)
-            parts.append(
-                f"{which} layer {layer}, head {head}, which reads {source} ({number(value)})."
-            )
+    most, least = heads.max(), heads.min()
+    if most > 0:
+        parts.append(f"Most comes from {_largest_source(trace, found, heads == most)}.")
+    if least <= 0:
+        parts.append(f"Most is taken by {_largest_source(trace, found, heads == least)}.")
     return " ".join(parts)
 
 
@@ -374,6 +371,14 @@ def _largest(row: Tensor, heads: list[int]) -> tuple[int, int, float]:
     values = row[heads]
     at, m = divmod(int(values.abs().argmax()), values.shape[-1])
     return heads[at], m, values[at, m].item()
+
+
+def _largest_source(trace: Trace, found: Attribution, cells: Tensor) -> str:
+    """The first of `cells` (L, H, n + 1), bool: which head, what it reads, what that brings."""
+    layer, head, m = cells.nonzero()[0].tolist()
+    source = _source_name(trace, found.position, m)
+    value = number(found.heads[layer, head, m])
+    return f"layer {layer}, head {head}, which reads {source} ({value})"
 
 
 def _source_name(trace: Trace, n: int, m: int) -> str:

@@ -98,8 +98,8 @@ def attribution(
 
 
 @torch.no_grad()
-def lens(trace: Trace, layer: int, rows: slice) -> Tensor:
-    """(rows, vocab), the logits of a layer's output: see `Trace.lens`."""
+def lens(trace: Trace, layer: int, rows: slice | int) -> Tensor:
+    """(rows, vocab), or (vocab,) of one row, the logits of a layer's output: see `Trace.lens`."""
     model = _model_of(trace)
     logits: Tensor = model.head(model.norm(trace.output(layer)[rows]))
     return logits
@@ -122,8 +122,8 @@ class _LayerParts:
         first_sum = first_sum + variant.residual_scale * below
         if variant.norm_place == "before":
             # What the layer added besides: nothing is left over then by rounding.
-            feed_forward = trace.output(layer)[n].double() - variant.residual_scale * first_sum
             second_sum = trace.output(layer)[n].double()
+            feed_forward = second_sum - variant.residual_scale * first_sum
         else:
             y = block.retention_norm(first_sum.to(dtype))
             feed_forward = block.ffn(y).double()

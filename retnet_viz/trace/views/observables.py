@@ -274,12 +274,7 @@ class Trace:
             return self._capture.logits[position - first]
         if isinstance(self.model, ExternalTensors):
             raise RuntimeError(f"the logits after token {position} were not kept")
-        self.check_model()
-        with torch.no_grad():
-            logits: Tensor = self.model.head(
-                self.model.norm(self.output(self.n_layers - 1)[position])
-            )
-        return logits
+        return lens(self, self.n_layers - 1, position)
 
     @property
     def loss(self) -> Tensor:
