@@ -19,6 +19,7 @@ LAYERS = {
     # module of the package -> heading
     "checkpoints": "Load and inspect",
     "trace": "Trace",
+    "trace.edits": "What if",
     "figures": "Figures",
     "ui": "Pages and panels",
     "model": "The model",
@@ -65,7 +66,8 @@ def full_name(layer: str, name: str) -> str:
     """How a user writes a public name."""
     if _is_at_hand(layer, name):
         return f"rv.{name}"
-    return f"rv.figures.{name}" if layer == "figures" else f"retnet_viz.{layer}.{name}"
+    room = {"figures": "rv.figures", "trace.edits": "rv.edits"}.get(layer, f"retnet_viz.{layer}")
+    return f"{room}.{name}"
 
 
 def value(layer: str, name: str) -> Any:

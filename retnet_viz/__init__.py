@@ -26,6 +26,7 @@ from retnet_viz.trace import (
     trace,
     traces,
 )
+from retnet_viz.trace import edits as edits
 
 if TYPE_CHECKING:
     from retnet_viz import figures
@@ -50,6 +51,7 @@ __all__ = [
     "TraceFileError",
     "compare",
     "cost",
+    "edits",
     "explore",
     "export",
     "figures",

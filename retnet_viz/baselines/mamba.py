@@ -124,20 +124,20 @@ class MambaBlock(nn.Module):
         residual, config = x, self.config
         x, z = self.in_proj(self.norm(x)).chunk(2, dim=-1)  # (B, T, d_inner) each
         x, inputs = self.convolve(x, state and state.inputs)
-        publish("mamba.x", x)
+        x = publish("mamba.x", x)
         sizes = [config.delta_rank, config.state_size, config.state_size]
         low_rank, b, c = self.x_proj(x).split(sizes, dim=-1)
         # The decay of a state has 32 bits at least, also where weights have 16.
         dtype = torch.promote_types(self.A_log.dtype, torch.float32)
         delta = F.softplus(F.linear(low_rank, self.dt_proj.weight) + self.dt_proj.bias.to(dtype))
         a = -self.A_log.to(dtype).exp()
-        publish("mamba.delta", delta)
-        publish("mamba.b", b)
-        publish("mamba.c", c)
+        delta = publish("mamba.delta", delta)
+        b = publish("mamba.b", b)
+        c = publish("mamba.c", c)
         y, h = scan(x, delta, a, b, c, self.D, state and state.h)
-        publish("mamba.output", y)
+        y = publish("mamba.output", y)
         gate = F.silu(z)
-        publish("mamba.gate", gate)
+        gate = publish("mamba.gate", gate)
         return residual + self.out_proj(y * gate), LayerState(h, inputs)
 
     def convolve(self, x: Tensor, inputs: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -188,13 +188,13 @@ class Mamba(LanguageModel[MambaState]):
         state = state or self.empty_state()
         check_ids(ids, state.layers[0] and state.layers[0].h)
         x = self.embedding(ids)
-        publish("embedding", x)
+        x = publish("embedding", x)
         layers: list[LayerState | None] = []
         for block, layer_state in zip(self.blocks, state.layers, strict=True):
-            publish("layer.input", x)
+            x = publish("layer.input", x)
             x, layer_state = block(x, layer_state)
-            publish("layer.output", x)
+            x = publish("layer.output", x)
             layers.append(layer_state)
         logits = self.head(self.norm(x))
-        publish("logits", logits)
+        logits = publish("logits", logits)
         return Output(logits, MambaState(layers, state.position + ids.shape[1]))

@@ -149,9 +149,9 @@ class Attention(nn.Module):
         qkv = self.qkv_proj(x).unflatten(-1, (3, self.n_heads, -1))
         q, k, v = qkv.transpose(1, 3).unbind(2)  # (B, H, T, d_k)
         q, k = (rotate(qk, *angles, layout="interleaved") for qk in (q, k))
-        publish("attention.q", q)
-        publish("attention.k", k)
-        publish("attention.v", v)
+        q = publish("attention.q", q)
+        k = publish("attention.k", k)
+        v = publish("attention.v", v)
         new = torch.stack((k, v))
         length, stop = x.shape[1], position + x.shape[1]
         cache = KVCache(new, stop) if cache is None else cache.append(new, position)
@@ -162,7 +162,7 @@ class Attention(nn.Module):
         heads = F.scaled_dot_product_attention(
             q, keys, values, mask, is_causal=not position and length > 1
         )
-        publish("attention.output", heads)
+        heads = publish("attention.output", heads)
         output: Tensor = self.out_proj(heads.transpose(1, 2).flatten(-2))
         return output, cache
 
@@ -224,14 +224,14 @@ class Transformer(LanguageModel[TransformerState]):
             config.head_dim, start, ids.shape[1], config.rotation_base, ids.device, config.angles
         )
         x = self.embedding(ids)
-        publish("embedding", x)
+        x = publish("embedding", x)
         angles = (cos.to(x.dtype), sin.to(x.dtype))
         layers: list[KVCache | None] = []
         for block, cache in zip(self.blocks, state.layers, strict=True):
-            publish("layer.input", x)
+            x = publish("layer.input", x)
             x, cache = block(x, angles, cache, start)
-            publish("layer.output", x)
+            x = publish("layer.output", x)
             layers.append(cache)
         logits = self.head(self.norm(x))
-        publish("logits", logits)
+        logits = publish("logits", logits)
         return Output(logits, TransformerState(layers, start + ids.shape[1]))

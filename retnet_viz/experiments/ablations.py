@@ -13,10 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from retnet_viz.model import RetNet, RetNetConfig
-from retnet_viz.model.retnet import MultiScaleRetention
+from retnet_viz.model import RetNet
+from retnet_viz.model.shared_weights import retentions, share_weights
 
 CHANGEABLE = ("rotation", "rotation_base", "angles", "head_norm", "norm_eps", "decay")
 
@@ -37,34 +35,6 @@ def ablate(model: RetNet, **changes: Any) -> RetNet:
         )
     ablated = share_weights(model, config=replace(model.config, **changes))
     if "decay" in changes:
-        for retention in _retentions(ablated):
+        for retention in retentions(ablated):
             retention.gamma = ablated.config.gammas()
     return ablated
-
-
-def share_weights(
-    model: RetNet, *, config: RetNetConfig | None = None, dtype: torch.dtype | None = None
-) -> RetNet:
-    """A second RetNet on the weights of `model`, rounded to `dtype` where one is given.
-
-    Weights that already have that dtype are shared, not copied. The gammas are those of `model`,
-    also where they were set by hand.
-    """
-    with torch.device("meta"):  # its weights are replaced: no memory and no random numbers for them
-        other = RetNet(config or model.config)
-    weights = {
-        name: weight.detach().to(dtype or weight.dtype)
-        for name, weight in model.state_dict().items()
-    }
-    other.load_state_dict(weights, assign=True)
-    if other.config.tie_embeddings:
-        other.head.weight = other.embedding.weight
-    for retention, source in zip(_retentions(other), _retentions(model), strict=True):
-        retention.gamma = source.gamma.clone()  # no parameter, so the state dict lacks it
-    other.tokenizer = model.tokenizer
-    return other.requires_grad_(False).eval()
-
-
-def _retentions(model: RetNet) -> list[MultiScaleRetention]:
-    """The retention of every layer, in order."""
-    return [part for part in model.modules() if isinstance(part, MultiScaleRetention)]

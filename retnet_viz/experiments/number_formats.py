@@ -13,10 +13,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from retnet_viz.experiments.ablations import share_weights
 from retnet_viz.model import CHUNK_SIZE, MODES, RetNet
 from retnet_viz.model.observe import also_listening
 from retnet_viz.model.retnet import check_call
+from retnet_viz.model.shared_weights import share_weights
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -131,7 +131,8 @@ def _stream(
     output = model(ids, state, mode=mode) if is_retnet else model(ids, state)
     token = draw(output.logits[:, -1])
     yield token
-    has_stepper = isinstance(model, RetNet) and Stepper.supports(model.config)
+    # A model of a subclass computes something else than its config says.
+    has_stepper = type(model) is RetNet and Stepper.supports(model.config)
     if isinstance(model, RetNet) and has_stepper and len(ids) == 1 and not is_observed():
         stepper = Stepper(model, output.state)
         for _ in range(count - 1):

@@ -55,11 +55,11 @@ def parallel(
 ) -> tuple[Tensor, Tensor]:
     """O = (Q K^T * D) V, all tokens at once (equation 5)."""
     decay = chunk_decay(gamma, q)
-    output = _inner_output(q, k, v, decay)
+    output = inner_output(q, k, v, decay)
     if state is not None:
-        output = add(output, _cross_output(q, state, decay))
+        output = add(output, cross_output(q, state, decay))
     state = next_state(k, v, state, decay)
-    publish("retention.state", state)
+    state = publish("retention.state", state)
     return output, state
 
 
@@ -79,7 +79,7 @@ def recurrent(
         factors = (k_n[..., :, None], v_n[..., None, :])
         state = decayed.addcmul_(*factors) if in_place else torch.addcmul(decayed, *factors)
         is_ours = in_place
-        publish("retention.state", state)
+        state = publish("retention.state", state)
         outputs.append(q_n[..., None, :] @ state)
     return torch.cat(outputs, dim=-2).to(v.dtype), state
 
@@ -109,14 +109,14 @@ def chunkwise(
     outputs = []
     for q_i, k_i, v_i in zip(*(x.split(chunk_size, dim=-2) for x in (q, k, v)), strict=True):
         decay = chunk_decay(gamma, q_i)
-        inner = _inner_output(q_i, k_i, v_i, decay)
-        cross = _cross_output(q_i, state, decay)
-        publish("retention.inner", inner)
-        publish("retention.cross", cross)
+        inner = inner_output(q_i, k_i, v_i, decay)
+        cross = cross_output(q_i, state, decay)
+        inner = publish("retention.inner", inner)
+        cross = publish("retention.cross", cross)
         # Tokens first, heads second: so the heads' normalisation finds each token's in one place.
         outputs.append(add(inner, cross).transpose(1, 2))
         state = next_state(k_i, v_i, state, decay)
-        publish("retention.state", state)
+        state = publish("retention.state", state)
     return torch.cat(outputs, dim=1).transpose(1, 2), state
 
 
@@ -136,17 +136,17 @@ def next_state(k: Tensor, v: Tensor, state: Tensor | None, decay: ChunkDecay) ->
     return update if state is None else add(update, decay.total * state)
 
 
-def _inner_output(q: Tensor, k: Tensor, v: Tensor, decay: ChunkDecay) -> Tensor:
+def inner_output(q: Tensor, k: Tensor, v: Tensor, decay: ChunkDecay) -> Tensor:
     """The output that comes from the tokens of the same chunk: (Q K^T * D) V (equation 5)."""
     scores = q @ k.mT
-    publish("retention.scores", scores)
-    publish("retention.decay", decay.matrix)
-    weights = multiply(scores, decay.matrix)
-    publish("retention.weights", weights)
+    scores = publish("retention.scores", scores)
+    matrix = publish("retention.decay", decay.matrix)
+    weights = multiply(scores, matrix)
+    weights = publish("retention.weights", weights)
     return weights @ v
 
 
-def _cross_output(q: Tensor, state: Tensor, decay: ChunkDecay) -> Tensor:
+def cross_output(q: Tensor, state: Tensor, decay: ChunkDecay) -> Tensor:
     """The output that comes from the state before the chunk: (Q S) * xi (equation 7).
 
     xi multiplies Q, for the same reason as zeta multiplies K in `next_state`.

@@ -85,6 +85,20 @@ class MultiScaleRetention(nn.Module):
         chunk_size: int,
     ) -> tuple[Tensor, Tensor]:
         """x (B, T, d) -> what the heads retain for each token (B, T, d), and the state after."""
+        q, k, v = self.project(x, positions)
+        q = publish("retention.q", q)
+        k = publish("retention.k", k)
+        v = publish("retention.v", v)
+        heads, state = self.retain(q, k, v, positions.start, state, mode, chunk_size)
+        heads = publish("retention.output", heads)
+        normed = self.normalize(heads, positions.start)  # (B, H, T, d_v)
+        normed = normed.transpose(1, 2).flatten(-2)  # (B, T, H * d_v)
+        normed = publish("retention.normed", normed)
+        gate = publish("retention.gate", self.gate(x, normed))
+        return self.out_proj(multiply(gate, normed)), state
+
+    def project(self, x: Tensor, positions: Positions) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k (B, H, T, d_k), rotated and scaled, and v (B, H, T, d_v) of x (B, T, d)."""
         config, variant = self.config, self.config.variant
         q = _split_heads(self.q_proj(x), config.head_dim)
         k = _split_heads(self.k_proj(x), config.head_dim)
@@ -92,17 +106,27 @@ class MultiScaleRetention(nn.Module):
         q, k = variant.scale_qk(q, k)  # k / sqrt(d_k)
         q, k = (rotate(qk, positions.cos, positions.sin, layout=config.rotation) for qk in (q, k))
         k, v = (variant.repeat_kv(kv, config.n_heads) for kv in (k, v))  # as they are
-        publish("retention.q", q)
-        publish("retention.k", k)
-        publish("retention.v", v)
-        heads, state = retain(q, k, v, self.gamma, state, mode, chunk_size)
-        publish("retention.output", heads)
-        normed = self.normalize(heads, positions.start)  # (B, H, T, d_v)
-        normed = normed.transpose(1, 2).flatten(-2)  # (B, T, H * d_v)
-        publish("retention.normed", normed)
-        gate = torch.ones_like(normed) if self.g_proj is None else swish(self.g_proj(x))
-        publish("retention.gate", gate)
-        return self.out_proj(multiply(gate, normed)), state
+        return q, k, v
+
+    def retain(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        start: int,
+        state: Tensor | None,
+        mode: str,
+        chunk_size: int,
+    ) -> tuple[Tensor, Tensor]:
+        """What the heads retain (B, H, T, d_v) of tokens from position `start` on; the state after.
+
+        By itself retention does not depend on the position.
+        """
+        return retain(q, k, v, self.gamma, state, mode, chunk_size)
+
+    def gate(self, x: Tensor, normed: Tensor) -> Tensor:
+        """swish(X W_G), which multiplies `normed` (B, T, H * d_v); 1 where there is no gate."""
+        return torch.ones_like(normed) if self.g_proj is None else swish(self.g_proj(x))
 
     def normalize(self, heads: Tensor, start: int = 0) -> Tensor:
         """Each head's output (..., H, T, d_v) to unit scale, so that none drowns another (2.4).
@@ -227,7 +251,7 @@ class RetNet(LanguageModel[RetNetState]):
             x, state = self._read_segment(segment, state, mode, chunk_size)
             parts.append(self.norm(x))
         logits = self.head(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
-        publish("logits", logits)
+        logits = publish("logits", logits)
         return Output(logits, state)
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -242,13 +266,13 @@ class RetNet(LanguageModel[RetNetState]):
     ) -> tuple[Tensor, RetNetState]:
         """ids (B, T) -> the last block's output (B, T, d), and the state after them."""
         x = self.embed(ids)
-        publish("embedding", x)
+        x = publish("embedding", x)
         positions = Positions.of(self.config, state.position, ids.shape[1], x)
         layers: list[Tensor | None] = []
         for block, layer_state in zip(self.blocks, state.layers, strict=True):
-            publish("layer.input", x)
+            x = publish("layer.input", x)
             x, layer_state = block(x, positions, layer_state, mode, chunk_size)
-            publish("layer.output", x)
+            x = publish("layer.output", x)
             layers.append(layer_state)
         return x, RetNetState(layers, state.position + ids.shape[1])
 

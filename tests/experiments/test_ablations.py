@@ -11,8 +11,8 @@ import torch
 
 from retnet_viz.checkpoints import Tokenizer
 from retnet_viz.experiments import ablate
-from retnet_viz.experiments.ablations import share_weights
 from retnet_viz.model import MODES, ConfigError, RetNet
+from retnet_viz.model.shared_weights import share_weights
 from retnet_viz.trace import trace
 
 ModelFactory = Callable[..., RetNet]

@@ -196,10 +196,10 @@ def test_recurrent_mode_really_carries_a_state(
     clean = trace(model, IDS, "recurrent")
     count = iter(range(2 * T))
 
-    def spoil(name: str, tensor: Tensor) -> None:
+    def spoil(name: str, tensor: Tensor) -> Tensor:
         if name == "retention.state" and next(count) == layer * T + p:
             tensor.add_(SPOT)  # the very state that the pass goes on with
-        publish(name, tensor)
+        return publish(name, tensor)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retention, "publish", spoil)
@@ -246,9 +246,9 @@ def tensors_while_tracing(
     """Names and shapes of all that retention published while a trace was made and read."""
     tensors = []
 
-    def spy(name: str, tensor: Tensor) -> None:
+    def spy(name: str, tensor: Tensor) -> Tensor:
         tensors.append((name, tuple(tensor.shape)))
-        publish(name, tensor)
+        return publish(name, tensor)
 
     monkeypatch.setattr(retention, "publish", spy)
     trace(model, IDS, mode, chunk_size)

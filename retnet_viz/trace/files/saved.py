@@ -107,6 +107,11 @@ def save_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
     path = _check_path(path)
     if path.is_dir():
         raise TraceFileError(f"{path} is a folder; name a file to write to")
+    if trace.edits or trace.started_from is not None:
+        raise TraceFileError(
+            f"{path}: a trace with edits, or one that started from a state, is not saved; keep its "
+            "edits (Edit.to_dict) and its text, and trace them again"
+        )
     record = trace._capture
     record.check()
     first = record.layers[0]

@@ -12,14 +12,17 @@ from retnet_viz.trace.passes.capture import Capture, state_stride
 from retnet_viz.trace.passes.external_tensors import ObservedModel
 
 
-def capture_pass(model: ObservedModel, ids: Tensor, mode: str, chunk_size: int) -> Capture:
-    """Capture what `model` publishes while it reads ids (T,); NotEnoughMemory if it is too much."""
+def capture_pass(
+    model: ObservedModel, ids: Tensor, mode: str, chunk_size: int, start: RetNetState | None
+) -> Capture:
+    """Capture what `model` publishes while it reads ids (T,) after `start`; NotEnoughMemory if it
+    is too much."""
     call = (model, len(ids), mode, chunk_size)
     check_memory(trace_memory(*call), *call)
     steps = len(ids) if mode == "recurrent" else -(-len(ids) // chunk_size)
     capture = Capture(state_stride(model, steps))
     with torch.no_grad(), also_listening(capture):
-        forward(model, ids, mode, chunk_size)
+        forward(model, ids, mode, chunk_size, start)
     return capture
 
 
@@ -32,8 +35,10 @@ def version_of(model: ObservedModel) -> tuple[object, ...]:
     return (*weights, *(tuple(gamma.tolist()) for gamma in model.gammas))
 
 
-def forward(model: ObservedModel, ids: Tensor, mode: str, chunk_size: int) -> Output[RetNetState]:
-    """The logits of ids (T,), with a batch axis of 1, and the state after them."""
+def forward(
+    model: ObservedModel, ids: Tensor, mode: str, chunk_size: int, start: RetNetState | None = None
+) -> Output[RetNetState]:
+    """The logits of ids (T,) after `start`, with a batch axis of 1, and the state after them."""
     batch = ids.to(model.device)[None]
-    output: Output[RetNetState] = model(batch, mode=mode, chunk_size=chunk_size)
+    output: Output[RetNetState] = model(batch, start, mode=mode, chunk_size=chunk_size)
     return output

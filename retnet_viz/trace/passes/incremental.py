@@ -14,6 +14,7 @@ from torch import Tensor
 
 from retnet_viz.model import RetNet, RetNetState
 from retnet_viz.model.observe import also_listening
+from retnet_viz.trace.edits.edited_model import EditedRetNet
 from retnet_viz.trace.passes.capture import Capture, LayerRecord, state_stride
 from retnet_viz.trace.passes.external_tensors import ObservedModel
 from retnet_viz.trace.passes.forms import FORMS
@@ -190,8 +191,17 @@ class IncrementalPass:
         return self._logits.begin(self._logits.stop)
 
     def restart(self, first: int) -> int:
-        """The token from which to run so that all tokens from `first` on are run."""
-        return (self.layers[0].last_state_before(first // self._step) + 1) * self._step
+        """The token from which to run so that all tokens from `first` on are run.
+
+        A token that an edit of the model takes back later on has to be read once more.
+        """
+        while True:
+            start = (self.layers[0].last_state_before(first // self._step) + 1) * self._step
+            if not isinstance(self._model, EditedRetNet):
+                return start
+            first = self._model.oldest_needed(start)
+            if first == start:
+                return start
 
     def run(self, ids: Tensor, start: int, progress: Progress | None) -> Callable[[], None]:
         """Read `ids` (n,) from the state before token `start`; the returned function keeps them.

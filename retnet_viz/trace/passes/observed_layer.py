@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from retnet_viz.trace.edits.layer_changes import LayerChanges
 from retnet_viz.trace.passes.capture import LayerRecord, Record
 
 
@@ -16,6 +17,8 @@ from retnet_viz.trace.passes.capture import LayerRecord, Record
 class ObservedLayer:
     """Layer `index` of a recorded pass, with gamma (H,) float64.
 
+    `changes` are those that edits make to what tokens read and to the state, at positions of the
+    text; a state that the text started from is added before token 0. None where there are none.
     All derived quantities of a layer are computed from this. Its properties raise RuntimeError
     where the record is outdated.
     """
@@ -26,6 +29,7 @@ class ObservedLayer:
     mode: str
     chunk_size: int
     length: int
+    changes: LayerChanges | None = None
 
     @property
     def record(self) -> LayerRecord:
@@ -47,6 +51,10 @@ class ObservedLayer:
     def v(self) -> Tensor:
         """(H, T, d_v), values."""
         return self.record["retention.v"][0]
+
+    def key_value(self, n: int) -> tuple[Tensor, Tensor]:
+        """k (1, H, 1, d_k) and v (1, H, 1, d_v) of token n."""
+        return self.k[None, :, n : n + 1], self.v[None, :, n : n + 1]
 
     @property
     def output(self) -> Tensor:

@@ -22,6 +22,8 @@ from retnet_viz.model import RetNet
 from retnet_viz.model.language_model import token_ids
 from retnet_viz.model.retnet import MultiScaleRetention, RetNetBlock
 from retnet_viz.model.variant import decay_sums
+from retnet_viz.trace.edits.edit import Patch
+from retnet_viz.trace.edits.edited_model import EditedRetention
 
 if TYPE_CHECKING:
     from retnet_viz.trace.views.observables import Trace
@@ -34,8 +36,10 @@ class Attribution:
     embedding     of the token at `position` itself
     heads         (L, H, T) float64: what each head brings from each source token, none of them
                   after `position`
+    carried       (L, H) float64: what each head brings from a state that is of no token of the
+                  text, because the text started from it or an edit put it there
     feed_forward  (L,) float64
-    bias          of the norms
+    bias          of the norms, and what edits put in the place of silent heads
     logit         what the pass computed; `total`, the sum of the parts, equals it but for rounding
     """
 
@@ -44,6 +48,7 @@ class Attribution:
     position: int
     embedding: float
     heads: Tensor
+    carried: Tensor
     feed_forward: Tensor
     bias: float
     logit: float
@@ -51,7 +56,8 @@ class Attribution:
     @property
     def total(self) -> float:
         """The sum of all parts."""
-        return self.embedding + self.heads.sum().item() + self.feed_forward.sum().item() + self.bias
+        tensors = (self.heads, self.carried, self.feed_forward)
+        return self.embedding + sum(part.sum().item() for part in tensors) + self.bias
 
 
 @torch.no_grad()
@@ -60,6 +66,7 @@ def attribution(
 ) -> Attribution:
     """The parts of a logit: see `Trace.attribution`."""
     model = _model_of(trace)
+    _check_patches(trace)
     n = trace.check_position(position)
     logits = trace.logits_after(n).double()
     chosen = int(logits.argmax()) if token is None else _one_token(model, token)
@@ -71,6 +78,7 @@ def attribution(
         logit = logit - logits[other]
     reading, bias = _through_norm(model.norm, reading, trace.output(trace.n_layers - 1)[n])
     heads = torch.zeros(trace.n_layers, trace.n_heads, trace.length, dtype=torch.float64)
+    carried = torch.zeros(trace.n_layers, trace.n_heads, dtype=torch.float64)
     feed_forward = torch.zeros(trace.n_layers, dtype=torch.float64)
     embedded = model.embed(trace.ids[n].to(model.head.weight.device))
     for layer in reversed(range(trace.n_layers)):
@@ -83,7 +91,10 @@ def attribution(
         reading = block.variant.residual_scale * reading
         reading, layer_bias = _before_sum(block, block.retention_norm, reading, parts.first_sum)
         bias += layer_bias
-        heads[layer, :, : n + 1] = _head_shares(trace, block.retention, layer, n, reading)
+        by_head, layer_bias = _through_retention(trace, block.retention, layer, n, reading)
+        bias += layer_bias
+        heads[layer, :, : n + 1] = _head_shares(trace, layer, n, by_head)
+        carried[layer] = _carried_shares(trace, layer, n, by_head)
         reading = block.variant.residual_scale * reading
     return Attribution(
         token=chosen,
@@ -91,6 +102,7 @@ def attribution(
         position=n,
         embedding=(reading @ embedded.double()).item(),
         heads=heads,
+        carried=carried,
         feed_forward=feed_forward,
         bias=bias,
         logit=logit.item(),
@@ -131,28 +143,52 @@ class _LayerParts:
         return cls(first_sum, second_sum, feed_forward)
 
 
-def _head_shares(
+def _through_retention(
     trace: Trace, retention: MultiScaleRetention, layer: int, n: int, reading: Tensor
-) -> Tensor:
-    """(H, n + 1): what each head brings from each source token m <= n."""
-    config, row = retention.config, slice(n, n + 1)
-    n_heads, d_v = config.n_heads, config.value_dim
+) -> tuple[Tensor, float]:
+    """(H, d_v), the reading of each head's output at token n; what silent heads' constants add."""
+    config = retention.config
     reading = (reading @ retention.out_proj.weight.double()) * trace.gate(layer)[n].double()
     output = trace.head_output(layer)[:, n].double()
     if config.variant.decay_norm:
         scale = decay_sums(trace.gamma(layer), n, 1).rsqrt().to(output.device)  # (H, 1)
     else:
-        scale = output.new_ones(n_heads, 1)
-    by_head = reading.view(n_heads, d_v)
+        scale = output.new_ones(config.n_heads, 1)
+    by_head = reading.view(config.n_heads, config.value_dim)
+    of_normed = by_head
     weight = retention.head_norm_weight
     if weight is not None:
         by_head = by_head * weight.double()
+    without_norm = by_head
     if config.head_norm != "none":
         centred = config.head_norm == "layer"
         by_head = _through_statistics(by_head, output * scale, config.norm_eps, centred)
-    values = trace.v(layer)[:, : n + 1].double()
-    said = (values @ (by_head * scale)[..., None])[..., 0]
-    return trace.retention(layer, rows=row, cols=slice(0, n + 1))[:, 0].double() * said
+    edits = retention.edits if isinstance(retention, EditedRetention) else None
+    if edits is not None and "head_norm" in edits.without:
+        mask = edits.without["head_norm"].to(by_head.device)[:, None]
+        by_head = torch.where(mask, without_norm, by_head)
+    bias = 0.0
+    if edits is not None and edits.constants is not None:
+        constants = edits.constants.to(by_head)
+        bias = (of_normed * constants.nan_to_num()).sum().item()
+        by_head = torch.where(constants.isnan(), by_head, 0.0)
+    return by_head * scale, bias
+
+
+def _head_shares(trace: Trace, layer: int, n: int, by_head: Tensor) -> Tensor:
+    """(H, n + 1): what each head brings from each source token m <= n."""
+    said = (trace.v(layer)[:, : n + 1].double() @ by_head[..., None])[..., 0]
+    weights = trace.retention(layer, rows=slice(n, n + 1), cols=slice(0, n + 1))[:, 0]
+    return weights.double() * said
+
+
+def _carried_shares(trace: Trace, layer: int, n: int, by_head: Tensor) -> Tensor:
+    """(H,): what each head brings from states that were added to those of the text."""
+    shares = by_head.new_zeros(len(by_head))
+    for state, left in trace.changes(layer).added(n, trace.gamma(layer)):
+        found = (trace.q(layer)[:, n, None].double() @ state.double())[:, 0]  # (H, d_v)
+        shares += left.to(shares) * (found * by_head).sum(-1)
+    return shares
 
 
 def _before_sum(
@@ -191,6 +227,14 @@ def _model_of(trace: Trace) -> RetNet:
         raise ValueError("this trace has no model, so nothing is predicted from it")
     trace.check_model()
     return trace.model
+
+
+def _check_patches(trace: Trace) -> None:
+    """Raise ValueError where a patched tensor is not the sum that an attribution takes apart."""
+    names = ("q", "k", "v", "scores", "decay", "weights", "gate")
+    for edit in trace.edits:
+        if isinstance(edit, Patch) and edit.name not in {f"retention.{name}" for name in names}:
+            raise ValueError(f"{edit.name} was patched, so it is no sum of parts any more")
 
 
 def _one_token(model: RetNet, token: int | str) -> int:

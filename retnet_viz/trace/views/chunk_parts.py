@@ -10,6 +10,7 @@ from torch import Tensor
 
 from retnet_viz.model.observe import listening
 from retnet_viz.model.retention import chunkwise
+from retnet_viz.trace.edits.edited_forms import retain_edited
 from retnet_viz.trace.passes.observed_layer import ObservedLayer
 from retnet_viz.trace.passes.recompute import Collector
 
@@ -38,6 +39,12 @@ class ChunkParts:
             collector = Collector(_PARTS, layer.length)
             q, k, v = (x[None] for x in (layer.q, layer.k, layer.v))
             with torch.no_grad(), listening(collector):
-                chunkwise(q, k, v, layer.gamma, None, layer.chunk_size)
+                if layer.changes is None:
+                    chunkwise(q, k, v, layer.gamma, None, layer.chunk_size)
+                else:
+                    retain_edited(
+                        q, k, v, layer.gamma, None, "chunkwise", layer.chunk_size, layer.changes,
+                        0, layer.key_value,
+                    )  # fmt: skip
             self._parts |= {(part, layer.index): x for part, x in collector.tensors.items()}
         return self._parts[name, layer.index]

@@ -43,7 +43,7 @@ class ParallelTerms:
 class RecurrentTerms:
     """S_n = gamma S_{n-1} + k_n^T v_n and o_n = q_n S_n: one step of equation 6.
 
-    before         (d_k, d_v)  S_{n-1}, zeros for n = 0
+    before         (d_k, d_v)  S_{n-1}, zeros for n = 0; as edits change it before token n
     faded          (d_k, d_v)  gamma S_{n-1}
     added          (d_k, d_v)  k_n^T v_n
     state          (d_k, d_v)  S_n
@@ -77,7 +77,7 @@ class ChunkTerms:
     chunk    number i of the chunk that holds token n, from 0
     tokens   the positions of its tokens, B of them
     weights  (B, B)      Q_i K_i^T * D
-    before   (d_k, d_v)  S_{i-1}, zeros for i = 0
+    before   (d_k, d_v)  S_{i-1}, zeros for i = 0; as edits change it before the chunk
     inner    (B, d_v)    (Q_i K_i^T * D) V_i
     cross    (B, d_v)    (Q_i S_{i-1}) * xi
     output   (B, d_v)    O_i
@@ -137,7 +137,7 @@ def _parallel(trace: Trace, layer: int, head: int, n: int) -> ParallelTerms:
 def _recurrent(trace: Trace, layer: int, head: int, n: int) -> RecurrentTerms:
     gamma = trace.gamma(layer)[head]
     k, v = trace.k(layer)[head, n], trace.v(layer)[head, n]
-    before, state = _states(trace, layer, head, n - 1, n)
+    before, state = _states(trace, layer, head, n, n)
     return RecurrentTerms(
         n=n,
         gamma=gamma.item(),
@@ -159,11 +159,12 @@ def _chunkwise(trace: Trace, layer: int, head: int, n: int) -> ChunkTerms:
     tokens = range(first, min(first + trace.chunk_size, trace.length))
     span = slice(tokens.start, tokens.stop)
     inner, cross = trace.inner(layer)[head, span], trace.cross(layer)[head, span]
-    before, state = _states(trace, layer, head, first - 1, tokens[-1])
+    before, state = _states(trace, layer, head, first, tokens[-1])
     gamma = trace.gamma(layer)[head]
     k, v = (x[head, span].to(state) for x in (trace.k(layer), trace.v(layer)))
     exponents = torch.arange(len(tokens) - 1, -1, -1, device=state.device)  # exponents of zeta
     zeta = decay_powers(gamma[None], exponents, state.dtype)[0, :, None]
+    left = trace.left_in_state(layer, tokens[-1])[head, span, None].to(zeta)
     return ChunkTerms(
         n=n,
         chunk=chunk,
@@ -174,17 +175,15 @@ def _chunkwise(trace: Trace, layer: int, head: int, n: int) -> ChunkTerms:
         inner=inner,
         cross=cross,
         output=trace.head_output(layer)[head, span],
-        added=k.mT @ (v * zeta),
+        added=k.mT @ (v * zeta * left),
         state=state,
         share=_share(cross, inner),
     )
 
 
-def _states(trace: Trace, layer: int, head: int, last: int, n: int) -> tuple[Tensor, Tensor]:
-    """The states after token `last`, which is -1 before the text, and after token n."""
-    state = trace.state(layer, n)[head]
-    before = torch.zeros_like(state) if last < 0 else trace.state(layer, last)[head]
-    return before, state
+def _states(trace: Trace, layer: int, head: int, first: int, n: int) -> tuple[Tensor, Tensor]:
+    """The states before token `first` is read, and after token n."""
+    return trace.state_before(layer, first)[head], trace.state(layer, n)[head]
 
 
 def _share(part: Tensor, other: Tensor) -> Tensor:

@@ -17,9 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from retnet_viz.model import CHUNK_SIZE, MODES, RetNet, RetNetConfig
+from retnet_viz.model import CHUNK_SIZE, MODES, RetNet, RetNetConfig, RetNetState
 from retnet_viz.model.language_model import token_ids
 from retnet_viz.model.retnet import check_call
+from retnet_viz.trace.edits.apply import apply, check_modes, resolve, view_changes
+from retnet_viz.trace.edits.comparison import Comparison, compare
+from retnet_viz.trace.edits.edit import Edit
+from retnet_viz.trace.edits.edited_model import EditedRetNet
+from retnet_viz.trace.edits.layer_changes import LayerChanges
 from retnet_viz.trace.passes.capture import Record
 from retnet_viz.trace.passes.external_tensors import (
     ExternalConfig,
@@ -48,19 +53,32 @@ def trace(
     text: str | Tensor | Sequence[int],
     mode: str = "parallel",
     chunk_size: int = CHUNK_SIZE,
+    *,
+    edits: Iterable[Edit] = (),
+    state: RetNetState | None = None,
 ) -> Trace:
     """Run `model` over a text, or over token ids (T,), in one mode and observe it.
 
-    The ids may be in a tensor, an array or a list. Raises ValueError where the model is no RetNet,
-    the text has no tokens, an id is not in the vocabulary, the mode is unknown or the chunk size is
-    below 1; NotEnoughMemory where the machine has too little for it.
+    The ids may be in a tensor, an array or a list. `edits`, made by `rv.edits`, change what the
+    pass computes; the model itself is not changed. The text goes on from `state`, which another
+    pass ended with (`Trace.end_state`); it is not written to.
+
+    Raises EditError, a ValueError, on edits that do not fit the model, the text or the mode, or
+    contradict each other; ValueError where the model is no RetNet, the text has no tokens, an id is
+    not in the vocabulary, the mode is unknown, the chunk size is below 1 or the state has another
+    shape; NotEnoughMemory where the machine has too little for it.
     """
     if not isinstance(model, RetNet):
         raise ValueError(
             f"a trace is of a RetNet, and this is a {type(model).__name__}; rv.compare shows what "
             "models of other kinds read"
         )
-    return Trace(model, token_ids(model, text), mode, chunk_size)
+    ids = token_ids(model, text)
+    state = _checked_state(model, state)
+    resolved = resolve(model, edits, len(ids))
+    if resolved:
+        model = apply(model, resolved, ids, state)
+    return Trace(model, ids, mode, chunk_size, start=state)
 
 
 def traces(
@@ -98,6 +116,9 @@ class Trace:
     form, and equals what the pass computed to rounding. What recurrent mode computes by another
     formula, the head output and what follows from it, is then "derived".
 
+    `model` is the one that ran: with edits one on the same weights. `started_from` is the state
+    before the first token; None where the text begins with it.
+
     With a `record` of a pass over these ids nothing is run, and the ids are not copied. Where that
     record is outdated, whatever would read it raises RuntimeError.
     """
@@ -110,6 +131,7 @@ class Trace:
         chunk_size: int,
         record: Record | None = None,
         config: RetNetConfig | ExternalConfig | None = None,
+        start: RetNetState | None = None,
     ) -> None:
         self.model = model
         self.config = config or model.config
@@ -120,8 +142,11 @@ class Trace:
         check_call(self._ids[None], mode, chunk_size)
         self._gammas = [gamma.clone() for gamma in model.gammas]
         self._version = version_of(model)
+        self.started_from = start
+        self._changes: dict[int, LayerChanges] = {}
         if record is None:
-            record = capture_pass(model, self._ids, mode, chunk_size)
+            check_modes(self.edits, mode, chunk_size, self._length)
+            record = capture_pass(model, self._ids, mode, chunk_size, start)
         self._capture = record
         self._state_norms: dict[int, Tensor] = {}
         self._chunk_parts = ChunkParts()
@@ -177,8 +202,9 @@ class Trace:
         """Write the trace into a safetensors file (its name ends so), whole or not at all.
 
         In parallel mode that holds T x T numbers a head, else it grows with T. Raises
-        TraceFileError on another name and on values that are not finite, OSError where the file
-        cannot be written; what was there stays.
+        TraceFileError on another name, on values that are not finite, and on a trace with edits or
+        one that started from a state; OSError where the file cannot be written; what was there
+        stays.
         """
         from retnet_viz.trace.files.saved import save_trace
 
@@ -207,6 +233,11 @@ class Trace:
         """(T,) int64 on the CPU, the ids of the tokens."""
         self._capture.check()
         return self._ids
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """What was changed for this pass; positions count from the start of the text."""
+        return self.model.edits if isinstance(self.model, EditedRetNet) else ()
 
     @property
     def length(self) -> int:
@@ -327,6 +358,28 @@ class Trace:
         """(T, d), what the layer hands to the next."""
         return self._layer(layer).output
 
+    # -- what if ----------------------------------------------------------------------------
+
+    def compare(self, base: Trace) -> Comparison:
+        """The predictions of the same text by `base`, before, and by this trace, after.
+
+        Logits, probabilities and loss of every token. Raises EditError where the texts or the
+        vocabularies differ, RuntimeError as `logits`.
+        """
+        return compare(self, base)
+
+    def changes(self, layer: int) -> LayerChanges:
+        """What edits change in a layer of what tokens read and of the state, by position."""
+        return self._layer(layer).changes or LayerChanges(self.n_heads)
+
+    def left_in_state(self, layer: int, position: int) -> Tensor:
+        """(H, T) float64: what edits leave of each token's share in S after a token, decay apart.
+
+        1 where nothing was taken out; tokens after `position` count as left. Derived.
+        """
+        n = self.check_position(position)
+        return self.changes(layer).factor(range(n, n + 1), range(self.length), cuts=False)[:, 0]
+
     # -- why this prediction ----------------------------------------------------------------
 
     def attribution(
@@ -388,6 +441,32 @@ class Trace:
         if not -self.length <= position < self.length:
             raise IndexError(f"position {position} is outside a text of {self.length} tokens")
         return state_after(observed_layer, position % self.length)
+
+    def state_before(self, layer: int, position: int) -> Tensor:
+        """S (H, d_k, d_v) that the token at `position` finds, with what edits change of it there.
+
+        Before the first token zeros, or the state that the text started from.
+        """
+        n, observed_layer = self.check_position(position), self._layer(layer)
+        if n:
+            before = state_after(observed_layer, n - 1)
+        else:
+            before = torch.zeros_like(observed_layer.record.last_state)
+        if observed_layer.changes is None:
+            return before
+        return observed_layer.changes.make(
+            before[None], n, observed_layer.gamma, observed_layer.key_value
+        )[0]
+
+    @property
+    def end_state(self) -> RetNetState:
+        """The state after the last token, from which a further pass or `rv.generate` can go on."""
+        self._capture.check()
+        position = 0 if self.started_from is None else self.started_from.position
+        return RetNetState(
+            [layer.last_state[None].clone() for layer in self._capture.layers],
+            position + self.length,
+        )
 
     def state_norm(self, layer: int) -> Tensor:
         """(H, T), the Frobenius norm of S after each token.
@@ -494,7 +573,9 @@ class Trace:
             return self
         if mode not in self._other_traces:
             self.check_model()
-            self._other_traces[mode] = Trace(self.model, self.ids, mode, self.chunk_size)
+            self._other_traces[mode] = Trace(
+                self.model, self.ids, mode, self.chunk_size, start=self.started_from
+            )
         return self._other_traces[mode]
 
     def agreement(self) -> Agreement:
@@ -516,7 +597,7 @@ class Trace:
         self.check_model()
 
         def run() -> Any:
-            return forward(self.model, self._ids, self.mode, self.chunk_size)
+            return forward(self.model, self._ids, self.mode, self.chunk_size, self.started_from)
 
         flops, peak_bytes = measure(run)
         return Cost(
@@ -545,5 +626,34 @@ class Trace:
         if not 0 <= layer < self.n_layers:
             raise IndexError(f"layer {layer} is outside 0 .. {self.n_layers - 1}")
         return ObservedLayer(
-            self._capture, layer, self._gammas[layer], self.mode, self.chunk_size, self.length
+            self._capture,
+            layer,
+            self._gammas[layer],
+            self.mode,
+            self.chunk_size,
+            self.length,
+            self._layer_changes(layer),
         )
+
+    def _layer_changes(self, layer: int) -> LayerChanges | None:
+        if layer not in self._changes:
+            self._changes[layer] = view_changes(self.model, layer, self.started_from)
+        return self._changes[layer] or None
+
+
+def _checked_state(model: RetNet, state: RetNetState | None) -> RetNetState | None:
+    """A state that a text can go on from; None for that before any token. ValueError on others."""
+    if state is None or not isinstance(state, RetNetState):
+        if state is None:
+            return None
+        raise ValueError(f"state must be a RetNetState, not a {type(state).__name__}")
+    config = model.config
+    shape = (1, config.n_heads, config.head_dim, config.value_dim)
+    shapes = {None if layer is None else tuple(layer.shape) for layer in state.layers}
+    if len(state.layers) != config.n_layers or shapes not in ({shape}, {None}):
+        raise ValueError(
+            f"this state is of {len(state.layers)} layers of the shape "
+            f"{', '.join(map(str, sorted(shapes, key=str)))}; the model has {config.n_layers} of "
+            f"{shape}"
+        )
+    return None if shapes == {None} else state

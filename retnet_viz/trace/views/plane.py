@@ -16,7 +16,10 @@ from retnet_viz.trace.passes.observed_layer import ObservedLayer
 
 @dataclass(frozen=True)
 class Cell:
-    """One retention weight taken apart: `weight = score * decay`, `decay = gamma**distance`."""
+    """One retention weight taken apart: `weight = score * decay`.
+
+    `decay = gamma**distance`, but for edits that take a token out of the state, or cut a reading.
+    """
 
     score: float
     gamma: float
@@ -53,12 +56,16 @@ def window(layer: ObservedLayer, name: str, rows: slice, cols: slice) -> Tensor:
 
 def _derive(layer: ObservedLayer, name: str, n: Tensor, m: Tensor) -> Tensor:
     if name == "retention.decay":
-        return decay_matrix(layer.gamma, n, m, layer.output.dtype)
-    q, k = layer.q, layer.k
-    scores = q[:, n] @ k[:, m].mT
-    if name == "retention.scores":
-        return scores
-    return scores * decay_matrix(layer.gamma, n, m, q.dtype)
+        return _decay(layer, n, m)
+    scores = layer.q[:, n] @ layer.k[:, m].mT
+    return scores if name == "retention.scores" else scores * _decay(layer, n, m)
+
+
+def _decay(layer: ObservedLayer, n: Tensor, m: Tensor) -> Tensor:
+    decay = decay_matrix(layer.gamma, n, m, layer.output.dtype)
+    if layer.changes is not None:
+        decay = decay * layer.changes.factor(n, m).to(decay)
+    return decay
 
 
 def cell(layer: ObservedLayer, head: int, n: int, m: int) -> Cell:

@@ -19,12 +19,13 @@ def contributions(trace: Trace, layer: int, n: int) -> Tensor:
     """(H, n+1): gamma^(n-m) |k_m| |v_m|, the Frobenius norm of what token m still adds to S_n.
 
     S_n is the sum of gamma^(n-m) k_m^T v_m over m <= n (equation 6 written out), so these norms
-    add up to no less than the norm of S_n.
+    add up to no less than the norm of S_n. A token that was forgotten counts for what is left.
     """
     check_position(trace, n)
     norms = _term_norms(trace, layer, n + 1)
     distance = torch.arange(n, -1, -1, device=norms.device)
-    return norms * decay_powers(trace.gamma(layer), distance, torch.float64)
+    left = trace.left_in_state(layer, n)[:, : n + 1]
+    return norms * decay_powers(trace.gamma(layer), distance, torch.float64) * left.to(norms)
 
 
 def singular_values(trace: Trace, layer: int, n: int) -> Tensor:
@@ -54,7 +55,12 @@ def norm_bound(trace: Trace, layer: int) -> Tensor:
     """
     largest = _term_norms(trace, layer, trace.length).amax(dim=-1)
     gamma = trace.gamma(layer).to(largest.device)
-    return torch.where(gamma < 1, largest / (1 - gamma), torch.inf)
+    bound = torch.where(gamma < 1, largest / (1 - gamma), torch.inf)
+    for change in trace.changes(layer).states:  # an edit may add to a state, or scale it up
+        bound = bound * change.scale.to(bound).abs().clamp(min=1)
+        if change.added is not None:
+            bound = bound + torch.linalg.vector_norm(change.added, dim=(-2, -1)).to(bound)
+    return bound
 
 
 def recall(trace: Trace, layer: int, n: int) -> Tensor:

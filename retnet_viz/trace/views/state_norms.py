@@ -17,10 +17,11 @@ _AT_ONCE = 64  # stretches
 _LEAST = 1e-8  # share of its terms below which a squared norm is lost to cancellation
 
 
-def state_norms(k: Tensor, v: Tensor, gamma: Tensor) -> Tensor:
+def state_norms(k: Tensor, v: Tensor, gamma: Tensor, state: Tensor | None = None) -> Tensor:
     """(H, T) float64: the Frobenius norms of S_n = gamma S_{n-1} + k_n^T v_n.
 
-    k (H, T, d_k), v (H, T, d_v), gamma (H,). Written out, the square of S_n is
+    k (H, T, d_k), v (H, T, d_v), gamma (H,); `state` (H, d_k, d_v) is S before the first token,
+    zeros if it is not given. Written out, the square of S_n is
 
         |S_n|^2 = gamma^2 |S_{n-1}|^2 + a_n,   a_n = 2 (k_n S_n) . v_n - |k_n|^2 |v_n|^2
 
@@ -28,7 +29,9 @@ def state_norms(k: Tensor, v: Tensor, gamma: Tensor) -> Tensor:
     of one pass of retention. Every 64th state is computed exactly, so that no error adds up. Where
     the terms nearly cancel, the states are computed one by one.
     """
-    state = k.new_zeros(len(k), k.shape[-1], v.shape[-1], dtype=torch.float64)
+    if state is None:
+        state = k.new_zeros(len(k), k.shape[-1], v.shape[-1])
+    state = state.double()
     norms = []
     step = _STRETCH * _AT_ONCE
     for k_part, v_part in zip(k.split(step, dim=1), v.split(step, dim=1), strict=True):

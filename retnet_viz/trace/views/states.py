@@ -9,6 +9,7 @@ Shapes: T tokens, H heads, d_k and d_v the widths of a head's keys and values.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from retnet_viz.model.observe import listening
 from retnet_viz.model.position import chunk_decay
 from retnet_viz.model.retention import next_state, recurrent
+from retnet_viz.trace.edits.edited_forms import advance, retain_edited
 from retnet_viz.trace.passes.observed_layer import ObservedLayer
 from retnet_viz.trace.views.state_norms import state_norms
 
@@ -48,10 +50,26 @@ def layer_state_norms(layer: ObservedLayer) -> Tensor:
     """(H, T), the Frobenius norm of S after each token; see `Trace.state_norm`."""
     if layer.mode == "recurrent" and layer.pass_record.keeps_rows:
         return _recurrent_norms(layer)
-    norms = state_norms(layer.k, layer.v, layer.gamma).to(layer.record.last_state.dtype)
+    norms = _derived_norms(layer).to(layer.record.last_state.dtype)
     for position, state in _computed_states(layer):
         norms[:, position] = _frobenius(state)
     return norms
+
+
+def _derived_norms(layer: ObservedLayer) -> Tensor:
+    """(H, T) float64, the norms without the states; see `state_norms`."""
+    if layer.changes is None:
+        return state_norms(layer.k, layer.v, layer.gamma)
+    # Between two tokens at which the state changes it goes on as in any text.
+    norms, state = [], None
+    bounds = sorted({0, *layer.changes.starts(0, layer.length), layer.length})
+    for first, stop in pairwise(bounds):
+        k, v = layer.k[:, first:stop], layer.v[:, first:stop]
+        before = _zeros_like_state(layer) if state is None else state[None]
+        before = layer.changes.make(before, first, layer.gamma, layer.key_value)[0]
+        norms.append(state_norms(k, v, layer.gamma, before))
+        state = _accumulate(layer, first, stop - 1, state)
+    return torch.cat(norms, dim=-1)
 
 
 def _recurrent_norms(layer: ObservedLayer) -> Tensor:
@@ -79,15 +97,11 @@ def _computed_states(layer: ObservedLayer) -> Iterator[tuple[int, Tensor]]:
             yield min((i + 1) * size, layer.length) - 1, state
     if layer.mode == "chunkwise" and layer.pass_record.keeps_rows:
         state = record.last_state  # the first is always kept
-        k, v = layer.k[None], layer.v[None]
-        decay = chunk_decay(layer.gamma, k[:, :, :size])
         for i in range(record.steps - 1):
-            chunk = slice(i * size, (i + 1) * size)
             if i in record.states:
                 state = record.states[i]
             else:
-                with torch.no_grad():
-                    state = next_state(k[:, :, chunk], v[:, :, chunk], state[None], decay)[0]
+                state = _accumulate(layer, i * size, (i + 1) * size - 1, state)
             yield (i + 1) * size - 1, state
     yield layer.length - 1, record.last_state
 
@@ -106,9 +120,18 @@ def _recur(
 ) -> Tensor:
     """Run the recurrence over tokens start .. stop - 1; `keep` gets each state; the last one."""
     q, k, v = (x[None, :, start:stop] for x in (layer.q, layer.k, layer.v))
-    with torch.no_grad(), listening(lambda _, tensor: keep(tensor[0])):
+
+    def listen(name: str, tensor: Tensor) -> None:
+        if name == "retention.state":
+            keep(tensor[0])
+
+    with torch.no_grad(), listening(listen):
         initial = None if state is None else state[None]
-        return recurrent(q, k, v, layer.gamma, initial)[1][0]
+        if layer.changes is None:
+            return recurrent(q, k, v, layer.gamma, initial)[1][0]
+        return retain_edited(
+            q, k, v, layer.gamma, initial, "recurrent", 1, layer.changes, start, layer.key_value
+        )[1][0]
 
 
 def _accumulate(layer: ObservedLayer, start: int, stop: int, state: Tensor | None) -> Tensor:
@@ -116,7 +139,13 @@ def _accumulate(layer: ObservedLayer, start: int, stop: int, state: Tensor | Non
     k, v = (x[None, :, start : stop + 1] for x in (layer.k, layer.v))
     with torch.no_grad():
         before = None if state is None else state[None]
-        return next_state(k, v, before, chunk_decay(layer.gamma, k))[0]
+        if layer.changes is None:
+            return next_state(k, v, before, chunk_decay(layer.gamma, k))[0]
+        return advance(k, v, layer.gamma, before, layer.changes, start, layer.key_value)[0]
+
+
+def _zeros_like_state(layer: ObservedLayer) -> Tensor:
+    return torch.zeros_like(layer.record.last_state)[None]
 
 
 def _frobenius(state: Tensor) -> Tensor:
