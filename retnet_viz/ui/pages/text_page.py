@@ -28,7 +28,7 @@ from retnet_viz.ui.panels.steps.step_player import StepPlayer
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
 EMPTY = "No text yet: type a sentence above, or take a preset, and the model will read it."
-_READING_FIELDS = {"text", "before", "mode", "chunk_size"}
+_READING_FIELDS = {"text", "before", "mode", "chunk_size", "edits"}
 _SELECTION_FIELDS = {"token", "cell"}
 _GESTURE_FIELDS = {
     "text",
