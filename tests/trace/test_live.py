@@ -347,7 +347,7 @@ def test_appending_copies_no_more_than_is_new(
 
 
 @given(cut=st.integers(0, 60), keep=st.sampled_from([1, 10]))
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(8))
 def test_of_the_logits_the_last_are_kept(
     cut: int, keep: int, tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
 ) -> None:
