@@ -42,9 +42,7 @@ def next_token(
     shares = [_share(value) for value in values]
     values_before = [] if earlier is None else earlier[ids].tolist()
     if values_before:
-        shares = [
-            f"{_share(old)}→{new}" for old, new in zip(values_before, shares, strict=True)
-        ]
+        shares = [f"{_share(old)}→{new}" for old, new in zip(values_before, shares, strict=True)]
     names = [escape_token(trace.piece(token_id)) for token_id in ids]
     bars = {
         "type": "bar",

@@ -245,9 +245,7 @@ class LiveText:
             for mode, source in list(self._lives.items())  # threads add to it
             if source is newest
             or (
-                trace is not None
-                and source.model is newest.model
-                and _has_tokens_of(source, trace)
+                trace is not None and source.model is newest.model and _has_tokens_of(source, trace)
             )
         }
 

@@ -123,9 +123,7 @@ class ReadingPage(AppPage):
                 self._show_reading_failure(error)
 
         edits = self.state.edits if self.takes_edits else ()
-        return self._reader.read(
-            Request(text, requested_mode, size, on_result, on_failure, edits)
-        )
+        return self._reader.read(Request(text, requested_mode, size, on_result, on_failure, edits))
 
     def open_text(self, text: str, about: str = "") -> None:
         """Read a text of any length in place of the one that is shown, which stays until then.

@@ -233,9 +233,7 @@ class WhatIf(w.VBox):
     def _swap(self) -> Edit:
         if not self.other.value:
             raise EditError("Write the other text, whose state is taken.")
-        return edits.swap(
-            start=self._chosen(), ids=self._ids_of(self.other.value), **self._where()
-        )
+        return edits.swap(start=self._chosen(), ids=self._ids_of(self.other.value), **self._where())
 
     # -- what is shown ----------------------------------------------------------------------
 
@@ -356,9 +354,7 @@ _PART_TOOLTIPS = (
 )
 
 
-def _in_force(
-    wanted: Sequence[Edit], kind: type[Edit], layer: int, head: int
-) -> Edit | None:
+def _in_force(wanted: Sequence[Edit], kind: type[Edit], layer: int, head: int) -> Edit | None:
     """The edit of a kind that holds in a head of a layer."""
     for edit in wanted:
         if (
@@ -370,9 +366,7 @@ def _in_force(
     return None
 
 
-def _but(
-    edit: Edit, layers: Sequence[int], head: int, n_layers: int, n_heads: int
-) -> list[Edit]:
+def _but(edit: Edit, layers: Sequence[int], head: int, n_layers: int, n_heads: int) -> list[Edit]:
     """An edit of heads, without one head in some layers: as one or two edits, or none."""
     named = range(n_layers) if edit.layer is None else edit.layer
     heads = range(n_heads) if edit.head is None else edit.head
@@ -395,7 +389,9 @@ def _half_life(gamma: float) -> float:
 def _effect(trace: Trace | None, base: Trace | None) -> str:
     """What the changes did to the text, in a sentence."""
     if trace is None or base is None:
-        return '<span class="rv-hint">Nothing is changed: every panel is of the model itself.</span>'
+        return (
+            '<span class="rv-hint">Nothing is changed: every panel is of the model itself.</span>'
+        )
     words = "Every panel is drawn from the changed pass."
     try:
         before, after = base.loss, trace.loss

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import ipywidgets as w
 
@@ -13,6 +13,7 @@ from retnet_viz.figures import next_token, state_norm
 from retnet_viz.figures.base.figure_parts import Spec
 from retnet_viz.figures.base.theme import DIVERGING, SEQUENTIAL, color_table
 from retnet_viz.figures.reading.planes import SIGNED, TITLES
+from retnet_viz.model import RetNet
 from retnet_viz.trace import Agreement, Cost, Trace
 from retnet_viz.trace.edits.edit import Edit
 from retnet_viz.trace.files.text_file import (
@@ -32,6 +33,7 @@ from retnet_viz.ui.export import exports
 from retnet_viz.ui.export.export_menu import ExportMenu
 from retnet_viz.ui.export.snapshot.snapshot import Tell
 from retnet_viz.ui.pages.explorer.mode_comparison import ModeComparison, measure
+from retnet_viz.ui.pages.presets import PRESETS, WHAT_IF, Preset
 from retnet_viz.ui.pages.text_page import TextPage
 from retnet_viz.ui.panels import cell_messages, mode_messages, view_models
 from retnet_viz.ui.panels.file_picker import FilePicker
@@ -67,6 +69,7 @@ class Explorer(TextPage):
     )
     max_tokens = MAX_TOKENS
     takes_edits = True
+    presets: ClassVar[tuple[Preset, ...]] = PRESETS + WHAT_IF
 
     def __init__(self, model: ObservedModel, state: ExplorerState) -> None:
         self.comparison = ModeComparison()
@@ -177,6 +180,7 @@ class Explorer(TextPage):
 
     def _ids_of(self, text: str) -> list[int]:
         """The tokens of another text."""
+        assert isinstance(self.model, RetNet)
         return list(self.model.tokenizer.encode(text))
 
     def _on_heads(self, change: Any) -> None:
@@ -418,9 +422,7 @@ class Explorer(TextPage):
             self.next.show(messages.empty_figure(self.page.shown))
         else:
             self.next.show(
-                next_token.spec(
-                    self.trace, self.selected, before=self.base, theme=self.page.shown
-                )
+                next_token.spec(self.trace, self.selected, before=self.base, theme=self.page.shown)
             )
 
     def _sentence(self, name: str) -> str:

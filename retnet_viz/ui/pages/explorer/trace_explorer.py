@@ -20,6 +20,7 @@ from retnet_viz.ui.core.runner import Request, Result, Source, check_planes
 from retnet_viz.ui.core.state.history import PAUSE
 from retnet_viz.ui.core.state.page_state import MAX_CHUNK, ExplorerState
 from retnet_viz.ui.pages.explorer.explorer import Explorer
+from retnet_viz.ui.pages.presets import PRESETS
 from retnet_viz.ui.pages.reading_page import MOST_IN_BOX
 
 QUICK = 8_192  # tokens times layers that are run while the page waits
@@ -131,6 +132,7 @@ class TraceExplorer(Explorer):
     """
 
     takes_edits = False
+    presets = PRESETS
 
     def __init__(self, trace: Trace, state: ExplorerState) -> None:
         if trace.length > self.max_tokens:
