@@ -19,7 +19,7 @@ LAYERS = {
     # module of the package -> heading
     "checkpoints": "Load and inspect",
     "trace": "Trace",
-    "trace.edits": "What if",
+    "trace.edits": "Edits",
     "figures": "Figures",
     "ui": "Pages and panels",
     "model": "The model",

@@ -312,3 +312,98 @@ def test_a_dead_kernel_is_told_with_a_way_back(browser: Browser, voila_url: str)
         "href", re.compile(r"^\?")
     )
     page.close()
+
+
+# -- what if ---------------------------------------------------------------------------------------
+
+
+def edits_on(explorer: ExplorerPage) -> list[rv.edits.Edit]:
+    """The changes that the page lists, each by the line of Python that stands there."""
+    lines = explorer.root.locator(".rv-what-if-change code")
+    return [eval(line, {"rv": rv}) for line in lines.evaluate_all("all => all.map(x => x.title)")]
+
+
+def expect_what_if(explorer: ExplorerPage, model: rv.RetNet, *expected: rv.edits.Edit) -> None:
+    """The page lists these changes, and shows the predictions before and after them."""
+    explorer.root.locator(".rv-what-if-change").nth(len(expected) - 1).wait_for()
+    assert edits_on(explorer) == list(expected)
+    mode = explorer.root.locator(".rv-modes .mod-active").inner_text().lower()
+    base = rv.trace(model, TEXT, mode, chunk_size=8)
+    trace = rv.trace(model, TEXT, mode, chunk_size=8, edits=expected)
+    before, after = (x.logits[-1].double().softmax(-1) for x in (base, trace))
+    ids = after.topk(10).indices.tolist()
+    if (likeliest := int(before.argmax())) not in ids:
+        ids[-1] = likeliest
+    expect(explorer.next.locator(".ytick")).to_have_text(
+        [f"{visible(trace.piece(i))} {100 * before[i]:.1f} % → {100 * after[i]:.1f} %" for i in ids]
+    )
+    loss = f"{base.loss.mean():.3f} → {trace.loss.mean():.3f} nats"
+    expect(explorer.root.locator(".rv-what-if-changes")).to_contain_text(loss)
+    assert "rv-edited" in (explorer.root.get_attribute("class") or "")
+
+
+def test_each_change_of_the_page_is_that_of_the_same_line_of_python(
+    anywhere: ExplorerPage, model: rv.RetNet
+) -> None:
+    anywhere.type(TEXT)
+    panel = anywhere.root.locator(".rv-what-if")
+
+    def press(name: str, number: int = 0) -> None:
+        panel.get_by_role("button", name=name, exact=True).nth(number).click()
+
+    press("silence", 1)
+    silent = rv.edits.silence(layer=1, head=1)
+    expect_what_if(anywhere, model, silent)
+    press("all layers")
+    press("gate")
+    expect_what_if(anywhere, model, silent, rv.edits.without("gate"))
+    anywhere.choose_mode("recurrent")
+    expect_what_if(anywhere, model, silent, rv.edits.without("gate"))
+    press("undo all changes")
+    expect(panel.locator(".rv-what-if-change")).to_have_count(0)
+    expect_trace(anywhere, rv.trace(model, TEXT, "recurrent"))
+
+    press("layer 1")
+    anywhere.tokens.nth(4).click()
+    expect(panel).to_contain_text("at token n = 4")
+    press("forget it")
+    press("empty the state")
+    anywhere.tokens.nth(8).click()
+    expect(panel).to_contain_text("at token n = 8")
+    panel.locator(".rv-what-if-token input[type=number]").fill("2")
+    panel.locator(".rv-what-if-token input[type=number]").press("Enter")
+    press("cut")
+    expected = [
+        rv.edits.forget(token=4, start=5, layer=1),
+        rv.edits.reset(start=4, layer=1),
+        rv.edits.cut(reader=8, read=2, layer=1),
+    ]
+    expect(panel.locator(".rv-what-if-change")).to_have_count(3)
+    anywhere.tokens.last.click()
+    expect_what_if(anywhere, model, *expected)
+    press("×", 1)
+    expect(panel.locator(".rv-what-if-change")).to_have_count(2)
+    panel.locator(".rv-what-if-token input[type=text]").fill(OTHER)
+    panel.locator(".rv-what-if-token input[type=text]").press("Enter")
+    press("take its state")
+    length = rv.trace(model, TEXT).length
+    swap = rv.edits.swap(start=length - 1, ids=model.tokenizer.encode(OTHER), layer=1)
+    expect_what_if(anywhere, model, expected[0], expected[2], swap)
+
+
+def test_a_half_life_is_dragged_and_undone(explorer: ExplorerPage, model: rv.RetNet) -> None:
+    explorer.type(TEXT)
+    handle = explorer.root.locator(".rv-what-if-head .noUi-handle").nth(2)
+    handle.focus()
+    explorer.page.keyboard.press("PageDown")
+    explorer.root.locator(".rv-what-if-head").nth(2).locator("b").wait_for()
+    (edit,) = edits_on(explorer)
+    assert edit.layer == (1,)
+    assert edit.head == (2,)
+    assert edit.gamma < model.gammas[1][2]
+    expect_what_if(explorer, model, edit)
+    undo = explorer.root.locator(".rv-undo button").first
+    for _ in range(3):  # a drag is one step, but on a machine so slow that it took seconds
+        if explorer.root.locator(".rv-what-if-change").count():
+            undo.click()
+    expect_trace(explorer, rv.trace(model, TEXT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from retnet_viz.trace.edits.edit import (
     Swap,
     edit_from_dict,
 )
+from retnet_viz.trace.edits.patches import PUBLISHED
 from tests.support.examples import examples
 from tests.support.variants import variants
 
@@ -504,3 +506,19 @@ def test_a_trace_with_edits_is_not_saved(model: RetNet, tmp_path: Path) -> None:
     with pytest.raises(rv.TraceFileError, match="keep its edits"):
         rv.trace(model, text(1), edits=[rv.edits.silence()]).save(path)
     assert not path.exists()
+
+
+def test_the_table_of_what_can_be_patched_is_true() -> None:
+    table = (Path(__file__).parents[2] / "docs" / "edits.md").read_text()
+    rows = re.findall(r"^\| `([\w.]+)` \| (\([^|]*\).*?) \| ([\w, ]+) \|$", table, re.MULTILINE)
+    letters = {"heads": "H", "tokens": "T", "sources": "T", "keys": "d_k", "values": "d_v"}
+    letters |= {"embedding": "d", "vocabulary": "vocabulary"}
+    expected = [
+        (
+            name,
+            f"({', '.join(letters.get(axis, axis) for axis in published.axes)})",
+            "all" if published.modes == MODES else ", ".join(published.modes),
+        )
+        for name, published in PUBLISHED.items()
+    ]
+    assert [(name, shape.split(" after")[0], modes) for name, shape, modes in rows] == expected

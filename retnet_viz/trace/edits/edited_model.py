@@ -6,6 +6,7 @@ values.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from retnet_viz.model import CHUNK_SIZE, Output, RetNet, RetNetState
 from retnet_viz.model.observe import Editor, editing
 from retnet_viz.model.retention import retain
 from retnet_viz.model.retnet import MultiScaleRetention, Positions, RetNetBlock
-from retnet_viz.model.shared_weights import share_weights
 from retnet_viz.trace.edits.edit import Edit
 from retnet_viz.trace.edits.edited_forms import retain_edited
 from retnet_viz.trace.edits.layer_changes import LayerChanges
@@ -126,10 +126,16 @@ class EditedRetNet(RetNet):
         patch: Callable[[int, str, int], Editor] | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        vars(self).update(vars(share_weights(model)))
-        for block, layer_edits in zip(self.blocks, layers, strict=True):
+        # All parts of the model itself, but for the retention of each block.
+        vars(self).update(vars(model), _modules=dict(model._modules))
+        blocks = []
+        for block, layer_edits in zip(model.blocks, layers, strict=True):
             assert isinstance(block, RetNetBlock)
-            block.retention = EditedRetention(block.retention, layer_edits)
+            edited = copy.copy(block)
+            edited._modules = dict(block._modules)
+            edited.retention = EditedRetention(block.retention, layer_edits)
+            blocks.append(edited)
+        self.blocks = nn.ModuleList(blocks)
         self.edits = tuple(edits)
         self._original = (model,)  # in a tuple, so that it is no part of this one
         self.layer_edits = list(layers)
