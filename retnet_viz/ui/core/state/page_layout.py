@@ -15,6 +15,7 @@ NAMES = {
     "decay": "decay",
     "weights": "retention weights",
     "norms": "state norms",
+    "heads": "all heads",
     "stage": "the mode at work",
     "cost": "cost",
     "agree": "agreement of the modes",
