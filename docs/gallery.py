@@ -118,6 +118,7 @@ def _explorer(page: Page) -> None:
     page.wait_for_function(
         "document.querySelector('.rv-area-cost[aria-busy=true]') === null"
         " && document.querySelector('.rv-area-agree .rv-pending') === null"
+        " && document.querySelector('.rv-heads .rv-pending') === null"
     )
 
 
@@ -246,6 +247,13 @@ APPS = (
                 "How much each head's state holds after every token.",
                 ".rv-area-norms",
                 "state_norm",
+            ),
+            Panel(
+                "heads_grid",
+                "The weights of all heads at once, with half-life and share in the prediction; a "
+                "click selects a head, a switch silences it.",
+                ".rv-area-heads",
+                "heads",
             ),
             Panel(
                 "stage",

@@ -407,7 +407,6 @@ export interface HeadsMeta extends PanelTitle {
   heads: number;
   side: number; // pixels of a thumbnail
   headColors: string[];
-  whyNot: string; // the sentence in place of the thumbnails
   halfLives?: string[][]; // these by layer and head
   gammas?: string[][];
   largest?: string[][];
@@ -437,7 +436,7 @@ export interface HeadsTraits {
   toggled: number[];
 }
 
-/** How the cells of a row stand: their least width in pixels, and what stands beside what. */
+/** How the cells of a row stand: their width in pixels, and what stands beside what. */
 export interface HeadsLayout {
   cell: number;
   isBeside: boolean; // the numbers stand beside the thumbnail, not below it

@@ -259,6 +259,7 @@ ROWS = (
     ("control",),
     ("strip", "next"),
     ("decay", "weights", "norms"),
+    ("heads",),
     ("stage",),
     ("cost", "agree"),
 )
@@ -270,7 +271,7 @@ REDUCED = (
     ("decay", "norms", "strip"),
     ("decay", "weights", "norms"),
     ("text", "control", "strip", "next"),
-    ("text", "control", "strip", "next", "decay", "norms", "stage", "cost", "agree"),
+    ("text", "control", "strip", "next", "decay", "norms", "heads", "stage", "cost", "agree"),
 )
 
 

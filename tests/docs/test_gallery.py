@@ -10,6 +10,7 @@ import retnet_viz as rv
 from docs import gallery
 from docs.gallery import APPS, IMAGES, PAGE, App, image
 from retnet_viz.ui.core.app_page import AppPage
+from retnet_viz.ui.panels.heads.heads_grid import HeadsGrid
 from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.plots.plot import Plot
 from retnet_viz.ui.panels.steps.step_player import StepPlayer
@@ -17,7 +18,7 @@ from retnet_viz.ui.panels.tiled.long_text import LongText
 from retnet_viz.ui.panels.timeline.mode_timeline import ModeTimeline
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
-PANELS = (LongText, Heatmap, Plot, ModeTimeline, StepPlayer, TokenStrip)
+PANELS = (LongText, HeadsGrid, Heatmap, Plot, ModeTimeline, StepPlayer, TokenStrip)
 MOST_BYTES = 100_000
 NAMES = [app.name for app in APPS]
 

@@ -19,7 +19,6 @@ const meta = {
   heads: 2,
   side: 4,
   headColors: ["red", "blue"],
-  whyNot: "",
   halfLives: [
     ["22 tokens", "∞ tokens"],
     ["22 tokens", "1 token"],
@@ -47,24 +46,32 @@ const shares = {
 };
 
 test("numbers stand beside the thumbnails where that fits, else below them", () => {
-  assert.equal(headsLayout(4, 1200, 1).isBeside, true);
-  assert.equal(headsLayout(4, 340, 1).isBeside, false);
-  assert.equal(headsLayout(16, 1900, 1).isBeside, false);
-  assert.equal(headsLayout(4, 1200, 1.9).isBeside, false); // letters for a projector
+  assert.equal(headsLayout(4, 1234, 1, 3).isBeside, true);
+  assert.equal(headsLayout(4, 344, 1, 3).isBeside, false);
+  assert.equal(headsLayout(16, 1900, 1, 3).isBeside, false);
+  assert.equal(headsLayout(4, 1234, 1.9, 3).isBeside, false); // letters for a projector
   for (const heads of [1, 4, 8, 16]) {
-    for (const width of [300, 366, 800, 1234, 1900]) {
-      const { cell, isBeside, isNamedAbove } = headsLayout(heads, width, 1);
+    for (const width of [300, 344, 800, 1234, 1900]) {
+      const { cell, isBeside, isNamedAbove } = headsLayout(heads, width, 1, 3);
       const row = heads * cell + 6 * (heads - 1);
-      if (isBeside) assert.ok(row + 58 <= width);
-      assert.equal(isNamedAbove, row + 58 > width);
+      assert.ok(cell >= (isBeside ? 218 : 80));
+      if (isBeside) assert.equal(isNamedAbove, false);
+      if (!isNamedAbove) assert.ok(row + 58 <= width);
+      assert.ok(row <= width || cell === 80); // wider than the panel only where it must be
+      assert.ok(width - row < 58 + heads); // and all of it is used
     }
   }
 });
 
 test("four heads stand side by side on a phone", () => {
-  const { cell, isNamedAbove } = headsLayout(4, 344, 1);
+  const { cell, isNamedAbove } = headsLayout(4, 344, 1, 3);
   assert.ok(isNamedAbove);
   assert.ok(4 * cell + 3 * 6 <= 344);
+});
+
+test("a long half-life has room", () => {
+  assert.equal(headsLayout(16, 800, 1, 5).cell, 80 + 2 * 6.5);
+  assert.equal(headsLayout(16, 800, 2, 5).cell, 2 * (80 + 2 * 6.5));
 });
 
 test("arrows lead to the heads around one, and no further than the last", () => {

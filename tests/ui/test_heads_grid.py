@@ -144,10 +144,9 @@ def test_no_text_and_a_long_text_have_no_thumbnails(explorer: Explorer) -> None:
     explorer.settle()
     assert explorer.trace.length > MOST_CELLS
     assert explorer.heads_grid.pictures == b""
-    assert explorer.heads_grid.meta["whyNot"].endswith(f"of up to {MOST_CELLS:,} tokens.")
+    assert explorer.heads_grid.meta["origin"].endswith(f"of up to {MOST_CELLS:,} tokens.")
     explorer.text.value = "Short again"
     explorer.settle()
-    assert explorer.heads_grid.meta["whyNot"] == ""
     assert pictures(explorer).shape[-1] == explorer.trace.length
     assert explorer.heads_grid.shares["state"] == "ready"
 

@@ -28,6 +28,12 @@ import {
 const LOWERS = 51;
 const RAISES = 204;
 
+/**
+ * A half-life without its unit.
+ * @param {string} life
+ */
+const numberOf = (life) => life.split(" ")[0];
+
 /** The elements of one head. */
 class HeadCell {
   /**
@@ -82,11 +88,9 @@ function render({ model, el }) {
   el.classList.add("rv-panel", "rv-heads");
   el.innerHTML = `
     <div class="rv-title"><span class="rv-name"></span><span class="rv-origin"></span></div>
-    <p class="rv-empty rv-why-not" hidden></p>
     <div class="rv-heads-scroll"></div>
     <div class="rv-readout"></div>`;
   const stage = child(el, ".rv-heads-scroll", HTMLElement);
-  const whyNot = child(el, ".rv-why-not", HTMLElement);
   const readout = child(el, ".rv-readout", HTMLElement);
   /** @type {HeadCell[][]} */
   let cells = [];
@@ -167,12 +171,9 @@ function render({ model, el }) {
     const meta = model.get("meta");
     if (cells.length !== meta.layers || cells[0]?.length !== meta.heads) build(meta);
     writeTitle(el, meta);
-    el.classList.toggle("rv-without-heads-drawn", !meta.side);
-    whyNot.hidden = !meta.whyNot;
-    setText(whyNot, meta.whyNot);
     for (const { place, life, thumb } of cells.flat()) {
       const [layer, head] = place;
-      setText(life, meta.halfLives ? `half-life ${meta.halfLives[layer][head].split(" ")[0]}` : "");
+      setText(life, meta.halfLives ? `half-life ${numberOf(meta.halfLives[layer][head])}` : "");
       life.title = meta.halfLives ? `half-life ${meta.halfLives[layer][head]}` : "";
       thumb.title = meta.gammas
         ? `γ ${meta.gammas[layer][head]}; largest |weight| ${meta.largest?.[layer][head]}`
@@ -183,6 +184,7 @@ function render({ model, el }) {
 
   function drawShares() {
     const shares = model.get("shares");
+    const missing = !model.get("meta").side ? "" : shares.state === "none" ? "–" : "…";
     const largest = largestShare(shares);
     const colors = bytesOf(model.get("colors"));
     /** @param {number} at */
@@ -194,7 +196,7 @@ function render({ model, el }) {
       filled.style.width = `${length}%`;
       filled.style.background = color(value < 0 ? LOWERS : RAISES);
       bar.classList.toggle("rv-pending", shares.state !== "ready");
-      setText(share, shares.texts?.[place[0]][place[1]] ?? (shares.state === "none" ? "–" : "…"));
+      setText(share, shares.texts?.[place[0]][place[1]] ?? missing);
       share.title = shares.token ? `share in the logit of ${shares.token}` : "";
     }
     setText(readout, shares.sentence ?? "");
@@ -219,10 +221,12 @@ function render({ model, el }) {
   }
 
   function arrangeCells() {
-    const { layers, heads } = model.get("meta");
-    const width = stage.clientWidth;
-    if (!layers || !width) return;
-    const layout = headsLayout(heads, width, fontScale(el));
+    const { heads, halfLives = [] } = model.get("meta");
+    const { paddingLeft, paddingRight } = getComputedStyle(stage);
+    const width = stage.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+    if (width <= 0) return;
+    const digits = Math.max(0, ...halfLives.flat().map((life) => numberOf(life).length));
+    const layout = headsLayout(heads, width, fontScale(el), digits);
     stage.style.setProperty("--rv-cell", `${layout.cell}px`);
     stage.classList.toggle("rv-beside", layout.isBeside);
     stage.classList.toggle("rv-named-above", layout.isNamedAbove);

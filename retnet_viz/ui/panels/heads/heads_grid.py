@@ -28,8 +28,8 @@ class HeadsGrid(anywidget.AnyWidget):
     pictures  layers x heads x side x side places in `colors`, uint8: 0 is "nothing here"
     colors    256 x 3 bytes, RGB
     meta      `layers`, `heads`, `side`, `headColors`; `title`, `origin` and `computed` of the first
-              line; `halfLives`, `gammas` and `largest`, a text per layer and head; `whyNot`, the
-              sentence in place of the thumbnails, "" where there are some
+              line; `halfLives`, `gammas` and `largest`, a text per layer and head. Without
+              thumbnails `side` is 0, and `origin` says why
     stale     whether the thumbnails are those of the text before
     shares    `state`: "pending", "ready", or "none" where there is no prediction; when ready
               `values` and `texts` per layer and head, in logits, and `token`, whose logit it is;
@@ -71,7 +71,6 @@ class HeadsGrid(anywidget.AnyWidget):
                 "side": places.shape[-1],
                 "origin": f"{trace.origin('retention')}; {UNITS}",
                 "computed": FORMS[trace.mode].cells,
-                "whyNot": "",
                 "halfLives": [
                     [captions.half_life_of(life) for life in trace.half_life(layer).tolist()]
                     for layer in layers
@@ -86,7 +85,7 @@ class HeadsGrid(anywidget.AnyWidget):
         """Show no thumbnails, and say why."""
         with self.hold_sync():
             self.pictures, self.stale = b"", False
-            self.meta = self._shape | {"side": 0, "origin": "", "computed": "", "whyNot": why_not}
+            self.meta = self._shape | {"side": 0, "origin": why_not, "computed": ""}
             self.shares = PENDING
 
     def show_shares(self, trace: Trace, found: Attribution) -> None:

@@ -5,26 +5,31 @@
 import { clamp } from "../common.js";
 
 // Pixels, where letters have their usual size.
-const BESIDE = 166; // of a cell whose numbers stand beside its thumbnail
-const BELOW = 78; // of one whose numbers stand below it
+const BESIDE = 218; // of a cell whose numbers stand beside its thumbnail
+const BELOW = 80; // of one whose numbers stand below it
 const NAME = 58; // of a layer's name
-const BETWEEN = 6; // of the gap between two cells
+const DIGIT = 6.5; // of a digit of a half-life beyond the third
+const BETWEEN = 6; // of the gap between two cells, whatever the letters
 
 /**
  * How a row of so many heads stands in a width: numbers beside the thumbnails where that fits, else
  * below them; a name above its row where it would take the place of the last head. What fits neither
- * way scrolls.
+ * way scrolls, and else all of the width is used.
  * @param {number} heads
  * @param {number} width
  * @param {number} scale by which letters are larger than usual
+ * @param {number} digits of the longest half-life
  * @returns {HeadsLayout}
  */
-export function headsLayout(heads, width, scale) {
-  /** @param {number} cell */
-  const rowOf = (cell) => heads * cell * scale + (heads - 1) * BETWEEN;
-  const isBeside = rowOf(BESIDE) + NAME * scale <= width;
-  const cell = isBeside ? BESIDE : BELOW;
-  return { cell: cell * scale, isBeside, isNamedAbove: rowOf(cell) + NAME * scale > width };
+export function headsLayout(heads, width, scale, digits) {
+  const more = DIGIT * Math.max(0, digits - 3);
+  const gaps = (heads - 1) * BETWEEN;
+  const room = width - NAME * scale - gaps; // beside a name
+  const isBeside = heads * (BESIDE + more) * scale <= room;
+  const least = ((isBeside ? BESIDE : BELOW) + more) * scale;
+  const isNamedAbove = heads * least > room;
+  const share = Math.floor((isNamedAbove ? width - gaps : room) / heads);
+  return { cell: Math.max(least, share), isBeside, isNamedAbove };
 }
 
 /**
