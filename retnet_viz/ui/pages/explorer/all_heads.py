@@ -17,10 +17,10 @@ _QUICK = {"computed": 2**24, "derived": 2**20}
 
 
 class AllHeads:
-    """The panel `grid`; nothing in it is computed twice for one trace."""
+    """The panel `heads_grid`; nothing in it is computed twice for one trace."""
 
     def __init__(self, n_layers: int, n_heads: int) -> None:
-        self.grid = HeadsGrid(n_layers, n_heads)
+        self.heads_grid = HeadsGrid(n_layers, n_heads)
         self._trace: Trace | None = None
         self._values: np.ndarray | None = None  # of that trace, see `pictures`; None: not yet
         self._drawn: tuple[Trace, str] | None = None
@@ -33,26 +33,26 @@ class AllHeads:
         """
         if trace is None or why_not:
             self._trace = self._values = self._drawn = self._shares_of = None
-            self.grid.show_nothing(why_not)
+            self.heads_grid.show_nothing(why_not)
             return
         if self._trace is not trace:
             self._trace, self._values = trace, pictures(trace) if _is_quick(trace) else None
-            self.grid.stale = self._values is None
+            self.heads_grid.stale = self._values is None
         if self._values is not None and self._drawn != (trace, scale):
             self._drawn = trace, scale
             largest = np.abs(self._values).max((2, 3))
-            self.grid.show(trace, places(self._values, scale), largest)
+            self.heads_grid.show(trace, places(self._values, scale), largest)
         self.wait_for_shares(trace, position)
 
     def wait_for_shares(self, trace: Trace, position: int) -> None:
         """Take back shares that are of another prediction."""
         if self._shares_of != (trace, position):
             self._shares_of = None
-            self.grid.shares = PENDING
+            self.heads_grid.shares = PENDING
 
     def mark(self, layer: int, head: int, silent: Iterable[tuple[int, int]]) -> None:
         """Mark the selected head, and those that are silent."""
-        self.grid.mark(layer, head, silent)
+        self.heads_grid.mark(layer, head, silent)
 
     def prepare(self, trace: Trace, position: int) -> tuple[np.ndarray | None, Attribution | str]:
         """What takes longer than a key may: the thumbnails that are missing, and the attribution.
@@ -79,9 +79,9 @@ class AllHeads:
             self.draw(trace, scale, position)
         self._shares_of = trace, position
         if isinstance(found, str):
-            self.grid.show_no_shares(found)
+            self.heads_grid.show_no_shares(found)
         else:
-            self.grid.show_shares(trace, found)
+            self.heads_grid.show_shares(trace, found)
 
     def has_all(self, trace: Trace, position: int) -> bool:
         """Whether thumbnails and shares of this prediction are shown."""

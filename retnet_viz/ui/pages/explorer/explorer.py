@@ -24,6 +24,7 @@ from retnet_viz.trace.files.text_file import (
 from retnet_viz.trace.passes.external_tensors import ObservedModel
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import area, group
+from retnet_viz.ui.core.background import OutdatedError
 from retnet_viz.ui.core.state import state_file
 from retnet_viz.ui.core.state.link import LinkError
 from retnet_viz.ui.core.state.page_state import ExplorerState
@@ -99,7 +100,7 @@ class Explorer(TextPage):
         )
         self.saver = ExportMenu(self._export, self._export_figures)
         self.all_heads = AllHeads(config.n_layers, config.n_heads)
-        self.heads_grid = self.all_heads.grid
+        self.heads_grid = self.all_heads.heads_grid
         self.stage = StepPlayer(config.n_heads)
         controls = w.HBox(
             [
@@ -282,7 +283,9 @@ class Explorer(TextPage):
         if self.all_heads.has_all(trace, position):
             return
         prepared = self.all_heads.prepare(trace, position)
-        if is_current() and trace is self.trace and position == self.selected:
+        if not is_current():
+            raise OutdatedError
+        if trace is self.trace and position == self.selected:
             self.all_heads.take(trace, self.state.scale, position, prepared)
 
     @property
