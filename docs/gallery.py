@@ -249,18 +249,18 @@ APPS = (
                 "state_norm",
             ),
             Panel(
-                "heads_grid",
-                "The weights of all heads at once, with half-life and share in the prediction; a "
-                "click selects a head, a switch silences it.",
-                ".rv-area-heads",
-                "heads",
-            ),
-            Panel(
                 "stage",
                 "The chosen mode at work, step by step: here parallel, one row of weights times "
                 "the values.",
                 ".rv-area-stage",
                 "stage",
+            ),
+            Panel(
+                "heads_grid",
+                "The weights of all heads at once, with half-life and share in the prediction; a "
+                "click selects a head, a switch silences it.",
+                ".rv-area-heads",
+                "heads",
             ),
             Panel(
                 "cost",

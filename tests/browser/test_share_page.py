@@ -259,8 +259,8 @@ ROWS = (
     ("control",),
     ("strip", "next"),
     ("decay", "weights", "norms"),
-    ("heads",),
     ("stage",),
+    ("heads",),
     ("cost", "agree"),
 )
 REDUCED = (
@@ -271,7 +271,7 @@ REDUCED = (
     ("decay", "norms", "strip"),
     ("decay", "weights", "norms"),
     ("text", "control", "strip", "next"),
-    ("text", "control", "strip", "next", "decay", "norms", "heads", "stage", "cost", "agree"),
+    ("text", "control", "strip", "next", "decay", "norms", "stage", "heads", "cost", "agree"),
 )
 
 

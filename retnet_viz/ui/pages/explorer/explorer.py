@@ -60,8 +60,8 @@ class Explorer(TextPage):
         "decay",
         "weights",
         "norms",
-        "heads",
         "stage",
+        "heads",
         "cost",
         "agree",
     )
@@ -120,8 +120,8 @@ class Explorer(TextPage):
             area("decay", w.VBox([self.decay, self.gammas])),
             area("weights", self._weights_place),
             area("norms", self.norms),
-            area("heads", self.heads_grid),
             area("stage", self.stage),
+            area("heads", self.heads_grid),
             area("cost", self.comparison.cost),
             area("agree", self.comparison.agree),
         ]
