@@ -71,6 +71,7 @@ def _explorer(page: Page) -> None:
     page.wait_for_function(
         "document.querySelector('.rv-area-cost[aria-busy=true]') === null"
         " && document.querySelector('.rv-area-agree .rv-pending') === null"
+        " && document.querySelector('.rv-heads .rv-pending') === null"
     )
 
 
@@ -206,6 +207,13 @@ APPS = (
                 "the values.",
                 ".rv-area-stage",
                 "stage",
+            ),
+            Panel(
+                "heads_grid",
+                "The weights of all heads at once, with half-life and share in the prediction; a "
+                "click selects a head, a switch silences it.",
+                ".rv-area-heads",
+                "heads",
             ),
             Panel(
                 "cost",

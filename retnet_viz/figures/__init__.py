@@ -16,6 +16,7 @@ from retnet_viz.figures.experiments.word_recall import recall_by_lag, recall_by_
 from retnet_viz.figures.reading.agreement import agreement
 from retnet_viz.figures.reading.attribution import attribution
 from retnet_viz.figures.reading.gate import gate
+from retnet_viz.figures.reading.heads import heads
 from retnet_viz.figures.reading.lens import lens
 from retnet_viz.figures.reading.mode_costs import cost
 from retnet_viz.figures.reading.next_token import next_token
@@ -42,6 +43,7 @@ __all__ = [
     "decay",
     "decay_by_lag",
     "gate",
+    "heads",
     "heads_by_lag",
     "learning_curve",
     "lens",

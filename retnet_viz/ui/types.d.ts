@@ -400,6 +400,49 @@ export interface WidgetModule<Traits> {
   render(view: View<Traits>): unknown;
 }
 
+// -- all heads -----------------------------------------------------------------------------------
+
+export interface HeadsMeta extends PanelTitle {
+  layers: number;
+  heads: number;
+  side: number; // pixels of a thumbnail
+  headColors: string[];
+  halfLives?: string[][]; // these by layer and head
+  gammas?: string[][];
+  largest?: string[][];
+}
+
+/** What each head brings to a logit, by layer and head, once it is known. */
+export interface HeadShares {
+  state: string;
+  values?: number[][];
+  texts?: string[][];
+  token?: string;
+  sentence?: string;
+}
+
+/** The place of a head. */
+export type HeadPlace = [layer: number, head: number];
+
+export interface HeadsTraits {
+  pictures: Bytes;
+  colors: Bytes;
+  meta: HeadsMeta;
+  stale: boolean;
+  shares: HeadShares;
+  selected: number[];
+  silent: number[][];
+  clicked: number[];
+  toggled: number[];
+}
+
+/** How the cells of a row stand: their width in pixels, and what stands beside what. */
+export interface HeadsLayout {
+  cell: number;
+  isBeside: boolean; // the numbers stand beside the thumbnail, not below it
+  isNamedAbove: boolean; // the layer's name stands above its row, not before it
+}
+
 // -- the other widgets ---------------------------------------------------------------------------
 
 export interface TokenStripTraits {

@@ -241,6 +241,7 @@ ROWS = (
     ("strip", "next"),
     ("decay", "weights", "norms"),
     ("stage",),
+    ("heads",),
     ("cost", "agree"),
 )
 REDUCED = (
@@ -251,7 +252,7 @@ REDUCED = (
     ("decay", "norms", "strip"),
     ("decay", "weights", "norms"),
     ("text", "control", "strip", "next"),
-    ("text", "control", "strip", "next", "decay", "norms", "stage", "cost", "agree"),
+    ("text", "control", "strip", "next", "decay", "norms", "stage", "heads", "cost", "agree"),
 )
 
 

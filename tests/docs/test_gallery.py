@@ -11,6 +11,7 @@ from docs import gallery
 from docs.gallery import IMAGES, PAGE, image
 from docs.gallery_panels import APPS, App
 from retnet_viz.ui.core.app_page import AppPage
+from retnet_viz.ui.panels.heads.heads_grid import HeadsGrid
 from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.plots.plot import Plot
 from retnet_viz.ui.panels.steps.step_player import StepPlayer
@@ -18,7 +19,7 @@ from retnet_viz.ui.panels.tiled.long_text import LongText
 from retnet_viz.ui.panels.timeline.mode_timeline import ModeTimeline
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
-PANELS = (LongText, Heatmap, Plot, ModeTimeline, StepPlayer, TokenStrip)
+PANELS = (LongText, HeadsGrid, Heatmap, Plot, ModeTimeline, StepPlayer, TokenStrip)
 MOST_BYTES = 100_000
 NAMES = [app.name for app in APPS]
 

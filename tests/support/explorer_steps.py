@@ -26,6 +26,7 @@ class ExplorerPage(AppPage):
         )
         self.decay = self.root.locator(".rv-area-decay .rv-heatmap")
         self.norms = self.root.locator(".rv-area-norms")
+        self.all_heads = self.root.locator(".rv-area-heads")
         self.next = self.root.locator(".rv-area-next")
         self.cost = self.root.locator(".rv-area-cost")
         self.agreement = self.root.locator(".rv-area-agree")
@@ -33,7 +34,7 @@ class ExplorerPage(AppPage):
     def wait(self) -> None:
         """Until every panel has been drawn."""
         self.root.wait_for()
-        for panel in (self.strip, self.weights, self.decay):
+        for panel in (self.strip, self.weights, self.decay, self.all_heads):
             expect(panel).to_have_attribute("data-drawn", re.compile(r"\d"))
         for figure in (self.norms, self.next, self.cost):
             expect(figure.locator(".main-svg").first).to_be_visible()

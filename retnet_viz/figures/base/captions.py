@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -312,6 +313,30 @@ def attribution(trace: Trace, found: Attribution) -> str:
     if least <= 0:
         parts.append(f"Most is taken by {_largest_source(trace, found, heads == least)}.")
     return " ".join(parts)
+
+
+def heads(trace: Trace, found: Attribution, shares: np.ndarray) -> str:
+    """Which head brings most of a logit, and which takes most away; `shares` are (L, H)."""
+    said = f"“{visible(trace.piece(found.token))}”"
+    parts = [f"The logit of {said} after {token_label(trace, found.position)} is "]
+    parts[0] += f"{number(found.logit)}."
+    most, least = (np.unravel_index(at, shares.shape) for at in (shares.argmax(), shares.argmin()))
+    if shares[most] > 0:
+        parts.append(f"Layer {most[0]}, head {most[1]} brings most ({share(shares[most])}).")
+    if shares[least] < 0:
+        parts.append(f"Layer {least[0]}, head {least[1]} takes most away ({share(shares[least])}).")
+    return " ".join(parts)
+
+
+def share(value: float) -> str:
+    """A share in a logit, signed, to two decimals: +3.14, -0.20, 0.00."""
+    text = f"{value:+.2f}"
+    return text[1:] if float(text) == 0 else text
+
+
+def half_life_of(tokens: float) -> str:
+    """A half-life with its unit: 44 tokens; ∞ tokens for a head that never forgets."""
+    return "∞ tokens" if math.isinf(tokens) else _tokens(tokens)
 
 
 def lens(trace: Trace, n: int, ids: list[int]) -> str:

@@ -47,3 +47,8 @@ def not_compared(trace: Trace, most: int) -> str:
 def too_long(most: int) -> str:
     """Why a long text is not played step by step."""
     return f"The mode is played step by step for texts of up to {most:,} tokens."
+
+
+def too_long_for_heads(most: int) -> str:
+    """Why the heads of a long text are not shown side by side."""
+    return f"All heads are shown side by side for texts of up to {most:,} tokens."

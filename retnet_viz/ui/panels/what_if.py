@@ -148,6 +148,16 @@ class WhatIf(w.VBox):
         is_silent = _in_force(self._edits, Silence, layer, head) is not None
         self._set_heads(Silence, layer, head, None if is_silent else edits.silence)
 
+    @property
+    def silent_heads(self) -> set[tuple[int, int]]:
+        """(layer, head) of each head that is silent."""
+        return {
+            (layer, head)
+            for layer in range(self._n_layers)
+            for head in range(len(self.silent))
+            if _in_force(self._edits, Silence, layer, head) is not None
+        }
+
     def _on_part(self, part: str, change: Any) -> None:
         if self._is_writing:
             return

@@ -26,12 +26,14 @@ from retnet_viz.trace.files.text_file import (
 from retnet_viz.trace.passes.external_tensors import ObservedModel
 from retnet_viz.ui.core import messages
 from retnet_viz.ui.core.app_page import area, group
+from retnet_viz.ui.core.background import OutdatedError
 from retnet_viz.ui.core.state import state_file
 from retnet_viz.ui.core.state.link import LinkError
 from retnet_viz.ui.core.state.page_state import ExplorerState
 from retnet_viz.ui.export import exports
 from retnet_viz.ui.export.export_menu import ExportMenu
 from retnet_viz.ui.export.snapshot.snapshot import Tell
+from retnet_viz.ui.pages.explorer.all_heads import AllHeads
 from retnet_viz.ui.pages.explorer.mode_comparison import ModeComparison, measure
 from retnet_viz.ui.pages.presets import PRESETS, WHAT_IF, Preset
 from retnet_viz.ui.pages.text_page import TextPage
@@ -59,11 +61,12 @@ class Explorer(TextPage):
         "control",
         "strip",
         "next",
-        "whatif",
         "decay",
         "weights",
         "norms",
         "stage",
+        "whatif",
+        "heads",
         "cost",
         "agree",
     )
@@ -104,6 +107,8 @@ class Explorer(TextPage):
         )
         self.what_if = WhatIf(config.n_heads, self._on_edits, self._ids_of)
         self.saver = ExportMenu(self._export, self._export_figures)
+        self.all_heads = AllHeads(config.n_layers, config.n_heads)
+        self.heads_grid = self.all_heads.heads_grid
         self.stage = StepPlayer(config.n_heads)
         controls = w.HBox(
             [
@@ -120,11 +125,12 @@ class Explorer(TextPage):
             area("control", controls),
             area("strip", self.strip),
             area("next", self.next),
-            area("whatif", self.what_if),
             area("decay", w.VBox([self.decay, self.gammas])),
             area("weights", self._weights_place),
             area("norms", self.norms),
             area("stage", self.stage),
+            area("whatif", self.what_if),
+            area("heads", self.heads_grid),
             area("cost", self.comparison.cost),
             area("agree", self.comparison.agree),
         ]
@@ -153,6 +159,8 @@ class Explorer(TextPage):
     def _listen(self) -> None:
         super()._listen()
         self._bind(self.norms, "token", "clicked")
+        self.heads_grid.observe(self._on_head_clicked, "clicked")
+        self.heads_grid.observe(self._on_head_toggled, "toggled")
         self._bind_stage(self.stage)
         self.stage.observe(self._on_stage_pause, "playing")
         matrices: list[w.DOMWidget] = [self.decay, self.weights, self.long.weights]
@@ -191,6 +199,30 @@ class Explorer(TextPage):
             change.owner.value = True
             return
         self._update_state(heads=on)
+
+    def _on_head_clicked(self, change: Any) -> None:
+        if len(change["new"]) != 2:
+            return
+        layer, head = change["new"]
+        self._update_state(layer=layer, head=head)
+        self.heads_grid.clicked = []  # so that the same head can be clicked again
+
+    def _on_head_toggled(self, change: Any) -> None:
+        if len(change["new"]) != 2:
+            return
+        layer, head = change["new"]
+        self._on_silence(layer, head)
+        self._mark_heads()
+        self.heads_grid.toggled = []  # the switch then shows what became of it
+
+    def _on_silence(self, layer: int, head: int) -> None:
+        """Silence a head, or let it speak again."""
+        if self.takes_edits:
+            self.what_if.silence(layer, head)
+
+    def _silent_heads(self) -> set[tuple[int, int]]:
+        """(layer, head) of each head that is silent."""
+        return self.what_if.silent_heads
 
     def open_file(self, file: FileText) -> None:
         """Read the text of a file in place of the one that is shown."""
@@ -253,14 +285,27 @@ class Explorer(TextPage):
         self.comparison.forget()
 
     def _work(self, is_current: Callable[[], bool]) -> None:
-        """Run the other two modes, and show what all three cost and how far they are apart."""
+        """What each head brings to the prediction; what the modes cost, how far they are apart."""
         trace = self.trace
         if trace is None or self._is_long:
+            return
+        self._prepare_heads(trace, is_current)
+        if self.comparison.costs:  # another token was selected, and the text is the same
             return
         costs, agreement = measure(trace, dict(self._in_all_modes(trace)))
         if is_current() and trace is self.trace:
             self.comparison.costs, self.comparison.agreement = costs, agreement
             self._draw_comparison()
+
+    def _prepare_heads(self, trace: Trace, is_current: Callable[[], bool]) -> None:
+        position = self.selected
+        if self.all_heads.has_all(trace, position):
+            return
+        prepared = self.all_heads.prepare(trace, position)
+        if not is_current():
+            raise OutdatedError
+        if trace is self.trace and position == self.selected:
+            self.all_heads.take(trace, self.state.scale, position, prepared)
 
     @property
     def agreement(self) -> Agreement | None:
@@ -305,6 +350,7 @@ class Explorer(TextPage):
         self.gammas.value = cell_messages.gammas(model.gammas[state.layer])
         (self.remove_class if self.base is None else self.add_class)("rv-edited")
         self._draw_decay()
+        self._draw_heads()
         if trace is not None and self._is_long:
             self.norms.stale = not self._has_layer()
             self.long.show(trace, state.layer, self.shown_heads, state.scale, self._draw_layer)
@@ -335,6 +381,14 @@ class Explorer(TextPage):
                 self.trace, self.state.layer, heads=self.shown_heads, theme=self.page.shown
             )
         )
+
+    def _draw_heads(self) -> None:
+        why_not = mode_messages.too_long_for_heads(MOST_CELLS) if self._is_long else ""
+        self.all_heads.draw(self.trace, self.state.scale, self.selected, why_not)
+        self._mark_heads()
+
+    def _mark_heads(self) -> None:
+        self.all_heads.mark(self.state.layer, self.state.head, self._silent_heads())
 
     def _draw_stage(self) -> None:
         state = self.state
@@ -382,6 +436,15 @@ class Explorer(TextPage):
         if not self.stage.playing:  # it follows where playing stops
             self._draw_next()
         self._draw_marks()
+        self._wait_for_shares()
+
+    def _wait_for_shares(self) -> None:
+        """Have the shares of the selected token's prediction made after a pause."""
+        if self.trace is None or self._is_long:
+            return
+        self.all_heads.wait_for_shares(self.trace, self.selected)
+        if not self.all_heads.has_all(self.trace, self.selected):
+            self._start_work()
 
     def _draw_what_if(self) -> None:
         state = self.state
