@@ -139,6 +139,12 @@ def warning(text: str) -> str:
     )
 
 
+def told(text: str) -> str:
+    """The line under the text where something has come to an end as it was to be expected."""
+    safe = html.escape(text)
+    return f'<span class="rv-hint" title="{safe}">{safe}</span>'
+
+
 def ignored_fields(names: Sequence[str]) -> str:
     """Which names of a link cannot be shown here."""
     what = "This is" if len(set(names)) == 1 else "These are"

@@ -10,6 +10,7 @@ from retnet_viz.figures.base.scale import SCALES
 from retnet_viz.model import MODES, RetNetConfig
 from retnet_viz.trace.passes.external_tensors import ExternalConfig
 from retnet_viz.ui.core.state.link import part_of, query_of, with_fields
+from retnet_viz.ui.core.state.written import Ranges, are_ranges
 
 # Tokens a chunk: few, so that a sentence has several chunks to see; and of a long text more, which
 # are read fast. The default of the model is for speed alone.
@@ -40,6 +41,7 @@ class ExplorerState:
     layers     the layer of each further model of a comparison; 0 where there are too few
     planes     its head, likewise
     gain       the factor by which retention weights are multiplied before the normalisation
+    written    which characters of `text` the model wrote: ranges (start, stop)
     """
 
     text: str = ""
@@ -58,6 +60,7 @@ class ExplorerState:
     layers: tuple[int, ...] = ()
     planes: tuple[int, ...] = ()
     gain: float = 1.0
+    written: Ranges = ()
     scale: str = "linear"
     theme: str = "auto"
     before: str = field(default="", repr=False)
@@ -86,6 +89,8 @@ class ExplorerState:
         unknown = [name for name in self.without if name not in SWITCHES]
         if unknown:
             raise ValueError(f"without must name some of {SWITCHES}, not {unknown[0]!r}")
+        if not are_ranges(self.written):
+            raise ValueError(f"written must be ranges of characters, not {self.written!r}")
         for name in ("token", "compare"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
@@ -146,6 +151,12 @@ def _cell(value: Any) -> tuple[int, int, int] | None:
     return (integers[0], integers[1], integers[2]) if integers and len(integers) == 3 else None
 
 
+def _ranges(value: Any) -> Ranges | None:
+    if not are_ranges(value) or len(value) > 1024:
+        return None
+    return tuple((start, stop) for start, stop in value)
+
+
 def _switches(value: Any) -> tuple[str, ...] | None:
     if not isinstance(value, list) or any(item not in SWITCHES for item in value):
         return None
@@ -179,5 +190,6 @@ _READERS = {
     "layers": _integers,
     "planes": _integers,
     "gain": _gain,
+    "written": _ranges,
     **dict.fromkeys(_ALLOWED, _text),
 }

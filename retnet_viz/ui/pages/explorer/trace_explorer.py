@@ -125,6 +125,8 @@ class TraceExplorer(Explorer):
     out of range.
     """
 
+    can_go_on = False
+
     def __init__(self, trace: Trace, state: ExplorerState) -> None:
         if trace.length > self.max_tokens:
             raise ValueError(
