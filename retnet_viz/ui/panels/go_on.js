@@ -2,8 +2,9 @@
 
 /** @import { GoOnSettings, GoOnTraits, View } from "../types.js" */
 
-import { buttonElement, element, setText, targetOf } from "./common.js";
+import { buttonElement, clamp, element, setText, targetOf } from "./common.js";
 
+const EDGE = 8; // pixels between the menu and the edge of the window
 const HIDDEN_PAUSE = 250; // ms: a page that is not in sight paints nothing, and goes on all the same
 
 /** @type {{ name: keyof GoOnSettings, label: string, hint: string, title: string }[]} */
@@ -147,9 +148,10 @@ function render({ model, el }) {
     if (!on) return;
     // Like the other menus it is placed on the window: the lines around it cut what is too long.
     const button = open.getBoundingClientRect();
-    const right = document.documentElement.clientWidth - button.right;
-    box.style.top = `${button.bottom + 4}px`;
-    box.style.right = `${Math.max(8, right)}px`;
+    const room = document.documentElement.clientWidth - box.getBoundingClientRect().width - EDGE;
+    const zoom = box.currentCSSZoom || 1; // of the view for a projector
+    box.style.top = `${(button.bottom + 4) / zoom}px`;
+    box.style.left = `${clamp(button.left, EDGE, room) / zoom}px`;
     heat.input.focus();
   }
 
