@@ -85,7 +85,7 @@ function render({ model, el }) {
         selectedOption.setAttribute("aria-selected", "true");
         setTooltip(selectedOption);
         list.setAttribute("aria-activedescendant", selectedOption.id);
-        const top = selectedOption.offsetTop - list.offsetTop;
+        const top = selectedOption.offsetTop; // within the list, which is positioned
         if (
           top < list.scrollTop ||
           top + selectedOption.offsetHeight > list.scrollTop + list.clientHeight
