@@ -1,6 +1,6 @@
 """The notebook of the three modes: its questions have answers, its exercises know right from wrong.
 
-tests/test_notebooks.py runs it as it stands, with the dashboards.
+It runs once, as it stands, with the dashboards; all tests ask the kernel that ran it.
 """
 
 import json
@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import retnet_viz as rv
-from retnet_viz import ui
+from tests.support.running_notebook import running
 
-CELLS = json.loads(
-    (Path(__file__).parents[1] / "notebooks/02_three_modes.ipynb").read_text(encoding="utf-8")
-)["cells"]
+PATH = Path(__file__).parents[1] / "notebooks/02_three_modes.ipynb"
+CELLS = json.loads(PATH.read_text(encoding="utf-8"))["cells"]
 EXERCISES = ("weights", "horizon", "state_of", "next_output", "crossing")
 RIGHT = {
     "weights": "gamma ** torch.arange(n, -1, -1) * (k[: n + 1] @ q[n])",
@@ -35,26 +33,37 @@ def sources(cell_type="code"):
     return {cell["id"]: "".join(cell["source"]) for cell in CELLS if cell["cell_type"] == cell_type}
 
 
+# Every answer to every question is chosen in turn. The questions are what their cells show.
+CHOOSE_ALL = """
+import json
+
+told = []
+for question in [shown for _, shown in sorted(Out.items()) if isinstance(shown, Question)]:
+    before, results = question.result, {}
+    low, high = question.limits[:2] if not question.labels else (0, len(question.labels) - 1)
+    for choice in range(low, high + 1):
+        question.chosen = choice
+        results[choice] = question.result
+    told.append((question.question, list(question.labels), before, list(results.items())))
+print(json.dumps(told))
+"""
+
+
 @pytest.fixture(scope="module")
 def lesson():
-    """The names of the notebook after its proofs, and its questions in their order."""
-    questions = []
+    """The notebook after its last cell."""
+    with running(PATH) as notebook:
+        yield notebook
 
-    class Recorded(ui.Question):
-        def __init__(self, *args, **options):
-            super().__init__(*args, **options)
-            questions.append(self)
 
-    names = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ui, "Question", Recorded)
-        patch.setattr(rv, "modes", lambda *args, **chosen: None)  # not looked at here
-        for name, source in sources().items():
-            if not name.startswith("exercise"):
-                exec(compile(source, name, "exec"), names)
-    yield names, questions
-    for question in questions:
-        question.close()
+@pytest.fixture(scope="module")
+def questions(lesson):
+    """Of each question: its words, its labels, its result at first, and that of each choice."""
+    return json.loads(lesson.printed(CHOOSE_ALL))
+
+
+def test_it_runs(lesson):
+    assert lesson.shows_a_widget()
 
 
 def test_every_section_asks_reveals_and_proves():
@@ -81,32 +90,17 @@ def test_the_code_of_questions_is_folded_away():
         assert cell["source"][0] == f"# Question {number}\n"
 
 
-def test_every_question_has_exactly_one_right_answer(lesson):
-    _, questions = lesson
+def test_every_question_has_exactly_one_right_answer(questions):
     assert len(questions) == 11
-    for question in questions:
-        assert question.result == {}
-        if question.labels:
-            found = []
-            for choice in range(len(question.labels)):
-                question.chosen = choice
-                found.append(question.result["right"])
-            assert sorted(found) == [False] * (len(found) - 1) + [True], question.question
-        else:
-            low, high, _ = question.limits
-            question.chosen = low
-            assert question.result["right"] is not None, question.result["text"]
-            answers = []
-            for choice in range(low, high + 1):
-                question.chosen = choice
-                if question.result["right"]:
-                    answers.append(choice)
-            assert 1 <= len(answers) <= 5, question.question
+    for question, labels, before, results in questions:
+        assert before == {}
+        right = [result["right"] for _, result in results]
+        assert None not in right, question
+        assert 1 <= right.count(True) <= (1 if labels else 5), question
 
 
-def test_the_explanations_fit_what_is_computed(lesson):
+def test_the_explanations_fit_what_is_computed(questions):
     """An explanation is prose: it would be wrong beside another answer than these."""
-    _, questions = lesson
     fitting = [
         "yes, but for rounding",
         "484",
@@ -120,10 +114,10 @@ def test_the_explanations_fit_what_is_computed(lesson):
         "the same",
         "they stay",
     ]
-    for question, answer in zip(questions, fitting, strict=True):
+    for (_, labels, _, results), answer in zip(questions, fitting, strict=True):
         if answer is not None:
-            question.chosen = question.labels.index(answer) if question.labels else answer
-            assert question.result["right"], question.result["text"]
+            result = dict(results)[labels.index(answer) if labels else answer]
+            assert result["right"], result["text"]
 
 
 def test_the_dashboards_are_few():
@@ -132,8 +126,7 @@ def test_the_dashboards_are_few():
 
 
 @pytest.mark.parametrize("function", EXERCISES)
-def test_an_exercise_tells_right_from_wrong(lesson, capsys, function):
-    names, _ = lesson
+def test_an_exercise_tells_right_from_wrong(lesson, function):
     number = EXERCISES.index(function) + 1
     source = sources()[f"exercise-{number}"]
     assert f"def {function}(" in source
@@ -142,6 +135,6 @@ def test_an_exercise_tells_right_from_wrong(lesson, capsys, function):
         (f"return {WRONG[function]}", "not yet."),
         (f"return {RIGHT[function]}", "right!"),
     ):
-        capsys.readouterr()
-        exec(compile(source.replace("return None", line, 1), function, "exec"), dict(names))
-        assert capsys.readouterr().out.startswith(f"Exercise {number}: {said}")
+        answered = source.replace("return None", line, 1)
+        printed = lesson.printed(f"exec({answered!r}, dict(globals()))")
+        assert printed.startswith(f"Exercise {number}: {said}")

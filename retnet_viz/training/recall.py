@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -264,7 +265,8 @@ class Story:
 
     def __init__(self, ids: Tensor, tokenizer: Tokenizer) -> None:
         self.ids = ids
-        self.tokenizer = tokenizer
+        self.encode = cache(tokenizer.encode)  # questions say the same few things again and again
+        self._starts: dict[int, list[int]] = {}
         texts = [tokenizer.decode([token]) for token in range(tokenizer.vocab_size)]
         ends = torch.tensor([bool(_SENTENCE_END.search(text)) for text in texts])[ids.long()]
         begins = torch.tensor([bool(_SENTENCE_START.match(text)) for text in texts])[ids.long()]
@@ -274,7 +276,10 @@ class Story:
         """Some whole sentences of together `size` tokens; None where there are none."""
         if size <= 0:
             return [] if size == 0 else None
-        starts = self.bounds[torch.isin(self.bounds + size, self.bounds)].tolist()
+        if size not in self._starts:
+            is_start = torch.isin(self.bounds + size, self.bounds)
+            self._starts[size] = self.bounds[is_start].tolist()
+        starts = self._starts[size]
         if not starts:
             return None
         start = starts[int(torch.randint(len(starts), (), generator=generator))]
@@ -296,7 +301,7 @@ def questions(
     Of the tokens between, the share `noise` tells a story, and empty lines stand before it.
     """
     generator = torch.Generator().manual_seed(SEED + lag)
-    encode = story.tokenizer.encode
+    encode = story.encode
     blank = encode("\n")[:1]
     count = 0
     for n in range(_TRIES * samples):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from retnet_viz.ui.pages.presets import START
 from tests.support.chromium import launch
-from tests.support.observed import observed_page
+from tests.support.explorer_steps import ExplorerPage
+from tests.support.observed import SIZE, Observed, observed_page
 from tests.support.serving import jupyter_home, serving
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -72,3 +75,31 @@ def page(browser: Browser) -> Iterator[Page]:
     with observed_page(browser) as (page, observed):
         yield page
         observed.expect_nothing()
+
+
+@pytest.fixture(scope="module")
+def explorer_page(browser: Browser, voila_url: str) -> Iterator[tuple[Page, Observed]]:
+    """The explorer in Voila, opened once for the tests of a file that need no page of their own."""
+    with observed_page(browser) as (page, observed):
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=voila_url)
+        page.goto(voila_url)
+        ExplorerPage(page).wait()
+        yield page, observed
+
+
+@pytest.fixture
+def explorer(
+    explorer_page: tuple[Page, Observed], request: pytest.FixtureRequest
+) -> Iterator[ExplorerPage]:
+    """That page as it was opened, but for its text.
+
+    A page and its kernel take seconds to open, and a file with the state is opened at once. The
+    history of "undo" stays.
+    """
+    page, observed = explorer_page
+    page.mouse.move(0, 0)
+    page.set_viewport_size(SIZE)
+    explorer = ExplorerPage(page)
+    explorer.open_state(replace(START, text=request.function.__name__))
+    yield explorer
+    observed.expect_nothing()

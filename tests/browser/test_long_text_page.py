@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 import retnet_viz as rv
 from tests.support.explorer_steps import ExplorerPage
@@ -14,14 +13,6 @@ from tests.support.explorer_steps import ExplorerPage
 WORDS = "The king said to the old man that he would go down to the river and see what was there. "
 PATIENT = 90_000  # milliseconds
 STRIP = 1024  # tokens in the strip at most
-
-
-@pytest.fixture
-def explorer(page: Page, voila_url: str) -> ExplorerPage:
-    page.goto(voila_url)
-    explorer_page = ExplorerPage(page)
-    explorer_page.wait()
-    return explorer_page
 
 
 def text_file(folder: Path, count: int) -> Path:
@@ -111,3 +102,4 @@ def test_a_file_that_is_no_text_gets_a_sentence(explorer: ExplorerPage, tmp_path
     )
     expect(alert).to_contain_text("huge.txt has 10,240.0 MB", timeout=PATIENT)
     expect(explorer.text).to_have_value(text)
+    explorer.root.locator(".rv-file input").evaluate("input => { delete input.files; }")

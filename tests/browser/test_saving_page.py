@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 import retnet_viz as rv
 from tests.support.explorer_steps import ExplorerPage
@@ -16,14 +17,13 @@ TEXT = "the cat and the dog"
 
 
 @pytest.fixture
-def explorer(page: Page, voila_url: str) -> ExplorerPage:
-    page.goto(voila_url)
-    explorer = ExplorerPage(page)
-    explorer.wait()
+def explorer(explorer: ExplorerPage) -> Iterator[ExplorerPage]:
     explorer.type(TEXT)
     explorer.choose_mode("recurrent")
     expect(explorer.notice).to_contain_text("5 tokens")
-    return explorer
+    yield explorer
+    explorer.page.keyboard.press("Escape")  # closes the menu
+    expect(explorer.page.get_by_role("dialog", name="Save")).to_be_hidden()
 
 
 def save(explorer: ExplorerPage, what: str, kind: str, folder: Path) -> Path:
@@ -75,6 +75,8 @@ def test_what_cannot_be_saved_is_said_in_the_menu(explorer: ExplorerPage) -> Non
     expect(explorer.notice).to_contain_text("recomputed")
     explorer.root.get_by_role("button", name="save", exact=True).click()
     menu = explorer.page.get_by_role("dialog", name="Save")
+    menu.get_by_label("What").select_option("page")
+    menu.get_by_label("As").select_option("html")
     menu.get_by_role("button", name="Save").click()
     expect(menu.get_by_role("status")).to_contain_text("up to 256 tokens")
     explorer.page.keyboard.press("Escape")

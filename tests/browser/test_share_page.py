@@ -17,7 +17,7 @@ from retnet_viz.ui import ExplorerState
 from retnet_viz.ui.core.state import link
 from retnet_viz.ui.pages.presets import START
 from tests.support.explorer_steps import ExplorerPage
-from tests.support.lab_steps import open_notebook, run_all_cells
+from tests.support.lab_steps import open_notebook, run_all_cells, write_notebook
 from tests.support.modes_steps import ModesPage
 from tests.support.page_steps import wait_until
 
@@ -26,10 +26,11 @@ TEXT = "The king had three sons"
 LONG = "".join(chr(97 + n * n * n % 1009 % 26) + " " * (n % 7 == 0) for n in range(2800))
 
 
-@pytest.fixture(autouse=True)
-def clipboard(page: Page, voila_url: str) -> None:
+@pytest.fixture
+def page(page: Page, voila_url: str) -> Page:
     """The page may write to the clipboard, as on https and on this machine it may."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=voila_url)
+    return page
 
 
 def open_page(page: Page, address: str) -> ExplorerPage:
@@ -56,26 +57,6 @@ def state_in(address: str) -> ExplorerState:
     return state
 
 
-def expect_shown(explorer: ExplorerPage, state: ExplorerState) -> None:
-    """The controls and the panels show this state."""
-    expect(explorer.text).to_have_value(state.text)
-    mode = explorer.root.get_by_role("button", name=state.mode.capitalize(), exact=True)
-    expect(mode).to_have_class(re.compile("mod-active"))
-    for label, value in (("chunk size", state.chunk_size), ("layer", state.layer)):
-        expect(explorer.slider(label).locator(".widget-readout")).to_have_text(str(value))
-    tokens = rv.trace(rv.load(), state.text).tokens
-    expect(explorer.tokens).to_have_text([visible(token) for token in tokens])
-    selected = explorer.strip.get_by_role("option", selected=True)
-    last = len(tokens) - 1
-    expect(selected).to_have_attribute("data-n", str(last if state.token is None else state.token))
-    scale = explorer.root.get_by_role("button", name=state.scale, exact=True)
-    expect(scale).to_have_class(re.compile("mod-active"))
-    for head in range(4):
-        toggle = explorer.root.locator(f".rv-head-toggle.rv-head-{head}")
-        on = not state.heads or head in state.heads
-        expect(toggle).to_have_class(re.compile("mod-active" if on else r"^((?!mod-active).)*$"))
-
-
 def test_a_copied_link_opens_the_same_view_in_a_fresh_page(page: Page, voila_url: str) -> None:
     explorer = open_page(page, f"{voila_url}?theme=dark")
     explorer.type(TEXT)
@@ -91,10 +72,10 @@ def test_a_copied_link_opens_the_same_view_in_a_fresh_page(page: Page, voila_url
     state = state_in(address)
     expected = ExplorerState(TEXT, "chunkwise", layer=3, scale="log", token=2, heads=(0, 2, 3))
     assert state == expected
-    expect_shown(explorer, state)
+    explorer.expect_state(state)
     fresh = page.context.new_page()
     again = open_page(fresh, address)
-    expect_shown(again, state)
+    again.expect_state(state)
     expect(again.root).to_have_attribute("data-theme", "dark")
     assert copied_link(fresh) == address
     # The other pages open with it too, and keep the parameters of the host.
@@ -193,9 +174,10 @@ def test_a_link_that_names_a_file_opens_without_it(page: Page, voila_url: str) -
 
 
 def test_a_long_text_is_saved_as_a_file_and_opened(
-    page: Page, voila_url: str, tmp_path: Path
+    explorer: ExplorerPage, page: Page, voila_url: str, tmp_path: Path
 ) -> None:
-    explorer = open_page(page, voila_url)
+    fresh = open_page(page, voila_url)
+    page = explorer.page
     explorer.choose_mode("chunkwise")
     explorer.text.fill(LONG)
     expect(explorer.notice).to_contain_text(re.compile(r"[12],\d\d\d tokens"), timeout=90_000)
@@ -206,7 +188,6 @@ def test_a_long_text_is_saved_as_a_file_and_opened(
     file = tmp_path / "state.json"
     download.value.save_as(file)
     assert json.loads(file.read_text())["state"]["explorer"]["text"] == LONG
-    fresh = open_page(page.context.new_page(), voila_url)
     fresh.root.locator("input[type=file]").set_input_files(file)
     expect(fresh.text).to_have_value(LONG, timeout=90_000)
     expect(fresh.root.get_by_role("button", name="Chunkwise", exact=True)).to_have_class(
@@ -294,8 +275,8 @@ def test_what_is_left_of_a_page_fills_it_without_gaps(page: Page, voila_url: str
                 explorer.root.evaluate("(root, looks) => root.classList.remove(...looks)", looks)
 
 
-def test_panels_are_chosen_by_mouse_and_by_keys(page: Page, voila_url: str) -> None:
-    explorer = open_page(page, voila_url)
+def test_panels_are_chosen_by_mouse_and_by_keys(explorer: ExplorerPage) -> None:
+    page = explorer.page
     button = page.get_by_role("button", name="panels", exact=True)
     button.click()
     box = page.get_by_role("group", name="Panels that are shown")
@@ -322,8 +303,8 @@ def test_panels_are_chosen_by_mouse_and_by_keys(page: Page, voila_url: str) -> N
     expect(box).to_have_count(0)
 
 
-def test_the_first_line_has_all_its_controls_at_any_width(page: Page, voila_url: str) -> None:
-    open_page(page, voila_url)
+def test_the_first_line_has_all_its_controls_at_any_width(explorer: ExplorerPage) -> None:
+    page = explorer.page
     head = page.locator(".rv-area-head")
     for width in (360, 640, 800, 1100, 1280, 1920):
         page.set_viewport_size({"width": width, "height": 700})
@@ -366,10 +347,8 @@ def font_of(locator) -> float:
     )
 
 
-def test_a_projector_shows_large_letters_and_only_what_is_needed(
-    page: Page, voila_url: str
-) -> None:
-    explorer = open_page(page, voila_url)
+def test_a_projector_shows_large_letters_and_only_what_is_needed(explorer: ExplorerPage) -> None:
+    page = explorer.page
     font = font_of(explorer.tokens.first)
     page.get_by_role("button", name="present").click()
     expect(page.get_by_role("navigation", name="Apps")).to_be_hidden()
@@ -450,10 +429,15 @@ def test_pointing_and_dragging_are_exact_in_the_large_view(page: Page, voila_url
     expect(explorer.slider("layer").locator(".widget-readout")).to_have_text("3")
 
 
-def test_in_a_notebook_the_query_is_copied_and_the_keys_undo(page: Page, lab_url: str) -> None:
+def test_in_a_notebook_the_query_is_copied_and_the_keys_undo(
+    page: Page, lab_url: str, lab_folder: Path
+) -> None:
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(lab_url))
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=origin)
-    open_notebook(page, lab_url, "01_meet_retention.ipynb")
+    write_notebook(
+        lab_folder / "share.ipynb", f"import retnet_viz as rv\nrv.explore(rv.load(), {TEXT!r})"
+    )
+    open_notebook(page, lab_url, "share.ipynb")
     run_all_cells(page)
     explorer = ExplorerPage(page)
     explorer.root.scroll_into_view_if_needed()

@@ -8,7 +8,8 @@ import pytest
 
 import retnet_viz as rv
 from docs import gallery
-from docs.gallery import APPS, IMAGES, PAGE, App, image
+from docs.gallery import IMAGES, PAGE, image
+from docs.gallery_panels import APPS, App
 from retnet_viz.ui.core.app_page import AppPage
 from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.plots.plot import Plot

@@ -6,6 +6,11 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
+import retnet_viz as rv
+from retnet_viz.figures.base.tokens import visible
+from retnet_viz.ui import ExplorerState
+from retnet_viz.ui.core.state import state_file
+from retnet_viz.ui.core.state.page_layout import PageLayout
 from tests.support.page_steps import AppPage
 
 
@@ -32,6 +37,37 @@ class ExplorerPage(AppPage):
             expect(panel).to_have_attribute("data-drawn", re.compile(r"\d"))
         for figure in (self.norms, self.next, self.cost):
             expect(figure.locator(".main-svg").first).to_be_visible()
+
+    def expect_state(self, state: ExplorerState) -> None:
+        """The controls and the panels show this state."""
+        expect(self.text).to_have_value(state.text)
+        for name in (state.mode.capitalize(), state.scale):
+            button = self.root.get_by_role("button", name=name, exact=True)
+            expect(button).to_have_class(re.compile("mod-active"))
+        for label, value in (("chunk size", state.chunk_size), ("layer", state.layer)):
+            expect(self.slider(label).locator(".widget-readout")).to_have_text(str(value))
+        tokens = rv.trace(rv.load(), state.text).tokens
+        expect(self.tokens).to_have_text([visible(token) for token in tokens])
+        selected = len(tokens) - 1 if state.token is None else state.token
+        option = self.strip.get_by_role("option", selected=True)
+        expect(option).to_have_attribute("data-n", str(selected))
+        for head in range(4):
+            toggle = self.root.locator(f".rv-head-toggle.rv-head-{head}")
+            on = not state.heads or head in state.heads
+            expect(toggle).to_have_class(
+                re.compile("mod-active" if on else r"^((?!mod-active).)*$")
+            )
+
+    def open_state(self, state: ExplorerState) -> None:
+        """Open a file with this state, and nothing hidden, and wait until it is shown.
+
+        The text must be another than the page has: it tells that the file was read.
+        """
+        content = state_file.encode(state.link_parts(full_text=True), PageLayout()).encode()
+        self.root.locator("input[type=file]").set_input_files(
+            {"name": state_file.NAME, "mimeType": "application/json", "buffer": content}
+        )
+        self.expect_state(state)
 
     def type(self, text: str) -> None:
         """Replace the text by typing."""

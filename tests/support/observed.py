@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
 HOME_HOSTS = {"127.0.0.1", "localhost"}
+SIZE: ViewportSize = {"width": 1440, "height": 900}  # of a window, unless a test says otherwise
 
 
 @dataclass
@@ -53,7 +54,7 @@ def leave(page: Page) -> None:
 
 @contextmanager
 def observed_page(
-    browser: Browser, width: int = 1440, height: int = 900
+    browser: Browser, width: int = SIZE["width"], height: int = SIZE["height"]
 ) -> Iterator[tuple[Page, Observed]]:
     """A fresh page, and what it did so far that a person would not see."""
     context = browser.new_context(viewport={"width": width, "height": height})

@@ -138,6 +138,14 @@ def assert_equal(actual: Trace, expected: Trace, keep: int | None, at: list[floa
     limits={"SEGMENT": 7, "STRETCH": 10, "RECENT": 1, "BLOCK_BUDGET": 3000, "STATE_BUDGET": 3000,
         "ROW_BUDGET": 70_000},
 )  # fmt: skip
+@example(  # all read anew into a buffer that older logits stand in, then shorter: those are stale
+    text="",
+    edits=[("delete", 0.8324668, 51, ""), ("replace", 0, 30, "\U0004daa5👩\u200d👧s"),
+        ("delete", 0.5454432, 18, ""), ("edit", 0, 17, ".\n")],
+    chunk_size=1000, keep=20, at=[0.2, 0.5, 0.9],
+    limits={"SEGMENT": 1, "STRETCH": 2048, "RECENT": 1, "BLOCK_BUDGET": 2**26,
+        "STATE_BUDGET": 2**26, "ROW_BUDGET": 70_000},
+)  # fmt: skip
 def test_a_live_text_equals_a_fresh_trace_after_any_edits(
     mode: str,
     text: str,
@@ -339,7 +347,7 @@ def test_appending_copies_no_more_than_is_new(
 
 
 @given(cut=st.integers(0, 60), keep=st.sampled_from([1, 10]))
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(8))
 def test_of_the_logits_the_last_are_kept(
     cut: int, keep: int, tiny_model: ModelFactory, tiny_tokenizer: Tokenizer
 ) -> None:

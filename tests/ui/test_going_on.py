@@ -66,6 +66,22 @@ def test_it_goes_on_as_generate_does_until_it_is_stopped(explorer, shipped_model
     assert added(explorer) == rv.generate(shipped_model, TEXT, 10)
 
 
+@pytest.mark.parametrize("mode", ["parallel", "recurrent"])
+def test_what_is_changed_of_the_model_stays_changed(shipped_model, opened, mode):
+    edits = tuple(rv.edits.silence(head=head) for head in (2, 3))
+    page = opened(rv.explore(shipped_model, TEXT, mode=mode, edits=edits))
+    go_on(page, 6)
+    text = TEXT
+    for _ in range(6):
+        trace = rv.trace(shipped_model, text, edits=edits)
+        text += trace.piece(int(trace.logits[-1].argmax()))
+    assert page.state.text == text != TEXT + rv.generate(shipped_model, TEXT, 6)
+    assert page.state.edits == edits
+    tell(page, "stop")
+    page.history.undo()
+    assert (page.state.text, page.state.edits) == (TEXT, edits)
+
+
 def test_no_token_comes_before_the_last_one_is_painted(explorer):
     go_on(explorer, 3)
     number, text = explorer.continuation.controls.number, explorer.state.text

@@ -13,7 +13,7 @@ import retnet_viz as rv
 from retnet_viz.model import RetNet
 from retnet_viz.trace import Trace
 from retnet_viz.ui.core.state.page_state import ExplorerState
-from retnet_viz.ui.pages.presets import PRESETS, START
+from retnet_viz.ui.pages.presets import PRESETS, START, WHAT_IF, Preset
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ PREDICTIONS = {
     "Far repetition": Prediction(" V", 0.2, 55, "Vosko", "Pellow"),
     "A list": Prediction(" w", 0.8, 7, "wolf", "lamp"),
     "Dialogue": Prediction(" woman", 0.5, 23, "woman", "man"),
+}
+# What was to come, what comes with the edits, and a word of the point that names each.
+CHANGED = {
+    "What if: a head is silent": (" V", None),
+    "What if: a shorter memory": (" V", None),
+    "What if: the state of another story": (" dog", " king"),
 }
 BY_NAME = {preset.name: preset for preset in PRESETS}
 
@@ -137,3 +143,35 @@ def test_a_long_opening_parts_the_heads_and_its_beginning_matters_little(
 def test_the_page_starts_with_a_right_prediction() -> None:
     assert START.text == BY_NAME["Near copy"].state.text
     assert START.layer == BY_NAME["Near copy"].state.layer
+
+
+@pytest.mark.parametrize("preset", WHAT_IF, ids=lambda preset: preset.name)
+def test_what_a_preset_changes_takes_the_prediction_away(
+    shipped_model: RetNet, preset: Preset
+) -> None:
+    before, after = CHANGED[preset.name]
+    state = preset.state
+    base = rv.trace(shipped_model, state.text, state.mode)
+    edited = rv.trace(shipped_model, state.text, state.mode, edits=state.edits)
+    was, came = (x.logits[-1].argmax().item() for x in (base, edited))
+    assert was == token(shipped_model, before)
+    assert came != was
+    if after is not None:
+        assert came == token(shipped_model, after)
+        assert f"“{after.strip()}”" in preset.point
+    assert f"“{before.strip()}”" in preset.point or "Vosko" in preset.point
+    change = edited.compare(base)
+    assert change.after.probabilities[-1, was] < 0.5 * change.before.probabilities[-1, was]
+
+
+def test_the_state_of_another_story_is_that_of_the_king(shipped_model: RetNet) -> None:
+    (edit,) = WHAT_IF[2].state.edits
+    text = shipped_model.tokenizer.decode(list(edit.ids))
+    assert text == "The king ran to the wood. The king was hungry, and"
+    assert shipped_model.tokenizer.encode(text) == list(edit.ids)
+    state = WHAT_IF[2].state
+    assert edit.start == rv.trace(shipped_model, state.text).length - 1
+    goes_on = rv.trace(shipped_model, state.text, edits=state.edits).model
+    ids = torch.tensor(shipped_model.tokenizer.encode(state.text))
+    new = rv.generate(goes_on, ids, 4).tolist()
+    assert shipped_model.tokenizer.decode(new) == " king was hungry"

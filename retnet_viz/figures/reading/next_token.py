@@ -13,11 +13,18 @@ _BAR = "#0072B2"
 
 @Drawing
 def next_token(
-    trace: TextReading, position: int = -1, *, count: int = 10, theme: str = AUTO
+    trace: TextReading,
+    position: int = -1,
+    *,
+    count: int = 10,
+    before: TextReading | None = None,
+    theme: str = AUTO,
 ) -> Spec:
     """Bars: the `count` likeliest tokens after the token at `position`, with probabilities.
 
-    Of a trace without a model, a sentence in their place.
+    With `before`, a trace of the same text without edits, each has a second bar for what it was
+    there, and the likeliest of that trace is among them. Of a trace without a model, a sentence in
+    their place.
     """
     if not -trace.length <= position < trace.length:
         raise IndexError(f"position {position} is outside a text of {trace.length} tokens")
@@ -27,13 +34,19 @@ def next_token(
     probabilities = trace.logits_after(position).double().softmax(-1)
     if not len(probabilities):
         return _empty_figure(theme)
-    top = probabilities.topk(min(count, len(probabilities)))
-    values, ids = top.values.tolist(), top.indices.tolist()
-    shares = [f"{100 * value:.1f} %".rjust(8).replace(" ", "\u00a0") + "\u00a0" for value in values]
+    ids = probabilities.topk(min(count, len(probabilities))).indices.tolist()
+    earlier = None if before is None else before.logits_after(position).double().softmax(-1)
+    if earlier is not None and (likeliest := int(earlier.argmax())) not in ids:
+        ids[-1] = likeliest
+    values = probabilities[ids].tolist()
+    shares = [_share(value) for value in values]
+    values_before = [] if earlier is None else earlier[ids].tolist()
+    if values_before:
+        shares = [f"{_share(old)}→{new}" for old, new in zip(values_before, shares, strict=True)]
     names = [escape_token(trace.piece(token_id)) for token_id in ids]
     bars = {
         "type": "bar",
-        "name": "probability",
+        "name": "probability" if before is None else "after",
         "orientation": "h",
         "x": values,
         "y": list(range(len(ids))),
@@ -42,11 +55,24 @@ def next_token(
         "hovertemplate": "“%{customdata}”: %{x:.4f}<extra></extra>",
     }
     after = escape_token(trace.pieces(position, position + 1)[0])
+    bars_before = {
+        **bars,
+        "name": "before",
+        "x": values_before,
+        "marker": {"color": "rgba(0,0,0,0)", "line": {"color": MUTED[theme], "width": 1.5}},
+        "hovertemplate": "“%{customdata}” before: %{x:.4f}<extra></extra>",
+    }
+    largest = max(values + values_before)
     return make(
-        [bars],
+        [bars] if before is None else [bars, bars_before],
         {
-            "title": {"text": f"Next after n = {position} “{after}”"},
-            "xaxis": {"range": [0, max(values) * 1.02], "visible": False, "fixedrange": True},
+            "title": {
+                "text": f"Next after n = {position} “{after}”"
+                + ("" if before is None else ": before (outline) and after the changes")
+            },
+            "barmode": "overlay",
+            "showlegend": False,
+            "xaxis": {"range": [0, largest * 1.02], "visible": False, "fixedrange": True},
             "yaxis": {
                 # As text of the axis the shares cost half of what they do as text of the bars.
                 "tickvals": list(range(len(ids))),
@@ -57,7 +83,7 @@ def next_token(
                 "showgrid": False,
             },
             "font": {"color": MUTED[theme]},
-            "margin": {"l": 150, "r": 8, "t": 30, "b": 6},
+            "margin": {"l": 150 if before is None else 210, "r": 8, "t": 30, "b": 6},
             "bargap": 0.25,
             "meta": {
                 "sentence": captions.next_token(trace, position),
@@ -70,6 +96,11 @@ def next_token(
         },
         theme,
     )
+
+
+def _share(probability: float) -> str:
+    """As the axis has it: of one width, so that the numbers stand below each other."""
+    return f"{100 * probability:.1f} %".rjust(8).replace(" ", "\u00a0") + "\u00a0"
 
 
 def _empty_figure(theme: str) -> Spec:

@@ -50,6 +50,23 @@ def resolve(model: RetNet, edits: Iterable[Edit], length: int) -> tuple[Edit, ..
     return resolved
 
 
+def fitting(
+    model: RetNet, edits: Sequence[Edit], length: int
+) -> tuple[tuple[Edit, ...], dict[Edit, str]]:
+    """The edits that fit a text of `length` tokens, resolved; and why each of the others does not.
+
+    Of two that contradict each other the first stays.
+    """
+    fit: tuple[Edit, ...] = ()
+    reasons: dict[Edit, str] = {}
+    for edit in edits:
+        try:
+            fit = resolve(model, (*fit, edit), length)
+        except EditError as error:
+            reasons[edit] = str(error)
+    return fit, reasons
+
+
 def apply(
     model: RetNet,
     edits: Sequence[Edit],
@@ -81,6 +98,16 @@ def apply(
         raise EditError("edits.patch: the tensors of a pass need its text")
     patcher = make_patcher(model.config, patches, offset, 0 if ids is None else len(ids))
     return EditedRetNet(model, edits, layers, patcher)
+
+
+def needs_text(edit: Edit) -> bool:
+    """Whether an edit is of some tokens, or takes a mean over them: not of heads alone."""
+    return bool(edit.positions) or depends_on_words(edit)
+
+
+def depends_on_words(edit: Edit) -> bool:
+    """Whether what an edit does has to be computed from the text, and not from its length alone."""
+    return isinstance(edit, Patch) or (isinstance(edit, Silence) and edit.mean)
 
 
 def heads_of(edit: Edit, layer: int, n_heads: int) -> Tensor:

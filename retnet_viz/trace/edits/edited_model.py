@@ -131,6 +131,7 @@ class EditedRetNet(RetNet):
             assert isinstance(block, RetNetBlock)
             block.retention = EditedRetention(block.retention, layer_edits)
         self.edits = tuple(edits)
+        self._original = (model,)  # in a tuple, so that it is no part of this one
         self.layer_edits = list(layers)
         self._patch = patch
 
@@ -145,6 +146,11 @@ class EditedRetNet(RetNet):
         start = 0 if state is None else state.position
         with self.patched(start, mode, chunk_size):
             return super().forward(ids, state, mode, chunk_size)
+
+    @property
+    def original(self) -> RetNet:
+        """The model without the edits."""
+        return self._original[0]
 
     def patched(self, start: int, mode: str, chunk_size: int) -> AbstractContextManager[None]:
         """A `with` block in which a pass from position `start` on goes on with patched tensors."""

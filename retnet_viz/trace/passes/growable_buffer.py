@@ -18,6 +18,7 @@ class GrowableBuffer:
         self._keep = keep
         self._data: Tensor | None = None
         self.first = 0  # which row stands first in the buffer
+        self.known = 0  # from which row on the buffer holds what was written last
         self.stop = 0
 
     @property
@@ -74,12 +75,14 @@ class Draft:
         assert self._next == self._length
         rows = self._rows
         rows.stop = self._length
+        # New rows before `begin` were not written, so that older ones stand in their places.
+        rows.known = self._begin if self._at < self._begin else min(rows.known, self._begin)
         if self._target is None:
             return
         if self._reuses():
             rows.slice(max(self._at, self._begin), self._length).copy_(self._target)
         else:
-            rows._data, rows.first = self._target, self._first
+            rows._data, rows.first, rows.known = self._target, self._first, self._first
         self._target = None
 
     def _reuses(self) -> bool:

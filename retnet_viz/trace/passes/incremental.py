@@ -282,7 +282,7 @@ class IncrementalPass:
         A text that became shorter needs some logits that were dropped when it was longer: they are
         computed again from the output of the last layer, which is kept.
         """
-        begin, first_kept = self._logits.begin(length), self._logits.first
+        begin, first_kept = self._logits.begin(length), self._logits.known
         if begin >= min(first_kept, start):
             return self._logits.draft(start, length)
         draft = self._logits.draft(begin, length)

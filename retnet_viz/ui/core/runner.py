@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -13,6 +13,8 @@ import torch
 from retnet_viz.figures.base.captions import number
 from retnet_viz.model import RetNet
 from retnet_viz.trace import Trace, live
+from retnet_viz.trace.edits.apply import apply, depends_on_words, fitting, needs_text
+from retnet_viz.trace.edits.edit import Edit
 from retnet_viz.trace.passes.budget import NotEnoughMemory, live_memory
 from retnet_viz.trace.passes.external_tensors import ObservedModel
 from retnet_viz.trace.passes.incremental import Progress
@@ -30,22 +32,30 @@ class Result:
     """A text that was read; `trace` is None where it has no tokens.
 
     `dropped` characters at its end are not part of it, because it has more tokens than are shown.
+    With edits `base` is the same text without them; `left_out` are those that do not fit the text,
+    with the sentence why.
     """
 
     trace: Trace | None
     recomputed: Recomputed
     dropped: int
+    base: Trace | None = None
+    left_out: Mapping[Edit, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A text, the mode in which to read it, and two callbacks: one of them is called, once."""
+    """A text, the mode in which to read it, and two callbacks: one of them is called, once.
+
+    `edits` change what is computed; see rv.edits.
+    """
 
     text: str
     mode: str
     chunk_size: int
     on_result: Callable[[Result], None]
     on_failure: Callable[[Exception], None]
+    edits: tuple[Edit, ...] = ()
 
 
 class Source(Protocol):
@@ -148,7 +158,8 @@ class Runner:
 class LiveText:
     """A `Source`: the model reads a text, from the last state before what was edited.
 
-    Of a short text the passes in all modes are kept until it is edited.
+    Of a short text the passes in all modes are kept until it is edited. With edits it is read by
+    the model with them and by the model itself.
     """
 
     def __init__(self, model: RetNet, max_tokens: int, quick: int | None = None) -> None:
@@ -157,6 +168,8 @@ class LiveText:
         self._quick = QUICK if quick is None else quick
         self._live: Live | None = None  # the newest
         self._lives: dict[str, Live] = {}  # by mode
+        self._edited = EditedModel(model)
+        self._base: LiveText | None = None  # reads without edits what this one reads with them
 
     def is_quick(self, request: Request) -> bool:
         """Whether few tokens have to be read: the text is short, or only its end is another."""
@@ -164,6 +177,8 @@ class LiveText:
         if len(new) <= self._quick and len(new.encode(errors="replace")) <= self._quick:
             return True
         if old is None or request.mode == "parallel" or not _can_continue(old, request):
+            return False
+        if request.edits != self._edited.requested:
             return False
         same = max(0, len(old.text) - self._quick)
         return len(new) - same <= 2 * self._quick and old.text[:same] == new[:same]
@@ -177,18 +192,32 @@ class LiveText:
             text = self._truncate(text, progress)
         if in_background and request.mode == "parallel":
             check_planes(self._model, len(self._model.tokenizer.encode(text)))
+        model, left_out = self._edited.of(request.edits, text)
         source = self._lives.get(request.mode)
-        if source is None or not _can_continue(source, request):
-            source = live(self._model, "", request.mode, request.chunk_size)
+        if source is None or source.model is not model or not _can_continue(source, request):
+            source = live(model, "", request.mode, request.chunk_size)
         commit = source.prepare(text, progress)
+        read_base = self._prepare_base(request, progress, in_background)
 
         def install() -> Result:
             recomputed = commit()
             self._live = self._lives[request.mode] = source
             self._forget_others(source)
-            return Result(source.trace, recomputed, len(request.text) - len(text))
+            base = None if read_base is None else read_base().trace
+            dropped = len(request.text) - len(text)
+            return Result(source.trace, recomputed, dropped, base, left_out)
 
         return install
+
+    def _prepare_base(
+        self, request: Request, progress: Progress, in_background: bool
+    ) -> Callable[[], Result] | None:
+        """Read the text without the edits, where there are any."""
+        if not request.edits:
+            return None
+        if self._base is None:
+            self._base = LiveText(self._model, self._max_tokens, self._quick)
+        return self._base.prepare(replace(request, edits=()), progress, in_background)
 
     def other_mode(self, trace: Trace, mode: str) -> Trace:
         """The same text in another mode; a pass of its own, so that no other is edited here."""
@@ -197,10 +226,11 @@ class LiveText:
             raise OutdatedError
         if (
             source is None
+            or source.model is not newest.model
             or source.chunk_size != trace.chunk_size
             or not _has_tokens_of(source, trace)
         ):
-            source = live(self._model, newest.text, mode, trace.chunk_size)
+            source = live(newest.model, newest.text, mode, trace.chunk_size)
             if not _has_tokens_of(source, trace):
                 raise OutdatedError
             self._lives[mode] = source
@@ -213,7 +243,10 @@ class LiveText:
         self._lives = {
             mode: source
             for mode, source in list(self._lives.items())  # threads add to it
-            if source is newest or (trace is not None and _has_tokens_of(source, trace))
+            if source is newest
+            or (
+                trace is not None and source.model is newest.model and _has_tokens_of(source, trace)
+            )
         }
 
     def _truncate(self, text: str, progress: Progress) -> str:
@@ -232,6 +265,41 @@ class LiveText:
             remaining -= len(ids)
             start = stop
         return text
+
+
+class EditedModel:
+    """A model with the edits that fit a text: made again where they or what they need changes."""
+
+    def __init__(self, model: RetNet) -> None:
+        self._model = model
+        self._key: tuple[object, ...] = ()
+        self._made: RetNet = model
+        self.requested: tuple[Edit, ...] = ()  # the newest edits that were asked for
+
+    def of(self, edits: tuple[Edit, ...], text: str) -> tuple[RetNet, Mapping[Edit, str]]:
+        """The model to read `text` with, and why the edits do not fit that it leaves out."""
+        self.requested = edits
+        if not edits:
+            return self._model, {}
+        left_out: dict[Edit, str] = {}
+        ids: list[int] = []
+        if any(map(needs_text, edits)):
+            is_short = len(text) <= _TOKENIZED_AT_ONCE
+            ids = self._model.tokenizer.encode(text) if is_short else []
+            if not is_short or len(ids) > SHORT:
+                left_out = {
+                    edit: f"a change at a token is made in texts of up to {SHORT:,} tokens"
+                    for edit in edits
+                    if needs_text(edit)
+                }
+                edits = tuple(edit for edit in edits if edit not in left_out)
+        fit, reasons = fitting(self._model, edits, len(ids))
+        key = fit, tuple(ids) if any(map(depends_on_words, fit)) else None
+        if key != self._key:
+            tensor = torch.tensor(ids) if ids else None
+            self._made = apply(self._model, fit, tensor) if fit else self._model
+            self._key = key
+        return self._made, left_out | reasons
 
 
 def check_planes(model: ObservedModel, length: int) -> None:

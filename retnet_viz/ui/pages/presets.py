@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from retnet_viz.trace import edits
 from retnet_viz.ui.core.state.page_state import ExplorerState
 
 
@@ -73,6 +74,35 @@ PRESETS = (
             mode="chunkwise",
             chunk_size=32,
             scale="log",
+        ),
+    ),
+)
+# These are of a page that changes the pass; their points say what has become of the prediction.
+WHAT_IF = (
+    Preset(
+        "What if: a head is silent",
+        "“V” was to come, as in “Vosko” 55 tokens ago: without head 2 of layer 1 it is forgotten.",
+        replace(PRESETS[1].state, edits=(edits.silence(layer=1, head=2),)),
+    ),
+    Preset(
+        "What if: a shorter memory",
+        "With a half-life of 10 tokens in place of 88, head 2 of layer 1 forgets “Vosko”.",
+        replace(PRESETS[1].state, edits=(edits.gamma(half_life=10, layer=1, head=2),)),
+    ),
+    Preset(
+        "What if: the state of another story",
+        "It was to go on with “dog”: with the state of the same story of a king it says “king”.",
+        ExplorerState(
+            "The dog ran to the wood. The dog was hungry, and the",
+            mode="recurrent",
+            layer=1,
+            # "The king ran to the wood. The king was hungry, and", as the shipped model reads it
+            edits=(
+                edits.swap(
+                    start=14,
+                    ids=(322, 3462, 1439, 281, 262, 1976, 14, 355, 3462, 306, 1805, 486, 12, 289),
+                ),
+            ),
         ),
     ),
 )

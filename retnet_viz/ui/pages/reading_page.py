@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from retnet_viz.model import MODES, RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
+from retnet_viz.trace.edits.edit import Edit
 from retnet_viz.trace.passes.budget import NotEnoughMemory
 from retnet_viz.trace.passes.external_tensors import ObservedModel
 from retnet_viz.trace.passes.live import Recomputed
@@ -35,11 +36,14 @@ class ReadingPage(AppPage):
     state: ExplorerState
     history: Undo[ExplorerState]
     max_tokens: ClassVar[int]
+    takes_edits: ClassVar[bool] = False  # whether the text is read with the edits of the state
     job_pause: ClassVar[float] = 0.35  # seconds without an edit before slow work begins
 
     def __init__(self, model: ObservedModel, state: ExplorerState) -> None:
         self.model = model
         self.trace: Trace | None = None
+        self.base: Trace | None = None  # the same without the edits, where there are any
+        self.left_out: Mapping[Edit, str] = {}  # the edits that do not fit the text, and why
         self.state = state.checked(model.config)
         self._shown_state = self.state  # whose text and mode `trace` is of
         self._recomputed: Recomputed | None = None
@@ -118,7 +122,8 @@ class ReadingPage(AppPage):
             else:
                 self._show_reading_failure(error)
 
-        return self._reader.read(Request(text, requested_mode, size, on_result, on_failure))
+        edits = self.state.edits if self.takes_edits else ()
+        return self._reader.read(Request(text, requested_mode, size, on_result, on_failure, edits))
 
     def open_text(self, text: str, about: str = "") -> None:
         """Read a text of any length in place of the one that is shown, which stays until then.
@@ -134,6 +139,7 @@ class ReadingPage(AppPage):
     def _show_text(self, reading: Result) -> None:
         self.reading.hide()
         self.trace, self._recomputed = reading.trace, reading.recomputed
+        self.base, self.left_out = reading.base, reading.left_out
         if self.trace is not None:  # what was read may be other than what was chosen
             mode, chunk_size = self.trace.mode, self.trace.chunk_size
             if (mode, chunk_size) != (self.state.mode, self.state.chunk_size):
@@ -189,7 +195,7 @@ class ReadingPage(AppPage):
     def _restore_shown_mode(self) -> None:
         """Choose again the mode that is shown, and the text too where another was opened."""
         shown_state = self._shown_state
-        names = ["mode", "chunk_size"]
+        names = ["mode", "chunk_size", "edits"]
         if self.state.before != shown_state.before:
             names += ["before", "text", "token", "cell", "compare", "written"]
         self.state = replace(self.state, **{name: getattr(shown_state, name) for name in names})

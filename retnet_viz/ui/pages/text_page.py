@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import ipywidgets as w
 
@@ -23,13 +23,13 @@ from retnet_viz.ui.core.state.page_state import APP, ExplorerState
 from retnet_viz.ui.core.state.undo import Undo
 from retnet_viz.ui.core.state.written import after_edit, written_tokens
 from retnet_viz.ui.export.saved_weights import saved_html
-from retnet_viz.ui.pages.presets import PRESETS
+from retnet_viz.ui.pages.presets import PRESETS, Preset
 from retnet_viz.ui.pages.reading_page import ReadingPage, undoable
 from retnet_viz.ui.panels.steps.step_player import StepPlayer
 from retnet_viz.ui.panels.token_strip import TokenStrip
 
 EMPTY = "No text yet: type a sentence above, or take a preset, and the model will read it."
-_READING_FIELDS = {"text", "before", "mode", "chunk_size"}
+_READING_FIELDS = {"text", "before", "mode", "chunk_size", "edits"}
 _SELECTION_FIELDS = {"token", "cell"}
 _GESTURE_FIELDS = {
     "text",
@@ -49,6 +49,7 @@ class TextPage(ReadingPage):
     """
 
     part = APP
+    presets: ClassVar[tuple[Preset, ...]] = PRESETS
     help_words = messages.HELP
 
     def __init__(self, model: ObservedModel, state: ExplorerState) -> None:
@@ -94,7 +95,10 @@ class TextPage(ReadingPage):
         self.scale = w.ToggleButtons(options=list(SCALES))
         self.scale.add_class("rv-scales")
         self.preset = w.Dropdown(
-            options=[("presets", -1), *[(preset.name, i) for i, preset in enumerate(PRESETS)]],
+            options=[
+                ("presets", -1),
+                *[(preset.name, i) for i, preset in enumerate(self.presets)],
+            ],
             layout={"width": "130px"},
         )
         self.strip = TokenStrip(colors=color_table(DIVERGING).tobytes(), empty=EMPTY)
@@ -239,7 +243,7 @@ class TextPage(ReadingPage):
     def _on_preset(self, change: Any) -> None:
         if change["new"] < 0:
             return
-        preset = PRESETS[change["new"]]
+        preset = self.presets[change["new"]]
         self._point = preset.point
         # A preset's layer may be one that a smaller model lacks.
         state = self._with_preset(preset.state).fitted(self.model.config)

@@ -16,7 +16,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
@@ -30,7 +30,7 @@ MOST_JSON_BYTES = 2**18  # bytes of JSON
 STATES = ("explorer", "cost", "training")  # what a link may hold
 
 State = TypeVar("State")
-_DEEPEST = 4  # levels of lists and objects in a field
+_DEEPEST = 8  # levels of lists and objects in a field
 
 
 class LinkError(ValueError):
@@ -144,8 +144,19 @@ def incomplete_error(what: str) -> LinkError:
 
 def non_default_fields(state: Any) -> dict[str, Any]:
     """The fields of a dataclass that are not at their default."""
-    default = asdict(type(state)())
-    return {name: value for name, value in asdict(state).items() if value != default[name]}
+    default = type(state)()
+    return {
+        field.name: _plain(value)
+        for field in fields(state)
+        if (value := getattr(state, field.name)) != getattr(default, field.name)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value of a field as JSON holds it."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def part_of(state: Any, app: str) -> dict[str, Any]:

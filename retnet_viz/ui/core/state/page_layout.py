@@ -12,6 +12,7 @@ NAMES = {
     "control": "controls",
     "strip": "tokens",
     "next": "next token",
+    "whatif": "what if",
     "decay": "decay",
     "weights": "retention weights",
     "norms": "state norms",

@@ -8,6 +8,7 @@ from typing import Any
 
 from retnet_viz.figures.base.scale import SCALES
 from retnet_viz.model import MODES, RetNetConfig
+from retnet_viz.trace.edits.edit import Edit, edit_from_dict
 from retnet_viz.trace.passes.external_tensors import ExternalConfig
 from retnet_viz.ui.core.state.link import part_of, query_of, with_fields
 from retnet_viz.ui.core.state.written import Ranges, are_ranges
@@ -21,6 +22,7 @@ PRECISIONS = ("float32", "float64", "bfloat16")
 CLOCKS = ("steps", "measured time")
 SWITCHES = ("rotation", "decay", "head norm")
 GAINS = (0.01, 100.0)
+MOST_EDITS = 256
 APP = "explorer"  # in links; the other explorers show the same state
 
 
@@ -41,6 +43,8 @@ class ExplorerState:
     layers     the layer of each further model of a comparison; 0 where there are too few
     planes     its head, likewise
     gain       the factor by which retention weights are multiplied before the normalisation
+    edits      what is changed of the pass; those that do not fit the text are left out while it is
+               read
     written    which characters of `text` the model wrote: ranges (start, stop)
     """
 
@@ -60,6 +64,7 @@ class ExplorerState:
     layers: tuple[int, ...] = ()
     planes: tuple[int, ...] = ()
     gain: float = 1.0
+    edits: tuple[Edit, ...] = ()
     written: Ranges = ()
     scale: str = "linear"
     theme: str = "auto"
@@ -86,6 +91,8 @@ class ExplorerState:
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
+        if not all(isinstance(edit, Edit) for edit in self.edits):
+            raise ValueError("edits must be a list of what rv.edits makes")
         unknown = [name for name in self.without if name not in SWITCHES]
         if unknown:
             raise ValueError(f"without must name some of {SWITCHES}, not {unknown[0]!r}")
@@ -98,6 +105,7 @@ class ExplorerState:
         for head in self.heads:
             if not 0 <= head <= last:
                 raise ValueError(f"heads must lie in 0 .. {last}, not {head!r}")
+        object.__setattr__(self, "edits", tuple(self.edits))
         fitted = self.fitted(config)
         for name, (low, top) in {
             "chunk_size": (1, MAX_CHUNK),
@@ -168,6 +176,13 @@ def _gain(value: Any) -> float | None:
     return float(value) if is_number and GAINS[0] <= value <= GAINS[1] else None
 
 
+def _edits(value: Any) -> tuple[Edit, ...] | None:
+    """Those of the edits in a link that there can be; None where it holds no list of them."""
+    if not isinstance(value, list) or len(value) > MOST_EDITS:
+        return None
+    return tuple(edit_from_dict(item) for item in value)
+
+
 _ALLOWED = {
     "mode": MODES,
     "scale": SCALES,
@@ -190,6 +205,7 @@ _READERS = {
     "layers": _integers,
     "planes": _integers,
     "gain": _gain,
+    "edits": _edits,
     "written": _ranges,
     **dict.fromkeys(_ALLOWED, _text),
 }

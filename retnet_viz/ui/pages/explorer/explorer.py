@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import ipywidgets as w
 
@@ -13,7 +13,9 @@ from retnet_viz.figures import next_token, state_norm
 from retnet_viz.figures.base.figure_parts import Spec
 from retnet_viz.figures.base.theme import DIVERGING, SEQUENTIAL, color_table
 from retnet_viz.figures.reading.planes import SIGNED, TITLES
+from retnet_viz.model import RetNet
 from retnet_viz.trace import Agreement, Cost, Trace
+from retnet_viz.trace.edits.edit import Edit
 from retnet_viz.trace.files.text_file import (
     LARGEST_FILE,
     MOST_DECODED,
@@ -32,12 +34,14 @@ from retnet_viz.ui.export.export_menu import ExportMenu
 from retnet_viz.ui.export.snapshot.snapshot import Tell
 from retnet_viz.ui.pages.explorer.mode_comparison import ModeComparison, measure
 from retnet_viz.ui.pages.explorer.writing_page import WritingPage
+from retnet_viz.ui.pages.presets import PRESETS, WHAT_IF, Preset
 from retnet_viz.ui.panels import cell_messages, mode_messages, view_models
 from retnet_viz.ui.panels.file_picker import FilePicker
 from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.plots.plot import Plot
 from retnet_viz.ui.panels.steps.step_player import StepPlayer
 from retnet_viz.ui.panels.tiled.long_text import LongText
+from retnet_viz.ui.panels.what_if import WhatIf
 
 MAX_TOKENS = 131_072
 MOST_CELLS = 1024  # tokens up to which every cell of a plane is sent, and the modes are compared
@@ -55,6 +59,7 @@ class Explorer(WritingPage):
         "control",
         "strip",
         "next",
+        "whatif",
         "decay",
         "weights",
         "norms",
@@ -63,6 +68,8 @@ class Explorer(WritingPage):
         "agree",
     )
     max_tokens = MAX_TOKENS
+    takes_edits = True
+    presets: ClassVar[tuple[Preset, ...]] = PRESETS + WHAT_IF
 
     def __init__(self, model: ObservedModel, state: ExplorerState) -> None:
         self.comparison = ModeComparison()
@@ -95,6 +102,7 @@ class Explorer(WritingPage):
             max_bytes=LARGEST_FILE,
             read_bytes=MOST_DECODED + 1,
         )
+        self.what_if = WhatIf(config.n_heads, self._on_edits, self._ids_of)
         self.saver = ExportMenu(self._export, self._export_figures)
         self.stage = StepPlayer(config.n_heads)
         controls = w.HBox(
@@ -112,6 +120,7 @@ class Explorer(WritingPage):
             area("control", controls),
             area("strip", self.strip),
             area("next", self.next),
+            area("whatif", self.what_if),
             area("decay", w.VBox([self.decay, self.gammas])),
             area("weights", self._weights_place),
             area("norms", self.norms),
@@ -165,6 +174,14 @@ class Explorer(WritingPage):
             return
         cell = tuple(change.owner.cell) or None
         self._update_state(cell=cell, token=cell[1] if cell else change.owner.selected)
+
+    def _on_edits(self, edits: tuple[Edit, ...], gesture: str) -> None:
+        self._update_state(gesture, edits=edits)
+
+    def _ids_of(self, text: str) -> list[int]:
+        """The tokens of another text."""
+        assert isinstance(self.model, RetNet)
+        return list(self.model.tokenizer.encode(text))
 
     def _on_heads(self, change: Any) -> None:
         if self._is_writing:
@@ -284,7 +301,9 @@ class Explorer(WritingPage):
         if self._weights_place.children != (self._matrices["retention"],):
             self._weights_place.children = [self._matrices["retention"]]
         self._draw_next()
-        self.gammas.value = cell_messages.gammas(self.model.gammas[state.layer])
+        model = self.model if trace is None else trace.model
+        self.gammas.value = cell_messages.gammas(model.gammas[state.layer])
+        (self.remove_class if self.base is None else self.add_class)("rv-edited")
         self._draw_decay()
         if trace is not None and self._is_long:
             self.norms.stale = not self._has_layer()
@@ -364,9 +383,22 @@ class Explorer(WritingPage):
             self._draw_next()
         self._draw_marks()
 
+    def _draw_what_if(self) -> None:
+        state = self.state
+        self.what_if.show(
+            self.trace,
+            self.base,
+            state.edits,
+            self.left_out,
+            layer=state.layer,
+            heads=self.shown_heads,
+            token=self.selected,
+        )
+
     def _draw_marks(self) -> None:
         """Mark the selected token and cell in every panel."""
         state, trace, selected = self.state, self.trace, self.selected
+        self._draw_what_if()
         self._draw_notice()
         cell = state.cell
         if trace is None or (cell and max(cell[1:]) >= trace.length):
@@ -390,7 +422,9 @@ class Explorer(WritingPage):
         if self.trace is None:
             self.next.show(messages.empty_figure(self.page.shown))
         else:
-            self.next.show(next_token.spec(self.trace, self.selected, theme=self.page.shown))
+            self.next.show(
+                next_token.spec(self.trace, self.selected, before=self.base, theme=self.page.shown)
+            )
 
     def _sentence(self, name: str) -> str:
         """What a matrix says where no cell is pointed at or pinned."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from retnet_viz.model import RetNet
 from retnet_viz.model.observe import listening
 from retnet_viz.trace import Trace
+from retnet_viz.trace.edits.edited_model import EditedRetNet
 from retnet_viz.trace.passes.external_tensors import ExternalTensors
 from retnet_viz.trace.passes.incremental import Progress
 from retnet_viz.trace.passes.live import Recomputed
@@ -19,6 +20,7 @@ from retnet_viz.ui.core.runner import Request, Result, Source, check_planes
 from retnet_viz.ui.core.state.history import PAUSE
 from retnet_viz.ui.core.state.page_state import MAX_CHUNK, ExplorerState
 from retnet_viz.ui.pages.explorer.explorer import Explorer
+from retnet_viz.ui.pages.presets import PRESETS
 from retnet_viz.ui.pages.reading_page import MOST_IN_BOX
 
 QUICK = 8_192  # tokens times layers that are run while the page waits
@@ -32,7 +34,10 @@ def explore_trace(trace: Trace, **fields: Any) -> Explorer:
     """
     settings = {"mode": trace.mode, "chunk_size": min(trace.chunk_size, MAX_CHUNK), **fields}
     model, text = trace.model, _text_of(trace)
-    if not isinstance(model, RetNet) or text is None:
+    if isinstance(model, EditedRetNet) and trace.started_from is None:
+        settings = {"edits": trace.edits, **settings}
+        model = model.original
+    if not isinstance(model, RetNet) or text is None or trace.started_from is not None:
         return TraceExplorer(trace, ExplorerState(**settings))
     if len(text) <= MOST_IN_BOX:
         return Explorer(model, ExplorerState(text, **settings))
@@ -98,7 +103,8 @@ class TraceSource:
         return self._cached(mode, trace.chunk_size) or self._run(mode, trace.chunk_size)
 
     def _run(self, mode: str, chunk_size: int) -> Trace:
-        trace = Trace(self._trace.model, self._trace.ids, mode, chunk_size)
+        own = self._trace
+        trace = Trace(own.model, own.ids, mode, chunk_size, start=own.started_from)
         if self._is_small:
             self._traces[mode] = trace
         return trace
@@ -125,6 +131,8 @@ class TraceExplorer(Explorer):
     out of range.
     """
 
+    takes_edits = False
+    presets = PRESETS
     can_go_on = False
 
     def __init__(self, trace: Trace, state: ExplorerState) -> None:
