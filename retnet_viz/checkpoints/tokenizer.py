@@ -153,6 +153,10 @@ class Tokenizer:
         """The text of one token; bytes that are only part of a character read as `\\xe2`."""
         return self._bytes(token_id).decode("utf-8", "backslashreplace")
 
+    def size(self, token_id: int) -> int:
+        """Bytes of the text of one token, as UTF-8; ValueError where there is no such token."""
+        return len(self._bytes(token_id))
+
     def _bytes(self, token_id: int) -> bytes:
         token = self.backend.id_to_token(token_id)
         if token is None:

@@ -456,6 +456,24 @@ export interface TokenStripTraits {
   title: string;
   note: string;
   empty: string;
+  written?: [start: number, stop: number][]; // numbers of tokens; none in a page without a kernel
+}
+
+/** What stands in the controls, as text. */
+export interface GoOnSettings {
+  temperature?: string;
+  top_k?: string;
+  top_p?: string;
+  seed?: string;
+}
+
+export interface GoOnTraits {
+  ready: boolean;
+  running: boolean;
+  number: number;
+  settings: GoOnSettings;
+  problems: GoOnSettings;
+  status: string;
 }
 
 export interface FilePickerTraits {
@@ -506,7 +524,12 @@ export interface PlotTraits {
   clicked: number;
   cursor: number;
   stale: boolean;
+  offers?: boolean; // none in a page without a kernel
+  chosen?: number;
 }
+
+/** A row of a figure that can be chosen: what is reported, what is appended, how likely it is. */
+export type Choice = [id: number, text: string, share: string];
 
 // -- plotly, as far as the panels read it --------------------------------------------------------
 
@@ -559,7 +582,7 @@ export interface Layout {
   margin?: object;
   showlegend?: boolean;
   legend?: { orientation?: string; yref?: string };
-  meta?: { sentence?: string; narrow?: { below: number; layout: Layout } }; // narrow: of a panel below a width, in pixels
+  meta?: { sentence?: string; choices?: Choice[]; narrow?: { below: number; layout: Layout } }; // narrow: of a panel below a width, in pixels
   [axis: `xaxis${string}` | `yaxis${string}`]: Axis | undefined;
 }
 
@@ -568,6 +591,7 @@ export interface PlotlyBox extends HTMLDivElement {
   _fullLayout?: {
     showlegend: boolean;
     _size: { t: number; h: number };
+    yaxis?: { _offset: number; d2p?(place: number): number };
     xaxis?: {
       visible: boolean;
       _length: number;

@@ -36,6 +36,9 @@ def some_of(names):
     return st.sets(st.sampled_from(names)).map(lambda on: tuple(n for n in names if n in on))
 
 
+# Where ranges of characters begin and end, in turn.
+BOUNDS = st.sets(st.integers(0, 100), max_size=6).map(sorted)
+RANGES = BOUNDS.map(lambda ends: tuple(zip(ends[::2], ends[1::2], strict=False)))
 EXPLORERS = st.builds(
     ExplorerState,
     text=TEXTS,
@@ -54,6 +57,7 @@ EXPLORERS = st.builds(
     layers=st.lists(NUMBERS, max_size=3).map(tuple),
     planes=st.lists(NUMBERS, max_size=3).map(tuple),
     gain=st.floats(*states.GAINS),
+    written=RANGES,
     scale=st.sampled_from(states.SCALES),
     theme=THEMES,
     before=TEXTS,

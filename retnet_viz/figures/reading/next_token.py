@@ -6,7 +6,7 @@ from retnet_viz.figures.base import captions
 from retnet_viz.figures.base.captions import TextReading
 from retnet_viz.figures.base.figure_parts import Drawing, Spec, make
 from retnet_viz.figures.base.theme import AUTO, MUTED
-from retnet_viz.figures.base.tokens import escape_token
+from retnet_viz.figures.base.tokens import escape_token, visible
 
 _BAR = "#0072B2"
 
@@ -85,7 +85,14 @@ def next_token(
             "font": {"color": MUTED[theme]},
             "margin": {"l": 150 if before is None else 210, "r": 8, "t": 30, "b": 6},
             "bargap": 0.25,
-            "meta": {"sentence": captions.next_token(trace, position)},
+            "meta": {
+                "sentence": captions.next_token(trace, position),
+                # What a page may offer to append: the id of each, its text, its probability.
+                "choices": [
+                    [token_id, visible(trace.piece(token_id)), f"{100 * share:.1f} %"]
+                    for token_id, share in zip(ids, values, strict=True)
+                ],
+            },
         },
         theme,
     )

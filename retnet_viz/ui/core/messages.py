@@ -37,6 +37,8 @@ All three give the same output; the last row shows by how much they differ, and 
 or a curve; arrow keys move the selection. Point at a cell (or use the arrow keys) for its numbers;
 a click or Enter pins it. <b>The mode at work</b> plays the computation: Space plays and pauses,
 left and right step, up and down select another token. Every panel can be read as a table.
+<br><b>go on</b> lets the model write: each token is the likeliest, or drawn as <b>sampling</b>
+says, and what it wrote is underlined. A click on a predicted word appends it.
 <br><b>copy link</b> gives an address that opens this view; <b>present</b> is for a projector, and
 Escape leaves it. ↶ and ↷, or Ctrl+Z and Ctrl+Shift+Z outside the text box, undo and redo.
 """
@@ -137,6 +139,12 @@ def warning(text: str) -> str:
     return (
         f'<span class="rv-warn" role="alert" title="{html.escape(text)}">{html.escape(text)}</span>'
     )
+
+
+def told(text: str) -> str:
+    """The line under the text where something has come to an end as it was to be expected."""
+    safe = html.escape(text)
+    return f'<span class="rv-hint" title="{safe}">{safe}</span>'
 
 
 def ignored_fields(names: Sequence[str]) -> str:

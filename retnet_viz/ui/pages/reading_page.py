@@ -166,6 +166,7 @@ class ReadingPage(AppPage):
             token=None,
             cell=None,
             compare=None,
+            written=(),
         )
         self._point = about
         self.history.record(undoable(self.state))
@@ -196,7 +197,7 @@ class ReadingPage(AppPage):
         shown_state = self._shown_state
         names = ["mode", "chunk_size", "edits"]
         if self.state.before != shown_state.before:
-            names += ["before", "text", "token", "cell", "compare"]
+            names += ["before", "text", "token", "cell", "compare", "written"]
         self.state = replace(self.state, **{name: getattr(shown_state, name) for name in names})
         self.history.amend(undoable(self.state))
         self._write_controls()

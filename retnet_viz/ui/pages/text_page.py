@@ -21,6 +21,7 @@ from retnet_viz.ui.core.app_page import area
 from retnet_viz.ui.core.state.history import PAUSE
 from retnet_viz.ui.core.state.page_state import APP, ExplorerState
 from retnet_viz.ui.core.state.undo import Undo
+from retnet_viz.ui.core.state.written import after_edit, written_tokens
 from retnet_viz.ui.export.saved_weights import saved_html
 from retnet_viz.ui.pages.presets import PRESETS, Preset
 from retnet_viz.ui.pages.reading_page import ReadingPage, undoable
@@ -215,6 +216,10 @@ class TextPage(ReadingPage):
             gesture = " ".join(changes)
         if "text" in changes:  # a selection belongs to the text that it was made in
             changes |= {"token": None, "cell": None, "compare": None}
+            if "written" not in changes:
+                changes["written"] = after_edit(
+                    self.state.written, self.state.text, changes["text"]
+                )
             self._point = ""
             self.preset.value = -1
         state = replace(self.state, **changes)
@@ -297,6 +302,15 @@ class TextPage(ReadingPage):
             self.strip.show(
                 self.trace, state.layer, heads, self.selected, state.scale, self._has_layer()
             )
+            self.strip.written = self._written_tokens()
+
+    def _written_tokens(self) -> list[tuple[int, int]]:
+        """The ranges of tokens that the model wrote, of the text that is shown."""
+        shown, newest = self._shown_state, self.state
+        if self.trace is None or self._cut_notice:  # a text that was cut has another end
+            return []
+        written = newest.written if newest.text == shown.text else shown.written
+        return written_tokens(self.trace, shown.text, written)
 
     def _has_layer(self) -> bool:
         """Whether the chosen layer can be looked at without a wait."""

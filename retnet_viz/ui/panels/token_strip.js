@@ -17,13 +17,15 @@ function render({ model, el }) {
   el.classList.add("rv-panel", "rv-strip");
   el.innerHTML = `
     <div class="rv-title"><span class="rv-name"></span><span class="rv-origin"></span></div>
-    <div class="rv-tokens" role="listbox" tabindex="0" aria-label="Tokens"></div>`;
+    <div class="rv-tokens" role="listbox" tabindex="0" aria-label="Tokens"></div>
+    <div class="rv-written-key" hidden><span class="rv-written">underlined</span>: written by the model</div>`;
   const name = child(el, ".rv-name", HTMLElement);
   const note = child(el, ".rv-origin", HTMLElement);
   const list = child(el, ".rv-tokens", HTMLElement);
+  const key = child(el, ".rv-written-key", HTMLElement);
   let numbering = ""; // the number of the first option, and the length of the text
-  /** @type {{ token: string, shade: number }[]} */
-  let contents = []; // what each option shows: its text, its colour index
+  /** @type {{ token: string, shade: number, written: boolean }[]} */
+  let contents = []; // what each option shows: its text, its colour index, whose it is
   const prefix = `rv-token-${crypto.randomUUID?.() ?? Math.random()}`; // two explorers on a page
 
   function draw() {
@@ -32,6 +34,8 @@ function render({ model, el }) {
     const colors = bytesOf(model.get("colors"));
     const first = model.get("first");
     const selected = model.get("selected") - first;
+    const isWritten = writtenFrom(first, tokens.length);
+    key.hidden = !isWritten.includes(true);
     name.textContent = model.get("title");
     note.textContent = note.title = model.get("note");
     if (!tokens.length) {
@@ -57,13 +61,21 @@ function render({ model, el }) {
       }
       tokens.forEach((token, n) => {
         const shade = shades[n] || 0;
+        const written = isWritten[n];
         const previous = contents[n];
-        if (previous?.token === token && previous.shade === shade) return;
+        if (previous?.written !== written) {
+          options[n].classList.toggle("rv-written", written);
+          if (written || previous) setTooltip(options[n]);
+        }
+        if (previous?.token === token && previous.shade === shade) {
+          previous.written = written;
+          return;
+        }
         if (previous?.token !== token) options[n].textContent = token;
         const [r, g, b] = colors.subarray(3 * shade, 3 * shade + 3);
         options[n].style.background = shade ? `rgb(${r},${g},${b})` : "";
         options[n].style.color = shade ? textColorOn(r, g, b) : "";
-        contents[n] = { token, shade };
+        contents[n] = { token, shade, written };
       });
       const selectedOption = options[selected];
       for (const old of list.querySelectorAll("[aria-selected=true]")) {
@@ -73,7 +85,7 @@ function render({ model, el }) {
         selectedOption.setAttribute("aria-selected", "true");
         setTooltip(selectedOption);
         list.setAttribute("aria-activedescendant", selectedOption.id);
-        const top = selectedOption.offsetTop - list.offsetTop;
+        const top = selectedOption.offsetTop; // within the list, which is positioned
         if (
           top < list.scrollTop ||
           top + selectedOption.offsetHeight > list.scrollTop + list.clientHeight
@@ -114,7 +126,22 @@ function render({ model, el }) {
         ? new DataView(weights.buffer, weights.byteOffset).getFloat32(at, true)
         : null;
     const text = value === null ? "not read yet" : `weight ${Number(value.toPrecision(4))}`;
-    option.title = `n = ${n}: ${text}`;
+    const writer = option.classList.contains("rv-written") ? "; written by the model" : "";
+    option.title = `n = ${n}: ${text}${writer}`;
+  }
+
+  /**
+   * For each of `count` tokens from number `first` on, whether the model wrote it.
+   * @param {number} first
+   * @param {number} count
+   */
+  function writtenFrom(first, count) {
+    /** @type {boolean[]} */
+    const flags = new Array(count).fill(false);
+    for (const [start, stop] of model.get("written") ?? []) {
+      flags.fill(true, Math.max(0, start - first), Math.max(0, stop - first));
+    }
+    return flags;
   }
 
   const schedule = perFrame(draw);

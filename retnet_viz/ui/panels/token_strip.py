@@ -28,6 +28,7 @@ class TokenStrip(anywidget.AnyWidget):
     title     what the shades mean
     note      over which heads they are taken, and whether the mode computed them
     empty     the sentence that stands where tokens would
+    written   which tokens the model wrote: ranges [start, stop) of their numbers
     """
 
     _esm = module("panels/token_strip.js")
@@ -41,6 +42,7 @@ class TokenStrip(anywidget.AnyWidget):
     title = t.Unicode("").tag(sync=True)
     note = t.Unicode("").tag(sync=True)
     empty = t.Unicode("").tag(sync=True)
+    written = t.List().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)

@@ -11,6 +11,7 @@ from retnet_viz.model import MODES, RetNetConfig
 from retnet_viz.trace.edits.edit import Edit, edit_from_dict
 from retnet_viz.trace.passes.external_tensors import ExternalConfig
 from retnet_viz.ui.core.state.link import part_of, query_of, with_fields
+from retnet_viz.ui.core.state.written import Ranges, are_ranges
 
 # Tokens a chunk: few, so that a sentence has several chunks to see; and of a long text more, which
 # are read fast. The default of the model is for speed alone.
@@ -44,6 +45,7 @@ class ExplorerState:
     gain       the factor by which retention weights are multiplied before the normalisation
     edits      what is changed of the pass; those that do not fit the text are left out while it is
                read
+    written    which characters of `text` the model wrote: ranges (start, stop)
     """
 
     text: str = ""
@@ -63,6 +65,7 @@ class ExplorerState:
     planes: tuple[int, ...] = ()
     gain: float = 1.0
     edits: tuple[Edit, ...] = ()
+    written: Ranges = ()
     scale: str = "linear"
     theme: str = "auto"
     before: str = field(default="", repr=False)
@@ -93,6 +96,8 @@ class ExplorerState:
         unknown = [name for name in self.without if name not in SWITCHES]
         if unknown:
             raise ValueError(f"without must name some of {SWITCHES}, not {unknown[0]!r}")
+        if not are_ranges(self.written):
+            raise ValueError(f"written must be ranges of characters, not {self.written!r}")
         for name in ("token", "compare"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
@@ -154,6 +159,12 @@ def _cell(value: Any) -> tuple[int, int, int] | None:
     return (integers[0], integers[1], integers[2]) if integers and len(integers) == 3 else None
 
 
+def _ranges(value: Any) -> Ranges | None:
+    if not are_ranges(value) or len(value) > 1024:
+        return None
+    return tuple((start, stop) for start, stop in value)
+
+
 def _switches(value: Any) -> tuple[str, ...] | None:
     if not isinstance(value, list) or any(item not in SWITCHES for item in value):
         return None
@@ -195,5 +206,6 @@ _READERS = {
     "planes": _integers,
     "gain": _gain,
     "edits": _edits,
+    "written": _ranges,
     **dict.fromkeys(_ALLOWED, _text),
 }

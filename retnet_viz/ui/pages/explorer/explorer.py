@@ -35,8 +35,8 @@ from retnet_viz.ui.export.export_menu import ExportMenu
 from retnet_viz.ui.export.snapshot.snapshot import Tell
 from retnet_viz.ui.pages.explorer.all_heads import AllHeads
 from retnet_viz.ui.pages.explorer.mode_comparison import ModeComparison, measure
+from retnet_viz.ui.pages.explorer.writing_page import WritingPage
 from retnet_viz.ui.pages.presets import PRESETS, WHAT_IF, Preset
-from retnet_viz.ui.pages.text_page import TextPage
 from retnet_viz.ui.panels import cell_messages, mode_messages, view_models
 from retnet_viz.ui.panels.file_picker import FilePicker
 from retnet_viz.ui.panels.heatmap import Heatmap
@@ -49,7 +49,7 @@ MAX_TOKENS = 131_072
 MOST_CELLS = 1024  # tokens up to which every cell of a plane is sent, and the modes are compared
 
 
-class Explorer(TextPage):
+class Explorer(WritingPage):
     """All panels, and the one state that they show.
 
     `costs` and `agreement` compare the three modes on the text, once they are measured.
@@ -121,7 +121,7 @@ class Explorer(TextPage):
         )
         return [
             self._model_head(self.saver),
-            self._text_area(self.picker),
+            self._text_area(self.continuation.controls, self.picker),
             area("control", controls),
             area("strip", self.strip),
             area("next", self.next),
@@ -481,6 +481,7 @@ class Explorer(TextPage):
         self._draw_strip(self.shown_heads)
 
     def _draw_next(self) -> None:
+        self._show_offers()
         if self.trace is None:
             self.next.show(messages.empty_figure(self.page.shown))
         else:

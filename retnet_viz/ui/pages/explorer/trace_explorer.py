@@ -133,6 +133,7 @@ class TraceExplorer(Explorer):
 
     takes_edits = False
     presets = PRESETS
+    can_go_on = False
 
     def __init__(self, trace: Trace, state: ExplorerState) -> None:
         if trace.length > self.max_tokens:

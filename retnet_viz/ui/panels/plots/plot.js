@@ -4,6 +4,7 @@
 
 import { countDrawing, element, fontScale, perFrame, tableToggle } from "../common.js";
 import { errorMessage, newestOnly, requester } from "../request.js";
+import { choiceRows } from "./choices.js";
 import { figureLegend } from "./legend.js";
 import { libraryAddress, loadPlotly } from "./library.js";
 import { fitTitle, tablesOf, titleOf } from "./tables.js";
@@ -43,7 +44,11 @@ function render({ model, el }) {
   const errorLine = element("p", "rv-empty");
   errorLine.setAttribute("role", "alert");
   const legend = figureLegend(() => schedule());
-  el.append(drawing, legend.el, sentence);
+  const choices = choiceRows((id) => {
+    model.set("chosen", id);
+    model.save_changes();
+  });
+  el.append(drawing, choices.el, legend.el, sentence);
   const toggle = tableToggle(el, () => tablesOf(model.get("figure")));
   /** @type {Request<PlotAnswers>} */
   const request = requester(model, LOAD_TIMEOUT);
@@ -94,6 +99,16 @@ function render({ model, el }) {
     cursor.style.height = `${scale * size.h}px`;
   }
 
+  const showChoices = () =>
+    choices.show(model.get("offers") ? model.get("figure").layout?.meta?.choices : [], () => {
+      const { yaxis: axis } = box._fullLayout ?? {};
+      if (!axis?.d2p) return null;
+      const scale = fontScale(el, "--rv-figure");
+      const [first, second] = [axis.d2p(0), axis.d2p(1)].map((y) => scale * y);
+      const top = drawing.offsetTop + scale * axis._offset + first - (second - first) / 2;
+      return { top, height: second - first };
+    });
+
   const schedule = perFrame(draw);
   const sizeNow = () =>
     `${drawing.clientWidth} x ${drawing.clientHeight} x ${fontScale(el, "--rv-figure")}`;
@@ -131,6 +146,7 @@ function render({ model, el }) {
       box.on("plotly_relayouting", placeCursor);
     }
     placeCursor();
+    showChoices();
     countDrawing(el);
   }
 
@@ -141,6 +157,7 @@ function render({ model, el }) {
   });
   model.on("change:stale", showStale);
   model.on("change:cursor", placeCursor);
+  model.on("change:offers", showChoices);
   const onResize = () => {
     if (sizeNow() !== drawnSize) schedule();
   };

@@ -23,6 +23,8 @@ class Plot(anywidget.AnyWidget):
     clicked  x of the point last clicked, -1 before any click
     cursor   x of a dotted line over the figure, -1 for none; moves without a new drawing
     stale    whether the figure is of an earlier text, until a newer one is measured
+    offers   whether the rows of a figure with `layout.meta.choices` can be chosen
+    chosen   the first entry of the row last chosen, -1 once that was taken notice of
 
     Below the drawing stands the sentence of the figure's `layout.meta.sentence`, if it has one, and
     a button shows the figure's numbers as a table.
@@ -35,6 +37,8 @@ class Plot(anywidget.AnyWidget):
     clicked = t.Int(-1).tag(sync=True)
     cursor = t.Int(-1).tag(sync=True)
     stale = t.Bool(False).tag(sync=True)
+    offers = t.Bool(False).tag(sync=True)
+    chosen = t.Int(-1).tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**{"library": os.environ.get("RETNET_VIZ_PLOTLY", "")} | traits)
