@@ -16,6 +16,7 @@ from retnet_viz.experiments.learning.tasks import TASKS
 from retnet_viz.experiments.learning.tiny_training import HEADS, LONGEST, SHORTEST
 from retnet_viz.experiments.speed.machine import THIS_MACHINE
 from retnet_viz.model import MODES, RetNetConfig
+from retnet_viz.trace import edits
 from retnet_viz.ui import ExplorerState, TrainingState
 from retnet_viz.ui.core.state import link, state_file
 from retnet_viz.ui.core.state import page_state as states
@@ -39,6 +40,24 @@ def some_of(names):
 # Where ranges of characters begin and end, in turn.
 BOUNDS = st.sets(st.integers(0, 100), max_size=6).map(sorted)
 RANGES = BOUNDS.map(lambda ends: tuple(zip(ends[::2], ends[1::2], strict=False)))
+PLACES = st.integers(-100, 100)
+EDITS = st.one_of(
+    st.builds(edits.gamma, st.floats(0.01, 1), layer=st.none() | NUMBERS, head=st.none() | HEAD),
+    st.builds(edits.silence, mean=st.booleans(), head=st.sets(HEAD, min_size=1)),
+    st.builds(edits.forget, PLACES, PLACES),
+    st.builds(edits.reset, PLACES, scale=st.floats(-2, 2)),
+    st.builds(edits.cut, PLACES, PLACES, layer=NUMBERS),
+    st.builds(edits.without, st.sampled_from(("rotation", "decay", "head_norm", "gate"))),
+    st.builds(
+        edits.swap,
+        PLACES,
+        ids=st.lists(NUMBERS, min_size=1, max_size=4),
+        edits=st.just([edits.silence(layer=(0, 1))]),
+    ),
+    st.builds(
+        edits.patch, st.just("retention.v"), st.lists(st.floats(-1, 1), min_size=1, max_size=3)
+    ),
+)
 EXPLORERS = st.builds(
     ExplorerState,
     text=TEXTS,
@@ -57,6 +76,7 @@ EXPLORERS = st.builds(
     layers=st.lists(NUMBERS, max_size=3).map(tuple),
     planes=st.lists(NUMBERS, max_size=3).map(tuple),
     gain=st.floats(*states.GAINS),
+    edits=st.lists(EDITS, max_size=3, unique=True).map(tuple),
     written=RANGES,
     scale=st.sampled_from(states.SCALES),
     theme=THEMES,
@@ -329,7 +349,8 @@ def test_whatever_the_parts_are_the_other_states_are_ones_that_can_be_shown(part
 
 
 @pytest.mark.parametrize(
-    "part", [[], 3, None, {"batch": float("inf")}, {"batch": [[[[[1]]]]]}, {"a": {"b": [1e999]}}]
+    "part",
+    [[], 3, None, {"batch": float("inf")}, {"batch": [[[[[[[[[1]]]]]]]]]}, {"a": {"b": [1e999]}}],
 )
 def test_a_part_that_cannot_be_handed_on_is_none(part):
     content = json.dumps({"cost": part, "training": {"seed": 3}}).replace("Infinity", "1e999")

@@ -192,11 +192,9 @@ class Patch(Edit):
         return torch.tensor(self.values, dtype=torch.float64).reshape(self.shape)
 
     def arguments(self) -> dict[str, Any]:
-        """As of every edit, with the value as nested lists, or as one number that fills it."""
+        """As of every edit, with the value as nested lists."""
         rest = {k: x for k, x in super().arguments().items() if k not in ("shape", "values")}
-        is_one_number = len(set(self.values)) == 1
-        value = self.values[0] if is_one_number else self.value.tolist()
-        return {"name": rest.pop("name"), "value": value, **rest}
+        return {"name": rest.pop("name"), "value": self.value.tolist(), **rest}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
