@@ -192,3 +192,12 @@ def test_another_page_shows_the_model_itself(shipped_model: RetNet) -> None:
     page = Modes(shipped_model, ExplorerState(TEXT, edits=(rv.edits.silence(),)))
     assert page.trace.edits == ()
     assert page.state.edits == (rv.edits.silence(),)
+
+
+def test_the_switch_of_a_head_in_the_grid_silences_it(explorer: Explorer) -> None:
+    explorer.heads_grid.toggled = [2, 3]
+    expect(explorer, rv.edits.silence(layer=2, head=3))
+    assert explorer._silent_heads() == {(2, 3)}
+    assert explorer.what_if.silent[3].value is False  # that is of layer 1
+    explorer.heads_grid.toggled = [2, 3]
+    expect(explorer)

@@ -148,16 +148,6 @@ class WhatIf(w.VBox):
         is_silent = _in_force(self._edits, Silence, layer, head) is not None
         self._set_heads(Silence, layer, head, None if is_silent else edits.silence)
 
-    @property
-    def silent_heads(self) -> set[tuple[int, int]]:
-        """(layer, head) of each head that is silent."""
-        return {
-            (layer, head)
-            for layer in range(self._n_layers)
-            for head in range(len(self.silent))
-            if _in_force(self._edits, Silence, layer, head) is not None
-        }
-
     def _on_part(self, part: str, change: Any) -> None:
         if self._is_writing:
             return
@@ -362,6 +352,16 @@ _PART_TOOLTIPS = (
     "the outputs of heads keep their scale",
     "nothing gates what the heads retain",
 )
+
+
+def silent_heads(wanted: Sequence[Edit], n_layers: int, n_heads: int) -> set[tuple[int, int]]:
+    """(layer, head) of each head that edits silence."""
+    return {
+        (layer, head)
+        for layer in range(n_layers)
+        for head in range(n_heads)
+        if _in_force(wanted, Silence, layer, head) is not None
+    }
 
 
 def _in_force(wanted: Sequence[Edit], kind: type[Edit], layer: int, head: int) -> Edit | None:

@@ -43,7 +43,7 @@ from retnet_viz.ui.panels.heatmap import Heatmap
 from retnet_viz.ui.panels.plots.plot import Plot
 from retnet_viz.ui.panels.steps.step_player import StepPlayer
 from retnet_viz.ui.panels.tiled.long_text import LongText
-from retnet_viz.ui.panels.what_if import WhatIf
+from retnet_viz.ui.panels.what_if import WhatIf, silent_heads
 
 MAX_TOKENS = 131_072
 MOST_CELLS = 1024  # tokens up to which every cell of a plane is sent, and the modes are compared
@@ -222,7 +222,8 @@ class Explorer(WritingPage):
 
     def _silent_heads(self) -> set[tuple[int, int]]:
         """(layer, head) of each head that is silent."""
-        return self.what_if.silent_heads
+        config = self.model.config
+        return silent_heads(self.state.edits, config.n_layers, config.n_heads)
 
     def open_file(self, file: FileText) -> None:
         """Read the text of a file in place of the one that is shown."""
