@@ -241,6 +241,7 @@ ROWS = (
     ("strip", "next"),
     ("decay", "weights", "norms"),
     ("stage",),
+    ("whatif",),
     ("heads",),
     ("cost", "agree"),
 )
@@ -252,7 +253,19 @@ REDUCED = (
     ("decay", "norms", "strip"),
     ("decay", "weights", "norms"),
     ("text", "control", "strip", "next"),
-    ("text", "control", "strip", "next", "decay", "norms", "stage", "heads", "cost", "agree"),
+    (
+        "text",
+        "control",
+        "strip",
+        "next",
+        "decay",
+        "norms",
+        "stage",
+        "whatif",
+        "heads",
+        "cost",
+        "agree",
+    ),
 )
 
 
@@ -281,7 +294,7 @@ def test_panels_are_chosen_by_mouse_and_by_keys(explorer: ExplorerPage) -> None:
     button = page.get_by_role("button", name="panels", exact=True)
     button.click()
     box = page.get_by_role("group", name="Panels that are shown")
-    expect(box.get_by_role("checkbox")).to_have_count(10)
+    expect(box.get_by_role("checkbox")).to_have_count(12)
     box.get_by_label("cost", exact=True).uncheck()
     expect(page.locator(".rv-area-cost")).to_be_hidden()
     box.get_by_label("text", exact=True).focus()

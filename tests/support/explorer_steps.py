@@ -95,7 +95,7 @@ class ExplorerPage(AppPage):
     def show_only_head(self, head: int, count: int = 4) -> None:
         for other in range(count):
             if other != head:
-                self.root.locator(f".rv-head-{other}").click()
+                self.root.locator(f".rv-head-toggle.rv-head-{other}").click()
 
     def pixel(self, matrix: Locator, x: float, y: float) -> tuple[int, ...]:
         """The colour of a canvas at a point of the screen, once its next frame is drawn."""
